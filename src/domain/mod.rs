@@ -1,0 +1,14 @@
+//! Floor 0: the words every other floor speaks. No I/O, no async, no environment.
+//!
+//! **In:** strings and bytes. **Out:** types that mean one thing. **Never:** reads a file, a socket or the real
+//! clock (but for [`clock::Clock::system`], which is handed down from `app`).
+
+pub mod caller;
+pub mod clock;
+pub mod digest;
+pub mod name;
+pub mod peer;
+pub mod scope;
+pub mod secret;
+pub mod tenant;
+pub mod token;

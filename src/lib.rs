@@ -1,0 +1,5 @@
+//! obo-proxy.
+pub mod config;
+pub mod domain;
+pub mod net;
+pub mod telemetry;

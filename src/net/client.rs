@@ -1,0 +1,98 @@
+//! The client for identity providers: one small request, one small answer, one deadline.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http::Response;
+use http_body_util::BodyExt;
+use http_body_util::Full;
+use http_body_util::LengthLimitError;
+use http_body_util::Limited;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client as Pool;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::TokioTimer;
+
+use crate::config::Http2;
+use crate::net::BoxError;
+use crate::net::connector;
+use crate::net::tls;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The connection could not be made, or broke.
+    #[error("no answer from the server")]
+    NoAnswer(#[source] BoxError),
+    /// The deadline passed.
+    #[error("the server did not answer within {0:?}")]
+    Timeout(Duration),
+    /// The answer is longer than it may be.
+    #[error("the answer is longer than {0} bytes")]
+    TooLong(usize),
+}
+
+/// Bounds on one call.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// On the whole call, connect included.
+    pub timeout: Duration,
+    /// On the answer's body, in bytes.
+    pub body: usize,
+}
+
+/// A client with pooled connections. Follows no redirect. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+}
+
+impl Client {
+    /// A client that trusts the system's roots.
+    ///
+    /// # Errors
+    /// If the system has no roots.
+    pub fn new() -> Result<Self, tls::Error> {
+        let connector =
+            connector(tls::client_config(None, None)?, Http2::Never, Duration::from_secs(60), None);
+        let pool = Pool::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(30))
+            .http1_max_buf_size(64 * 1024)
+            .build(connector);
+        Ok(Self { pool })
+    }
+
+    /// Sends `request` and reads the whole answer, whatever its status.
+    ///
+    /// # Errors
+    /// If no complete answer came within `bounds`.
+    pub async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+        bounds: Bounds,
+    ) -> Result<Response<Bytes>, Error> {
+        tokio::time::timeout(bounds.timeout, self.exchange(request, bounds.body))
+            .await
+            .unwrap_or(Err(Error::Timeout(bounds.timeout)))
+    }
+
+    async fn exchange(
+        &self,
+        request: Request<Full<Bytes>>,
+        longest: usize,
+    ) -> Result<Response<Bytes>, Error> {
+        let response = self.pool.request(request).await.map_err(|error| Error::NoAnswer(error.into()))?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, longest).collect().await.map_err(|error| {
+            match error.downcast_ref::<LengthLimitError>() {
+                Some(_) => Error::TooLong(longest),
+                None => Error::NoAnswer(error),
+            }
+        })?;
+        Ok(Response::from_parts(head, body.to_bytes()))
+    }
+}

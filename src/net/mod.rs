@@ -1,0 +1,48 @@
+//! Floor 3: outbound HTTP and TLS. Knows nothing of tokens.
+//!
+//! **In:** addresses, roots, time limits. **Out:** a [`client::Client`] for whole small messages, and a
+//! [`connector()`] for streamed ones. **Never:** follows a redirect, reads an answer without a bound, reads a
+//! proxy from the environment.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper_rustls::HttpsConnector;
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::client::legacy::connect::HttpConnector;
+use rustls::ClientConfig;
+
+use crate::config::Http2;
+
+pub mod client;
+pub mod tls;
+
+/// Any error, boxed: what a streamed body may end with.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A body as it travels through the pipeline: streamed or whole.
+pub type Body = UnsyncBoxBody<Bytes, BoxError>;
+
+/// A connector for plain and TLS connections. `server_name` replaces the URL's host in the TLS handshake.
+pub fn connector(
+    tls: ClientConfig,
+    http2: Http2,
+    connect_timeout: Duration,
+    server_name: Option<rustls::pki_types::ServerName<'static>>,
+) -> HttpsConnector<HttpConnector> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(connect_timeout));
+    tcp.set_keepalive(Some(Duration::from_secs(15)));
+    let mut builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+    if let Some(name) = server_name {
+        builder = builder.with_server_name_resolver(hyper_rustls::FixedServerNameResolver::new(name));
+    }
+    match http2 {
+        Http2::Never => builder.enable_http1().wrap_connector(tcp),
+        Http2::Auto => builder.enable_all_versions().wrap_connector(tcp),
+        Http2::Always => builder.enable_http2().wrap_connector(tcp),
+    }
+}

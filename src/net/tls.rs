@@ -1,0 +1,88 @@
+//! TLS towards IdPs and upstreams: roots, and our own certificate where one is asked for.
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::RootCertStore;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
+
+/// Why a TLS client cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The system has no trusted roots: an image without `ca-certificates`, or `SSL_CERT_FILE` points nowhere.
+    #[error("the system has no trusted root certificates; install ca-certificates or set SSL_CERT_FILE")]
+    NoRoots,
+    /// A PEM file cannot be read or holds nothing usable.
+    #[error("cannot use the PEM file {path}: {why}")]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Certificate and key do not go together, or rustls refuses them.
+    #[error("the client certificate cannot be used")]
+    ClientCertificate(#[source] rustls::Error),
+    /// rustls refuses its own defaults.
+    #[error("TLS cannot be set up")]
+    Setup(#[source] rustls::Error),
+}
+
+/// A TLS client that trusts the PEM file `ca`, or else the system's roots, and shows `client_certificate`
+/// (certificate chain, key) if asked.
+///
+/// # Errors
+/// If a file cannot be used, or the system has no roots.
+pub fn client_config(
+    ca: Option<&Path>,
+    client_certificate: Option<(&Path, &Path)>,
+) -> Result<ClientConfig, Error> {
+    let roots = match ca {
+        Some(path) => pem_roots(path)?,
+        None => system_roots()?,
+    };
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(Error::Setup)?
+        .with_root_certificates(roots);
+    match client_certificate {
+        None => Ok(builder.with_no_client_auth()),
+        Some((chain, key)) => {
+            let key = PrivateKeyDer::from_pem_file(key).map_err(|error| pem_error(key, error))?;
+            builder.with_client_auth_cert(certificates(chain)?, key).map_err(Error::ClientCertificate)
+        }
+    }
+}
+
+fn system_roots() -> Result<RootCertStore, Error> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() { Err(Error::NoRoots) } else { Ok(roots) }
+}
+
+fn pem_roots(path: &Path) -> Result<RootCertStore, Error> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(|error| pem_error(path, error))?;
+    }
+    Ok(roots)
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let found = CertificateDer::pem_file_iter(path)
+        .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>())
+        .map_err(|error| pem_error(path, error))?;
+    match found.is_empty() {
+        true => Err(pem_error(path, "it holds no certificate")),
+        false => Ok(found),
+    }
+}
+
+fn pem_error(path: &Path, why: impl std::fmt::Display) -> Error {
+    Error::Pem { path: path.into(), why: why.to_string() }
+}

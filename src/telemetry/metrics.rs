@@ -1,0 +1,443 @@
+//! Every metric, in one struct. Label values come from the configuration or from a closed set, never from a request.
+
+use std::fmt;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::EncodeLabelValue;
+use prometheus_client::encoding::LabelValueEncoder;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use crate::domain::clock::UnixTime;
+use crate::domain::name::Name;
+use crate::telemetry::process;
+
+/// The boundaries OpenTelemetry gives for HTTP durations, in seconds.
+const DURATIONS: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+/// A label value: a configured name, a word of a closed set, or nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Label {
+    /// A configured name.
+    Name(Name),
+    /// A word of a closed set.
+    Word(&'static str),
+    /// Not known.
+    None,
+}
+
+impl From<&Name> for Label {
+    fn from(name: &Name) -> Self {
+        Self::Name(name.clone())
+    }
+}
+
+impl From<Option<&Name>> for Label {
+    fn from(name: Option<&Name>) -> Self {
+        name.map_or(Self::None, Self::from)
+    }
+}
+
+impl EncodeLabelValue for Label {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        match self {
+            Self::Name(name) => name.as_str().encode(encoder),
+            Self::Word(word) => word.encode(encoder),
+            Self::None => "".encode(encoder),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByProviderAndResult {
+    identity_provider: Label,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByProviderAndOutcome {
+    identity_provider: Label,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByProvider {
+    identity_provider: Label,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByTierAndResult {
+    tier: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByTier {
+    tier: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByReason {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByRouteAndReason {
+    route: Label,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByListener {
+    listener: Label,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ServerRequest {
+    http_route: Label,
+    http_request_method: &'static str,
+    http_response_status_code: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByServer {
+    server_address: String,
+}
+
+/// How a look-up in the cache went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheResult {
+    /// A live token B was there.
+    Hit,
+    /// Nothing usable was there.
+    Miss,
+    /// A live token B was there, and its renewal was begun.
+    Stale,
+}
+
+impl CacheResult {
+    /// The label value and log word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+/// Every metric of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    reload_successful: Gauge,
+    reload_timestamp: Gauge,
+    authentications: Family<ByProviderAndResult, Counter>,
+    exchanges: Family<ByProviderAndOutcome, Counter>,
+    exchange_duration: Family<ByProvider, Histogram>,
+    exchanges_in_flight: Gauge,
+    exchanges_coalesced: Counter,
+    cache_requests: Family<ByTierAndResult, Counter>,
+    cache_entries: Family<ByTier, Gauge>,
+    cache_evictions: Family<ByReason, Counter>,
+    refusals: Family<ByRouteAndReason, Counter>,
+    jwks_refreshes: Family<ByProviderAndResult, Counter>,
+    jwks_last_success: Family<ByProvider, Gauge>,
+    connections: Family<ByListener, Gauge>,
+    server_requests: Family<ServerRequest, Histogram>,
+    client_requests: Family<ByServer, Histogram>,
+}
+
+fn durations() -> Histogram {
+    Histogram::new(DURATIONS)
+}
+
+impl Metrics {
+    /// All metrics, registered, at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::default();
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("obo_build", "The running version", version);
+        registry.register_collector(Box::new(process::Process));
+        let mut metrics = Self {
+            registry,
+            reload_successful: Gauge::default(),
+            reload_timestamp: Gauge::default(),
+            authentications: Family::default(),
+            exchanges: Family::default(),
+            exchange_duration: Family::new_with_constructor(durations),
+            exchanges_in_flight: Gauge::default(),
+            exchanges_coalesced: Counter::default(),
+            cache_requests: Family::default(),
+            cache_entries: Family::default(),
+            cache_evictions: Family::default(),
+            refusals: Family::default(),
+            jwks_refreshes: Family::default(),
+            jwks_last_success: Family::default(),
+            connections: Family::default(),
+            server_requests: Family::new_with_constructor(durations),
+            client_requests: Family::new_with_constructor(durations),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let r = &mut self.registry;
+        let clone = Clone::clone;
+        r.register(
+            "obo_config_last_reload_successful",
+            "1 if the last configuration read is in use, 0 if it was refused",
+            self.reload_successful.clone(),
+        );
+        r.register(
+            "obo_config_last_reload_success_timestamp_seconds",
+            "When the configuration in use was read",
+            self.reload_timestamp.clone(),
+        );
+        r.register(
+            "obo_authentications",
+            "Tokens looked at, by result: ok or the reason of the refusal",
+            self.authentications.clone(),
+        );
+        r.register(
+            "obo_exchanges",
+            "Token requests sent to the identity provider, by outcome: ok or the reason of the refusal",
+            self.exchanges.clone(),
+        );
+        r.register(
+            "obo_exchange_duration_seconds",
+            "How long token requests took",
+            self.exchange_duration.clone(),
+        );
+        r.register("obo_exchanges_in_flight", "Token requests under way", self.exchanges_in_flight.clone());
+        r.register(
+            "obo_exchanges_coalesced",
+            "Requests that waited for another one's token request",
+            self.exchanges_coalesced.clone(),
+        );
+        r.register("obo_cache_requests", "Token cache look-ups, by result", self.cache_requests.clone());
+        r.register("obo_cache_entries", "Tokens in the cache", self.cache_entries.clone());
+        r.register(
+            "obo_cache_evictions",
+            "Tokens that left the cache before their end, by reason",
+            self.cache_evictions.clone(),
+        );
+        r.register("obo_refusals", "Requests the proxy answered itself, by reason", self.refusals.clone());
+        r.register(
+            "obo_jwks_refreshes",
+            "Key set fetches, by result: ok or error",
+            self.jwks_refreshes.clone(),
+        );
+        r.register(
+            "obo_jwks_last_success_timestamp_seconds",
+            "When the key set was last fetched",
+            self.jwks_last_success.clone(),
+        );
+        r.register("obo_connections", "Open connections of callers", clone(&self.connections));
+        r.register(
+            "http_server_request_duration_seconds",
+            "Requests of callers, until the response head was sent",
+            self.server_requests.clone(),
+        );
+        r.register(
+            "http_client_request_duration_seconds",
+            "Requests to upstreams, until the response head came",
+            self.client_requests.clone(),
+        );
+    }
+
+    /// The metrics in OpenMetrics text form.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        // writing to a String does not fail; were it to, a cut text would lack its `# EOF` and be refused by the scraper
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
+        text
+    }
+
+    /// A configuration came into use.
+    pub fn config_loaded(&self, now: UnixTime) {
+        self.reload_successful.set(1);
+        self.reload_timestamp.set(now.as_seconds());
+    }
+
+    /// A token A was accepted (`ok`) or refused (its reason).
+    pub fn authentication(&self, identity_provider: Option<&Name>, result: &'static str) {
+        self.authentications
+            .get_or_create(&ByProviderAndResult { identity_provider: identity_provider.into(), result })
+            .inc();
+    }
+
+    /// A token request is on its way; the guard counts it until dropped.
+    pub fn exchange_started(&self) -> InFlight {
+        self.exchanges_in_flight.inc();
+        InFlight(self.exchanges_in_flight.clone())
+    }
+
+    /// A token request ended: `ok` or the reason of the refusal.
+    pub fn exchange(&self, identity_provider: &Name, outcome: &'static str, took: Duration) {
+        let identity_provider = Label::from(identity_provider);
+        self.exchange_duration
+            .get_or_create(&ByProvider { identity_provider: identity_provider.clone() })
+            .observe(took.as_secs_f64());
+        self.exchanges.get_or_create(&ByProviderAndOutcome { identity_provider, outcome }).inc();
+    }
+
+    /// A request waited for another one's token request.
+    pub fn exchange_coalesced(&self) {
+        self.exchanges_coalesced.inc();
+    }
+
+    /// A look-up in the memory tier.
+    pub fn cache_request(&self, result: CacheResult) {
+        self.cache_requests.get_or_create(&ByTierAndResult { tier: "memory", result: result.as_str() }).inc();
+    }
+
+    /// How many tokens the memory tier holds.
+    pub fn cache_entries(&self, entries: u64) {
+        self.cache_entries
+            .get_or_create(&ByTier { tier: "memory" })
+            .set(i64::try_from(entries).unwrap_or(i64::MAX));
+    }
+
+    /// A token left the cache before its end.
+    pub fn cache_eviction(&self, reason: &'static str) {
+        self.cache_evictions.get_or_create(&ByReason { reason }).inc();
+    }
+
+    /// The proxy answered a request itself.
+    pub fn refusal(&self, route: Option<&Name>, reason: &'static str) {
+        self.refusals.get_or_create(&ByRouteAndReason { route: route.into(), reason }).inc();
+    }
+
+    /// A key set fetch succeeded.
+    pub fn jwks_refreshed(&self, identity_provider: &Name, now: UnixTime) {
+        let identity_provider = Label::from(identity_provider);
+        self.jwks_last_success
+            .get_or_create(&ByProvider { identity_provider: identity_provider.clone() })
+            .set(now.as_seconds());
+        self.jwks_refreshes.get_or_create(&ByProviderAndResult { identity_provider, result: "ok" }).inc();
+    }
+
+    /// A key set fetch failed.
+    pub fn jwks_failed(&self, identity_provider: &Name) {
+        self.jwks_refreshes
+            .get_or_create(&ByProviderAndResult {
+                identity_provider: identity_provider.into(),
+                result: "error",
+            })
+            .inc();
+    }
+
+    /// A caller connected; the guard counts the connection until dropped.
+    pub fn connected(&self, listener: &Name) -> InFlight {
+        let gauge = self.connections.get_or_create_owned(&ByListener { listener: listener.into() });
+        gauge.inc();
+        InFlight(gauge)
+    }
+
+    /// A caller was answered.
+    pub fn server_request(
+        &self,
+        route: Option<&Name>,
+        method: &http::Method,
+        status: http::StatusCode,
+        took: Duration,
+    ) {
+        let labels = ServerRequest {
+            http_route: route.into(),
+            http_request_method: known_method(method),
+            http_response_status_code: status.as_u16(),
+        };
+        self.server_requests.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    /// An upstream answered, or failed to.
+    pub fn client_request(&self, server_address: &str, took: Duration) {
+        self.client_requests
+            .get_or_create(&ByServer { server_address: server_address.to_owned() })
+            .observe(took.as_secs_f64());
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Counts something as under way until it is dropped.
+#[derive(Debug)]
+pub struct InFlight(Gauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// The method as a label: a closed set, `_OTHER` for the rest (OpenTelemetry's rule).
+pub fn known_method(method: &http::Method) -> &'static str {
+    const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_have_the_names_of_the_contract() {
+        let metrics = Metrics::new();
+        let name = Name::parse("contoso").unwrap();
+        metrics.config_loaded(UnixTime::from_seconds(5));
+        metrics.authentication(None, "missing_token");
+        metrics.exchange(&name, "ok", Duration::from_millis(20));
+        metrics.exchange_coalesced();
+        metrics.cache_request(CacheResult::Hit);
+        metrics.cache_entries(1);
+        metrics.cache_eviction("size");
+        metrics.refusal(Some(&name), "no_route");
+        metrics.jwks_refreshed(&name, UnixTime::from_seconds(5));
+        let _open = metrics.connected(&name);
+        metrics.server_request(
+            None,
+            &http::Method::from_bytes(b"BREW").unwrap(),
+            http::StatusCode::OK,
+            Duration::from_millis(1),
+        );
+        metrics.client_request("127.0.0.1:8000", Duration::from_millis(1));
+        let text = metrics.encode();
+        for line in [
+            "obo_build_info{version=",
+            "obo_config_last_reload_successful 1",
+            "obo_config_last_reload_success_timestamp_seconds 5",
+            "obo_authentications_total{identity_provider=\"\",result=\"missing_token\"} 1",
+            "obo_exchanges_total{identity_provider=\"contoso\",outcome=\"ok\"} 1",
+            "obo_exchange_duration_seconds_count{identity_provider=\"contoso\"} 1",
+            "obo_exchanges_in_flight 0",
+            "obo_exchanges_coalesced_total 1",
+            "obo_cache_requests_total{tier=\"memory\",result=\"hit\"} 1",
+            "obo_cache_entries{tier=\"memory\"} 1",
+            "obo_cache_evictions_total{reason=\"size\"} 1",
+            "obo_refusals_total{route=\"contoso\",reason=\"no_route\"} 1",
+            "obo_jwks_refreshes_total{identity_provider=\"contoso\",result=\"ok\"} 1",
+            "obo_jwks_last_success_timestamp_seconds{identity_provider=\"contoso\"} 5",
+            "obo_connections{listener=\"contoso\"} 1",
+            "http_server_request_duration_seconds_count{http_route=\"\",http_request_method=\"_OTHER\",http_response_status_code=\"200\"} 1",
+            "http_client_request_duration_seconds_count{server_address=\"127.0.0.1:8000\"} 1",
+            "process_resident_memory_bytes ",
+            "process_open_fds ",
+            "process_cpu_seconds_total ",
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+}

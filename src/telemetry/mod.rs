@@ -1,0 +1,9 @@
+//! Floor 2: what operators see.
+//!
+//! **In:** facts the stages found out. **Out:** metrics, log lines. **Never:** a token, a secret, a query string or a
+//! user's name; a label value from outside.
+
+pub mod access_log;
+pub mod logs;
+pub mod metrics;
+pub mod process;
