@@ -135,8 +135,8 @@ impl Entra {
         format!("{}/{tenant}/oauth2/v2.0/token", self.origin())
     }
 
-    /// Where `tenant`'s users sign in (version 2).
-    pub fn authorization_endpoint(&self, tenant: &TenantId) -> String {
+    /// Where users of `tenant` (an id, a domain or a shared endpoint) sign in (version 2).
+    pub fn authorization_endpoint(&self, tenant: &str) -> String {
         format!("{}/{tenant}/oauth2/v2.0/authorize", self.origin())
     }
 

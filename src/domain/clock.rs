@@ -1,5 +1,6 @@
 //! Time, passed in: the real clock in production, a movable one in tests.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::sync::atomic::AtomicU64;
@@ -44,6 +45,48 @@ fn whole_seconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
 
+/// A moment in the calendar, as log lines print it: RFC 3339, UTC, milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timestamp(Duration);
+
+impl Timestamp {
+    /// The moment `since_epoch` after 1970-01-01 UTC.
+    pub fn new(since_epoch: Duration) -> Self {
+        Self(since_epoch)
+    }
+
+    /// Hour, minute and second of the day.
+    pub fn time_of_day(self) -> (u64, u64, u64) {
+        let second = self.0.as_secs() % 86_400;
+        (second / 3_600, second / 60 % 60, second % 60)
+    }
+
+    /// Year, month and day: days are counted from 0000-03-01, so that the leap day is the last of its year.
+    fn date(self) -> (u64, u64, u64) {
+        let days = self.0.as_secs() / 86_400 + 719_468;
+        let (era, day_of_era) = (days / 146_097, days % 146_097);
+        let year_of_era =
+            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let shifted_month = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+        let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+        (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (year, month, day) = self.date();
+        let (hour, minute, second) = self.time_of_day();
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z",
+            self.0.subsec_millis()
+        )
+    }
+}
+
 /// Where the time comes from. Cloning shares the source.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);
@@ -78,14 +121,18 @@ impl Clock {
     }
 
     /// The wall-clock time.
-    #[allow(clippy::disallowed_methods)] // this is the one place
     pub fn now(&self) -> UnixTime {
+        UnixTime(whole_seconds(self.since_epoch()))
+    }
+
+    /// The wall-clock time with its fraction of a second, for log lines.
+    #[allow(clippy::disallowed_methods)] // this is the one place
+    pub fn since_epoch(&self) -> Duration {
         match &self.0 {
-            Source::System => {
-                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                UnixTime(whole_seconds(since))
+            Source::System => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            Source::Manual(manual) => {
+                Duration::from_secs(u64::try_from(manual.wall.load(Ordering::SeqCst)).unwrap_or(0))
             }
-            Source::Manual(manual) => UnixTime(manual.wall.load(Ordering::SeqCst)),
         }
     }
 
@@ -130,6 +177,20 @@ mod tests {
         clock.set_wall(UnixTime::from_seconds(7));
         assert_eq!(clock.now().as_seconds(), 7);
         assert_eq!(clock.monotonic() - before, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn timestamps_know_the_calendar() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399, "2000-02-28T23:59:59.000Z"),
+            (951_782_400, "2000-02-29T00:00:00.000Z"),
+            (951_868_800, "2000-03-01T00:00:00.000Z"),
+            (1_493_678_600, "2017-05-01T22:43:20.000Z"),
+            (1_795_305_599, "2026-11-21T23:59:59.000Z"),
+        ] {
+            assert_eq!(Timestamp::new(Duration::from_secs(seconds)).to_string(), text);
+        }
     }
 
     #[test]

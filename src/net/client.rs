@@ -14,6 +14,7 @@ use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::rt::TokioTimer;
+use rustls::ClientConfig;
 
 use crate::config::Http2;
 use crate::net::BoxError;
@@ -55,15 +56,27 @@ impl Client {
     /// # Errors
     /// If the system has no roots.
     pub fn new() -> Result<Self, tls::Error> {
-        let connector =
-            connector(tls::client_config(None, None)?, Http2::Never, Duration::from_secs(60), None);
+        Ok(Self::with_tls(tls::client_config(None, None)?))
+    }
+
+    /// A client for servers without TLS: it trusts nobody.
+    ///
+    /// # Errors
+    /// If TLS cannot be set up at all.
+    pub fn plain() -> Result<Self, tls::Error> {
+        Ok(Self::with_tls(tls::distrusting_config()?))
+    }
+
+    /// A client with the given TLS settings.
+    pub fn with_tls(tls: ClientConfig) -> Self {
+        let connector = connector(tls, Http2::Never, Duration::from_secs(60), None);
         let pool = Pool::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(30))
             .http1_max_buf_size(64 * 1024)
             .build(connector);
-        Ok(Self { pool })
+        Self { pool }
     }
 
     /// Sends `request` and reads the whole answer, whatever its status.

@@ -1,1 +1,119 @@
-//! x
+//! The access log: one line per request, whose fields are a contract.
+
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+
+use crate::domain::caller::Claims;
+use crate::domain::digest::Digest;
+use crate::domain::name::Name;
+use crate::telemetry::metrics::CacheResult;
+
+/// The `tracing` target of access-log lines.
+pub const TARGET: &str = "access";
+
+/// Who is to blame for a refusal: it alone decides the level of its log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The caller: info.
+    Client,
+    /// The identity provider: warn.
+    Idp,
+    /// The upstream: warn.
+    Upstream,
+    /// We, or whoever configured us: error.
+    Proxy,
+}
+
+/// What is known of one request. Absent facts are absent from the line.
+#[derive(Debug, Default)]
+pub struct Record {
+    /// The id that caller, log and upstream share.
+    pub request_id: String,
+    /// The trace id of an inbound `traceparent`.
+    pub trace_id: Option<String>,
+    /// The method.
+    pub method: String,
+    /// The path without its query.
+    pub path: String,
+    /// The route's name and path.
+    pub route: Option<(Name, String)>,
+    /// Whose token came in.
+    pub identity_provider: Option<Name>,
+    /// Why the request was refused.
+    pub reason: Option<&'static str>,
+    /// How the token cache answered.
+    pub cache: Option<CacheResult>,
+    /// Until the upstream's response head.
+    pub upstream: Option<Duration>,
+    /// Waiting for token B.
+    pub exchange: Option<Duration>,
+    /// The user, hashed with a key.
+    pub user: Option<String>,
+    /// The identity provider's correlation id.
+    pub correlation_id: Option<String>,
+}
+
+impl Record {
+    /// Writes the line of a request answered with `status` after `took`.
+    pub fn write(&self, status: u16, fault: Option<Fault>, took: Duration) {
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: TARGET,
+                    request_id = self.request_id,
+                    trace_id = self.trace_id,
+                    http.request.method = self.method,
+                    http.route = self.route.as_ref().map(|(_, path)| path.as_str()),
+                    http.response.status_code = status,
+                    url.path = self.path,
+                    route = self.route.as_ref().map(|(name, _)| name.as_str()),
+                    identity_provider = self.identity_provider.as_ref().map(Name::as_str),
+                    reason = self.reason,
+                    cache = self.cache.map(CacheResult::as_str),
+                    duration_ms = milliseconds(took),
+                    upstream_ms = self.upstream.map(milliseconds),
+                    exchange_ms = self.exchange.map(milliseconds),
+                    user = self.user,
+                    correlation_id = self.correlation_id,
+                    "request"
+                )
+            };
+        }
+        match fault {
+            None | Some(Fault::Client) => line!(info),
+            Some(Fault::Idp | Fault::Upstream) => line!(warn),
+            Some(Fault::Proxy) => line!(error),
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1_000_000.0).round() / 1_000.0
+}
+
+/// Hashes users with a key of this process: the same user has the same word in all its lines, and nobody who reads
+/// them can tell who it is or compare them with another process's.
+#[derive(Debug)]
+pub struct UserHash(hmac::Key);
+
+impl UserHash {
+    /// With a fresh key.
+    ///
+    /// # Errors
+    /// If the system gives no random bytes.
+    pub fn new() -> Result<Self, aws_lc_rs::error::Unspecified> {
+        let random = aws_lc_rs::rand::SystemRandom::new();
+        hmac::Key::generate(hmac::HMAC_SHA256, &random).map(Self)
+    }
+
+    /// The word for the user of `claims`: 16 hexadecimal digits.
+    pub fn of(&self, claims: &Claims) -> String {
+        let mut context = hmac::Context::with_key(&self.0);
+        context.update(claims.tenant.as_ref().map_or("", |tenant| tenant.as_str()).as_bytes());
+        context.update(b"\0");
+        context.update(claims.user.as_bytes());
+        let hash = Digest::of(context.sign().as_ref());
+        hash.as_bytes().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+}

@@ -1,1 +1,268 @@
-//! x
+//! How log lines look: one JSON object a line, or a line for a person. Both go to stderr.
+
+use std::fmt;
+use std::io::IsTerminal;
+
+use serde_json::Value;
+use tracing::Event;
+use tracing::Subscriber;
+use tracing::field::Field;
+use tracing::field::Visit;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::fmt::FmtContext;
+use tracing_subscriber::fmt::FormatEvent;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::config::AccessLog;
+use crate::config::LogFormat;
+use crate::config::Logs;
+use crate::domain::clock::Clock;
+use crate::domain::clock::Timestamp;
+use crate::telemetry::access_log;
+
+/// A subscriber that writes to stderr as `logs` says.
+///
+/// # Errors
+/// If the level is no filter that `tracing` understands.
+pub fn subscriber(
+    logs: &Logs,
+    clock: Clock,
+) -> Result<impl Subscriber + Send + Sync + use<>, tracing_subscriber::filter::ParseError> {
+    let access = match logs.access {
+        AccessLog::On => "trace",
+        AccessLog::Off => "off",
+    };
+    let filter: EnvFilter = format!("{},{}={access}", logs.level, access_log::TARGET).parse()?;
+    let form = match logs.format {
+        LogFormat::Json => Form::Json,
+        LogFormat::Human => Form::Human,
+        LogFormat::Auto if std::io::stderr().is_terminal() => Form::Human,
+        LogFormat::Auto => Form::Json,
+    };
+    let layer =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).event_format(Lines { form, clock });
+    Ok(tracing_subscriber::registry().with(layer.with_filter(filter)))
+}
+
+#[derive(Clone, Copy)]
+enum Form {
+    Json,
+    Human,
+}
+
+struct Lines {
+    form: Form,
+    clock: Clock,
+}
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let at = Timestamp::new(self.clock.since_epoch());
+        let level = event.metadata().level();
+        match self.form {
+            Form::Json => write_json(&mut writer, at, *level, event.metadata().target(), fields),
+            Form::Human => write_human(&mut writer, at, *level, event.metadata().target(), fields),
+        }
+    }
+}
+
+fn write_json(
+    writer: &mut Writer<'_>,
+    at: Timestamp,
+    level: tracing::Level,
+    target: &str,
+    fields: Fields,
+) -> fmt::Result {
+    let mut line = format!("{{\"ts\":\"{at}\",\"level\":\"{}\"", level.as_str().to_ascii_lowercase());
+    let mut member = |name: &str, value: &Value| {
+        line.push_str(&format!(",{}:{value}", Value::from(name)));
+    };
+    member("msg", &Value::from(fields.message));
+    if target != access_log::TARGET {
+        member("target", &Value::from(target));
+    }
+    for (name, value) in &fields.members {
+        member(name, value);
+    }
+    writeln!(writer, "{line}}}")
+}
+
+fn write_human(
+    writer: &mut Writer<'_>,
+    at: Timestamp,
+    level: tracing::Level,
+    target: &str,
+    mut fields: Fields,
+) -> fmt::Result {
+    let (hour, minute, second) = at.time_of_day();
+    write!(writer, "{hour:02}:{minute:02}:{second:02} {level:<5} ")?;
+    if target == access_log::TARGET {
+        let mut take = |name: &str| fields.members.shift_take(name);
+        let words = ["http.request.method", "url.path", "http.response.status_code"].map(&mut take);
+        let took = take("duration_ms");
+        for word in words {
+            write!(writer, "{} ", plain(&word))?;
+        }
+        write!(writer, "{}ms", plain(&took))?;
+    } else {
+        write!(writer, "{}", printable(&fields.message))?;
+    }
+    for (name, value) in &fields.members {
+        write!(writer, " {name}={}", plain(value))?;
+    }
+    writeln!(writer)
+}
+
+/// A value for a person: text without quotes, and nothing that could move the cursor or forge a line.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => printable(text),
+        Value::Null => "-".into(),
+        other => other.to_string(),
+    }
+}
+
+fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+#[derive(Default)]
+struct Fields {
+    message: String,
+    members: Members,
+}
+
+/// Fields in the order they were written.
+#[derive(Default)]
+struct Members(Vec<(&'static str, Value)>);
+
+impl Members {
+    fn shift_take(&mut self, name: &str) -> Value {
+        match self.0.iter().position(|(own, _)| *own == name) {
+            Some(at) => self.0.remove(at).1,
+            None => Value::Null,
+        }
+    }
+}
+
+impl<'a> IntoIterator for &'a Members {
+    type Item = &'a (&'static str, Value);
+    type IntoIter = std::slice::Iter<'a, (&'static str, Value)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
+impl Fields {
+    fn add(&mut self, field: &Field, value: Value) {
+        match (field.name(), value) {
+            ("message", Value::String(text)) => self.message = text,
+            (name, value) => self.members.0.push((name, value)),
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.add(field, Value::from(value));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.add(field, Value::from(value));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.add(field, Value::from(value));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.add(field, Value::from(value));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.add(field, Value::from(value));
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        self.add(field, Value::from(report(value)));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.add(field, Value::from(format!("{value:?}")));
+    }
+}
+
+/// An error and all its sources in one line: each `Display` prints its own level only.
+pub fn report(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(
+        form: fn(&mut Writer<'_>, Timestamp, tracing::Level, &str, Fields) -> fmt::Result,
+        target: &str,
+    ) -> String {
+        let members = Members(vec![
+            ("http.request.method", "GET".into()),
+            ("url.path", "/a\n{\"level\":\"forged\"}".into()),
+            ("http.response.status_code", 200.into()),
+            ("duration_ms", 1.5.into()),
+            ("route", "orders".into()),
+        ]);
+        let mut out = String::new();
+        let at = Timestamp::new(std::time::Duration::from_millis(1_493_678_600_250));
+        form(
+            &mut Writer::new(&mut out),
+            at,
+            tracing::Level::INFO,
+            target,
+            Fields { message: "request".into(), members },
+        )
+        .unwrap();
+        out
+    }
+
+    #[test]
+    fn a_json_line_is_one_object_whatever_it_holds() {
+        let text = line(write_json, "obo_proxy::app");
+        assert_eq!(text.lines().count(), 1);
+        let members: serde_json::Map<String, Value> = serde_json::from_str(&text).unwrap();
+        assert_eq!(members["ts"], "2017-05-01T22:43:20.250Z");
+        assert_eq!(members["level"], "info");
+        assert_eq!(members["msg"], "request");
+        assert_eq!(members["url.path"], "/a\n{\"level\":\"forged\"}");
+        assert_eq!(members["http.response.status_code"], 200);
+    }
+
+    #[test]
+    fn a_human_line_is_one_line_whatever_it_holds() {
+        let text = line(write_human, access_log::TARGET);
+        assert_eq!(text, "22:43:20 INFO  GET /a\\n{\"level\":\"forged\"} 200 1.5ms route=orders\n");
+    }
+}

@@ -7,3 +7,4 @@ pub mod access_log;
 pub mod logs;
 pub mod metrics;
 pub mod process;
+pub mod trace;
