@@ -89,9 +89,8 @@ fn check_issuer(claims: &Map<String, Value>, realm: &Realm, tenant: &str) -> Res
 
 fn check_times(claims: &Map<String, Value>, now: UnixTime) -> Result<(), Refusal> {
     let time = |name: &str| claims.get(name).map(|value| value.as_i64().map(UnixTime::from_seconds));
-    let (expires_on, not_before) = match (time("exp"), time("nbf")) {
-        (Some(Some(expires_on)), Some(Some(not_before))) => (expires_on, not_before),
-        _ => return Err(incomplete()),
+    let (Some(Some(expires_on)), Some(Some(not_before))) = (time("exp"), time("nbf")) else {
+        return Err(incomplete());
     };
     if not_before <= now && now < expires_on {
         return Ok(());

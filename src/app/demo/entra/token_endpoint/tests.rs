@@ -466,3 +466,18 @@ fn a_second_factor_satisfies_the_demand_for_one() {
     let wish = TokenWish { sign_in: SignIn::MultiFactor, ..TokenWish::default() };
     assert_eq!(Sent::with(token_of("mfa", &wish)).answered().0, 200);
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_body_makes_it_panic_and_no_guess_gets_a_token(body: Vec<u8>, authorization in "[ -~]{0,40}") {
+        let sent = Sent::by("alice").authorization(&authorization);
+        let answer = answer_raw(POST, &sent.headers, &body, Segment::Tenant(TENANT));
+        proptest::prop_assert!(answer.response.status().is_client_error());
+    }
+
+    #[test]
+    fn no_assertion_that_was_not_issued_is_exchanged(assertion in "[A-Za-z0-9_=-]{0,40}(\\.[A-Za-z0-9_=-]{0,40}){0,4}") {
+        let (status, _) = Sent::with(assertion).answered();
+        proptest::prop_assert_eq!(status.as_u16(), 400);
+    }
+}
