@@ -21,15 +21,15 @@ impl Form {
         let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let media_type = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
         if !media_type.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-            return Err(malformed("The Content-Type must be 'application/x-www-form-urlencoded'."));
+            return Err(Refusal::malformed("The Content-Type must be 'application/x-www-form-urlencoded'."));
         }
         if !is_form(body) {
-            return Err(malformed("The request body is not form-encoded."));
+            return Err(Refusal::malformed("The request body is not form-encoded."));
         }
         let mut parameters: Vec<(String, String)> = Vec::new();
         for (name, value) in form_urlencoded::parse(body) {
             if parameters.iter().any(|(seen, _)| *seen == name) {
-                return Err(malformed(&format!("The parameter '{name}' is duplicated.")));
+                return Err(Refusal::malformed(&format!("The parameter '{name}' is duplicated.")));
             }
             parameters.push((name.into_owned(), value.into_owned()));
         }
@@ -76,18 +76,18 @@ pub fn client(headers: &HeaderMap, form: &Form) -> Result<Claimed, Refusal> {
             return Ok(Claimed { client_id: form.required("client_id")?.to_owned(), secret });
         }
         (Some(field), None) => field,
-        (Some(_), Some(_)) => return Err(malformed("There are several Authorization headers.")),
+        (Some(_), Some(_)) => return Err(Refusal::malformed("There are several Authorization headers.")),
     };
     if form.optional("client_secret").is_some() {
-        return Err(malformed("The client secret is sent in two ways."));
+        return Err(Refusal::malformed("The client secret is sent in two ways."));
     }
     let (id, secret) = field
         .to_str()
         .ok()
         .and_then(basic)
-        .ok_or_else(|| malformed("The Authorization header is no valid 'Basic' one."))?;
+        .ok_or_else(|| Refusal::malformed("The Authorization header is no valid 'Basic' one."))?;
     if form.optional("client_id").is_some_and(|in_form| in_form != id) {
-        return Err(malformed("The client ids in the Authorization header and in the body differ."));
+        return Err(Refusal::malformed("The client ids in the Authorization header and in the body differ."));
     }
     Ok(Claimed { client_id: id, secret: (!secret.is_empty()).then_some(secret) })
 }
@@ -118,12 +118,4 @@ fn is_form(bytes: &[u8]) -> bool {
         b'%' => escapes(at),
         byte => byte.is_ascii_graphic(),
     })
-}
-
-fn malformed(text: &str) -> Refusal {
-    Refusal::new(
-        "invalid_request",
-        9_002_313,
-        format!("Invalid request. Request is malformed or invalid. {text}"),
-    )
 }

@@ -45,6 +45,12 @@ impl Refusal {
         Self { error, code, text: text.into(), suberror: None, claims: None }
     }
 
+    /// The refusal of a request that is not written as it must be.
+    pub fn malformed(text: &str) -> Self {
+        let text = format!("Invalid request. Request is malformed or invalid. {text}");
+        Self::new("invalid_request", 9_002_313, text)
+    }
+
     /// With Entra's finer class of the error.
     pub fn suberror(self, suberror: &'static str) -> Self {
         Self { suberror: Some(suberror), ..self }

@@ -125,7 +125,7 @@ fn check(request: Request<'_>, realm: &Realm, keys: &KeyRing, now: UnixTime) -> 
     }
     check_client(request.headers, &form, realm)?;
     if form.required("requested_token_use")? != "on_behalf_of" {
-        return Err(malformed("The 'requested_token_use' must be 'on_behalf_of'."));
+        return Err(Refusal::malformed("The 'requested_token_use' must be 'on_behalf_of'."));
     }
     check_optional(&form)?;
     let granted = scopes::grant(form.required("scope")?, &realm.settings.downstream)?;
@@ -142,7 +142,7 @@ fn check_client(headers: &HeaderMap, form: &Form, realm: &Realm) -> Result<(), R
     }
     if form.optional("client_assertion").or_else(|| form.optional("client_assertion_type")).is_some() {
         if claimed.secret.is_some() {
-            return Err(malformed("The client is authenticated in two ways."));
+            return Err(Refusal::malformed("The client is authenticated in two ways."));
         }
         let text = "Client assertion failed signature validation. [Reason - The key was not found.]";
         return Err(Refusal::new("invalid_client", 700_027, text));
@@ -167,21 +167,13 @@ fn check_optional(form: &Form) -> Result<(), Refusal> {
         return Err(Refusal::new("invalid_request", 901_002, text));
     }
     if form.optional("requested_token_type").is_some_and(|kind| !kind.ends_with(":access_token")) {
-        return Err(malformed("Only access tokens are issued here."));
+        return Err(Refusal::malformed("Only access tokens are issued here."));
     }
     let is_object = |text| serde_json::from_str::<Map<String, Value>>(text).is_ok();
     if form.optional("claims").is_some_and(|claims| !is_object(claims)) {
-        return Err(malformed("The 'claims' parameter is no JSON object."));
+        return Err(Refusal::malformed("The 'claims' parameter is no JSON object."));
     }
     Ok(())
-}
-
-fn malformed(text: &str) -> Refusal {
-    Refusal::new(
-        "invalid_request",
-        9_002_313,
-        format!("Invalid request. Request is malformed or invalid. {text}"),
-    )
 }
 
 fn signed_in_twice(assertion: &Map<String, Value>) -> bool {
