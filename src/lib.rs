@@ -1,4 +1,5 @@
 //! obo-proxy.
+pub mod app;
 pub mod config;
 pub mod domain;
 pub mod net;

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Runs every test, on a Debian machine that has Rust; installs by package name what is missing, as root or with sudo.
+# The last line is `N passed, N failed`, over all of them; the exit status is 0 only if none failed.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+if ! command -v cargo >/dev/null && [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo" ]; then
+    PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+fi
+
+# aws-lc is C: it wants a compiler and make; some tests speak TLS with the system's roots, or run the README's curls
+missing=()
+command -v cc >/dev/null || missing+=(gcc libc6-dev)
+command -v make >/dev/null || missing+=(make)
+command -v curl >/dev/null || missing+=(curl)
+[ -s /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
+if [ "${#missing[@]}" -gt 0 ]; then
+    as_root=()
+    [ "$(id -u)" -eq 0 ] || as_root=(sudo)
+    "${as_root[@]}" apt-get update -q
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -q --no-install-recommends "${missing[@]}"
+fi
+
+export CARGO_TERM_COLOR=never # the summaries are read below
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+passed=0
+failed=0
+
+# run COMMAND...: runs some of the tests and adds what nextest or libtest says of them to the sums
+run() {
+    local status=0 good bad
+    "$@" 2>&1 | tee "$log" || status=$?
+    read -r good bad < <(awk '
+        / tests? run: / {
+            for (i = 2; i <= NF; i++) {
+                if ($i ~ /^tests?$/) run += $(i - 1)
+                if ($i ~ /^passed/) good += $(i - 1)
+            }
+        }
+        /^test result: / {
+            for (i = 2; i <= NF; i++) {
+                if ($i ~ /^passed/) { good += $(i - 1); run += $(i - 1) }
+                if ($i ~ /^failed/) run += $(i - 1)
+            }
+        }
+        END { print good + 0, run - good }' "$log")
+    # what broke before a test could fail, such as a build, counts as a failure too
+    if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
+        bad=1
+    fi
+    passed=$((passed + good))
+    failed=$((failed + bad))
+}
+
+if cargo nextest --version >/dev/null 2>&1; then
+    run cargo nextest run --locked --no-fail-fast
+    run cargo test --locked --doc
+else
+    run cargo test --locked --no-fail-fast
+fi
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
