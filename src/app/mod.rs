@@ -1,5 +1,148 @@
 //! Floor 5: builds the machine and runs it.
 //!
-//! **In:** a command line and an environment. **Out:** an exit code. **Never:** decides what becomes of a request.
+//! **In:** a checked [`Config`]. **Out:** open listeners, then a clean end. **Never:** decides anything about a
+//! request; that is the pipeline's.
 
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::config::Address;
+use crate::config::Config;
+use crate::domain::clock::Clock;
+use crate::domain::name::Name;
+use crate::net::client::Client;
+use crate::pipeline::Pipeline;
+use crate::pipeline::accept;
+use crate::pipeline::accept::Drain;
+use crate::telemetry::metrics::Metrics;
+
+pub mod admin;
+pub mod cli;
 pub mod demo;
+pub mod server;
+
+use admin::Probes;
+use server::Server;
+use server::Transport;
+
+/// The proxy with its listeners bound, ready to serve.
+pub struct App {
+    config: Config,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    pipeline: Arc<Pipeline>,
+    listeners: Vec<accept::Listener>,
+    telemetry: TcpListener,
+}
+
+impl App {
+    /// Builds every stage and binds every listener. No identity provider is contacted yet.
+    ///
+    /// # Errors
+    /// If TLS cannot be set up or an address cannot be bound.
+    pub async fn bind(config: Config, clock: Clock) -> anyhow::Result<Self> {
+        let metrics = Arc::new(Metrics::new());
+        metrics.config_loaded(clock.now());
+        // without a TLS identity provider the system's roots are not needed, and need not be there
+        let https = config.identity_providers.iter().any(|provider| provider.entra.authority.scheme() == "https");
+        let client = if https { Client::new()? } else { Client::plain()? };
+        let pipeline = Arc::new(Pipeline::new(&config, &client, &clock, &metrics)?);
+        let telemetry = bind(&config.telemetry.address).await?;
+        let mut listeners = Vec::new();
+        for listener in &config.listeners {
+            let bound = accept::Listener::bind(listener).await;
+            listeners.push(bound.with_context(|| format!("listener {} cannot bind {}", listener.name, listener.address))?);
+        }
+        Ok(Self { config, clock, metrics, pipeline, listeners, telemetry })
+    }
+
+    /// Where callers connect: listener names with the addresses they got.
+    ///
+    /// # Errors
+    /// If the system does not know.
+    pub fn listeners(&self) -> std::io::Result<Vec<(Name, SocketAddr)>> {
+        self.listeners.iter().map(|listener| Ok((listener.name().clone(), listener.local_addr()?))).collect()
+    }
+
+    /// Where probes and metrics are served.
+    ///
+    /// # Errors
+    /// If the system does not know.
+    pub fn telemetry(&self) -> std::io::Result<SocketAddr> {
+        self.telemetry.local_addr()
+    }
+
+    /// The probes: whether the proxy lives, has started, is ready.
+    pub fn probes(&self) -> Probes {
+        Probes::new(self.pipeline.clone(), self.metrics.clone())
+    }
+
+    /// Serves until `stop`, then drains: not ready at once; `shutdown.delay` later no new connection; then requests
+    /// in flight have `shutdown.drain` to end.
+    pub async fn serve(self, probes: Probes, stop: impl Future<Output = ()>) {
+        self.pipeline.authenticator().start();
+        let drain = Drain::new();
+        let permits = Arc::new(Semaphore::new(self.config.limits.connections));
+        let mut serving = JoinSet::new();
+        for listener in self.listeners {
+            let settings = Arc::new(listener.config().clone());
+            let pipeline = self.pipeline.clone();
+            let handler = move |request, peer| {
+                let (pipeline, settings) = (pipeline.clone(), settings.clone());
+                async move { pipeline.handle(&settings, peer, request).await }
+            };
+            let limits = self.config.limits;
+            serving.spawn(accept::serve(
+                listener,
+                limits,
+                permits.clone(),
+                handler,
+                self.metrics.clone(),
+                self.clock.clone(),
+                drain.clone(),
+            ));
+        }
+        let answers = probes.clone();
+        let telemetry = Server::start(self.telemetry, Transport::Plain, move |request| {
+            std::future::ready(answers.answer(request.uri().path()))
+        });
+        if let Err(error) = &telemetry {
+            tracing::error!(%error, "probes and metrics cannot be served");
+        }
+        stop.await;
+        probes.drain();
+        tracing::info!(delay = ?self.config.shutdown.delay, drain = ?self.config.shutdown.drain, "stopping");
+        tokio::time::sleep(self.config.shutdown.delay).await;
+        drain.begin();
+        let ended = tokio::time::timeout(self.config.shutdown.drain, async { while serving.join_next().await.is_some() {} });
+        if ended.await.is_err() {
+            tracing::warn!("requests were still in flight when the drain time ended; they are cut");
+        }
+        drop(telemetry);
+    }
+
+    /// Resolves once the proxy is ready, or after `patience`.
+    pub async fn until_ready(probes: &Probes, patience: Duration) -> bool {
+        let ready = async {
+            while !probes.is_ready() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(patience, ready).await.is_ok()
+    }
+}
+
+/// Binds `address`.
+///
+/// # Errors
+/// If it cannot be resolved or is taken.
+pub async fn bind(address: &Address) -> anyhow::Result<TcpListener> {
+    TcpListener::bind((address.host.as_str(), address.port)).await.with_context(|| format!("cannot bind {address}"))
+}

@@ -1,3 +1,14 @@
-//! The integration tests, in one binary.
+//! The integration tests: one binary, files named after the stages. Real sockets, the emulated Entra, the echo API.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test may fail loudly
+#![allow(missing_docs)]
 
+mod accept;
 mod architecture;
+mod authenticate;
+mod cli;
+mod documents;
+mod exchange;
+mod forward;
+mod route;
+mod support;
+mod telemetry;

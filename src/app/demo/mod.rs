@@ -8,4 +8,3 @@ mod caller;
 pub mod echo;
 pub mod entra;
 pub mod frames;
-pub mod server;

@@ -32,9 +32,9 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::app::demo::frames::Frames;
-use crate::app::demo::server::Server;
-use crate::app::demo::server::Transport;
-use crate::app::demo::server::whole;
+use crate::app::server::Server;
+use crate::app::server::Transport;
+use crate::app::server::whole;
 use crate::net::Body;
 use crate::net::BoxError;
 

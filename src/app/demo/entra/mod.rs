@@ -38,9 +38,9 @@ use crate::app::demo::entra::settings::Segment;
 use crate::app::demo::entra::settings::Settings;
 use crate::app::demo::entra::users::User;
 use crate::app::demo::entra::wish::TokenWish;
-use crate::app::demo::server::Server;
-use crate::app::demo::server::Transport;
-use crate::app::demo::server::whole;
+use crate::app::server::Server;
+use crate::app::server::Transport;
+use crate::app::server::whole;
 use crate::domain::clock::Clock;
 use crate::net::Body;
 

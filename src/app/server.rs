@@ -1,4 +1,4 @@
-//! The accept loop both emulated servers share: HTTP/1.1, plain or over TLS.
+//! The small HTTP/1.1 server of everything that is not the data path: probes, the emulated Entra, the echo API.
 
 use std::convert::Infallible;
 use std::io;
@@ -106,7 +106,7 @@ where
         Transport::Plain => converse(socket, answer).await,
         Transport::Tls(config) => match TlsAcceptor::from(config).accept(socket).await {
             Ok(socket) => converse(socket, answer).await,
-            Err(error) => tracing::debug!(%error, "a TLS handshake with an emulated server failed"),
+            Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
         },
     }
 }
@@ -124,6 +124,6 @@ where
     let served =
         http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(io), service).await;
     if let Err(error) = served {
-        tracing::debug!(%error, "a connection to an emulated server broke");
+        tracing::debug!(%error, "a connection to one of our own servers broke");
     }
 }

@@ -1,0 +1,97 @@
+//! The command line: one file per command.
+//!
+//! **In:** arguments and environment. **Out:** an exit code: 0 ok, 1 the answer is no, 2 usage, 69 unreachable, 74 I/O,
+//! 78 configuration. **Never:** takes a token or a secret as an argument.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::Subcommand;
+
+use crate::config;
+use crate::config::Loaded;
+
+mod check;
+mod demo;
+mod health;
+mod run;
+mod schema;
+
+const DEFAULT_CONFIG: &str = "/etc/obo-proxy/config.yaml";
+
+/// Exchanges each caller's bearer token On-Behalf-Of the user for the token the API behind wants.
+#[derive(Debug, Parser)]
+#[command(name = "obo-proxy", version, after_help = "Start here:  obo-proxy demo")]
+struct Arguments {
+    /// The configuration file; several are merged, later ones win
+    #[arg(short, long = "config", global = true, env = "OBO_CONFIG", value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    config: Vec<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the proxy
+    Run,
+    /// Start a complete playground on loopback: an emulated Entra, an echo API and the proxy
+    Demo(demo::Arguments),
+    /// Check a configuration: lists every problem, contacts nothing
+    Check(check::Arguments),
+    /// Print the JSON Schema of the configuration
+    Schema,
+    /// Ask a running proxy whether it is ready, for HEALTHCHECK and exec probes: 0 yes, 1 no
+    Health(health::Arguments),
+}
+
+/// How a command ends when it does not end well.
+#[derive(Debug)]
+enum Failure {
+    /// The answer is no, or it could not go on.
+    No(anyhow::Error),
+    /// The configuration is wrong.
+    Config(config::Report),
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::No(error)
+    }
+}
+
+/// Runs the command the arguments name.
+pub fn main() -> ExitCode {
+    let Arguments { config, command } = Arguments::parse();
+    let outcome = match command {
+        Command::Run => run::run(&config),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Check(arguments) => return check::run(&config, &arguments),
+        Command::Schema => schema::run(),
+        Command::Health(arguments) => health::run(&config, &arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::No(error)) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(1)
+        }
+        Err(Failure::Config(report)) => {
+            eprint!("{report}");
+            ExitCode::from(exit_code(&report))
+        }
+    }
+}
+
+/// 74 for a file that cannot be read, 78 for one that is wrong.
+fn exit_code(report: &config::Report) -> u8 {
+    if report.is_io() { 74 } else { 78 }
+}
+
+/// Reads the configuration with this process's environment.
+fn load(files: &[PathBuf]) -> Result<Loaded, config::Report> {
+    let environment: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    config::load(files, &environment)
+}

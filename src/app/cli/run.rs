@@ -1,0 +1,80 @@
+//! `run`: the proxy, until SIGTERM or SIGINT; a second signal ends it at once.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
+
+use crate::app::App;
+use crate::app::cli::Failure;
+use crate::app::cli::load;
+use crate::config::Config;
+use crate::config::Loaded;
+use crate::domain::clock::Clock;
+use crate::telemetry::logs;
+
+pub(super) fn run(files: &[PathBuf]) -> Result<(), Failure> {
+    let Loaded { config, warnings, .. } = load(files).map_err(Failure::Config)?;
+    let clock = Clock::system();
+    log_to_stderr(&config, &clock)?;
+    for warning in &warnings {
+        tracing::warn!("{}", warning.one_line());
+    }
+    let runtime = runtime(&config)?;
+    runtime.block_on(serve(config, clock))?;
+    // what is still running was cut by the end of the drain; it must not hold the process
+    runtime.shutdown_background();
+    Ok(())
+}
+
+async fn serve(config: Config, clock: Clock) -> anyhow::Result<()> {
+    let app = App::bind(config, clock).await?;
+    for (listener, address) in app.listeners()? {
+        tracing::info!(%listener, %address, "listening");
+    }
+    tracing::info!(address = %app.telemetry()?, "probes and metrics");
+    let probes = app.probes();
+    tokio::select! {
+        () = app.serve(probes, stopped()) => Ok(()),
+        result = stopped_twice() => result,
+    }
+}
+
+/// Sends log lines to stderr as the configuration says.
+pub(super) fn log_to_stderr(config: &Config, clock: &Clock) -> anyhow::Result<()> {
+    let subscriber = logs::subscriber(&config.telemetry.logs, clock.clone()).context("telemetry.logs.level is no log filter")?;
+    tracing::subscriber::set_global_default(subscriber).context("logging is set up already")
+}
+
+/// As many threads as the configuration says, or else as the cgroup allows.
+pub(super) fn runtime(config: &Config) -> anyhow::Result<tokio::runtime::Runtime> {
+    let workers = config.workers.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
+    tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build().context("cannot start threads")
+}
+
+/// Resolves on the first SIGTERM or SIGINT.
+pub(super) async fn stopped() {
+    // without signal handling there is nothing to wait for: the default action ends the process
+    if signals(1).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn stopped_twice() -> anyhow::Result<()> {
+    signals(2).await?;
+    tracing::warn!("second signal: stopping at once");
+    Ok(())
+}
+
+async fn signals(count: usize) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    for _ in 0..count {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    }
+    Ok(())
+}

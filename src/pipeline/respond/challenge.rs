@@ -1,0 +1,153 @@
+//! The `WWW-Authenticate` value of a refusal (RFC 6750 section 3; Microsoft's claims challenge format:
+//! <https://learn.microsoft.com/entra/identity-platform/claims-challenge>). Pure.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
+
+/// Who asks, and where a user would sign in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Realm {
+    /// The tenant id; empty where any of several is meant.
+    pub realm: String,
+    /// The authorization endpoint.
+    pub authorization_uri: String,
+    /// Our client id: the API the caller needs a token for.
+    pub client_id: String,
+}
+
+/// What a challenge demands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Demand<'a> {
+    /// Any token.
+    Token,
+    /// A well-formed request.
+    ValidRequest,
+    /// Another token.
+    ValidToken,
+    /// A token with these scopes of ours; none = not said.
+    Scopes(&'a [String]),
+    /// A token that satisfies this claims request: the decoded JSON, forwarded byte for byte.
+    Claims(&'a str),
+    /// A sign-in by the user.
+    Interaction,
+}
+
+/// The challenge for `demand`. Parameters are separated by one comma and one space, none is repeated, and no value
+/// holds a comma, a quote or text of the identity provider: clients parse this header by hand.
+pub fn challenge(demand: Demand<'_>, realm: &Realm) -> Option<HeaderValue> {
+    let mut parameters = vec![("realm", realm.realm.clone())];
+    let mut interactive = |error: &str| {
+        parameters.push(("authorization_uri", realm.authorization_uri.clone()));
+        parameters.push(("client_id", realm.client_id.clone()));
+        parameters.push(("error", error.to_owned()));
+    };
+    match demand {
+        Demand::Token => {}
+        Demand::ValidRequest => parameters.push(("error", "invalid_request".into())),
+        Demand::ValidToken => parameters.push(("error", "invalid_token".into())),
+        Demand::Scopes(scopes) => {
+            parameters.push(("error", "insufficient_scope".into()));
+            if !scopes.is_empty() {
+                parameters.push(("scope", scopes.join(" ")));
+            }
+        }
+        Demand::Claims(claims) => {
+            interactive("insufficient_claims");
+            parameters.push(("claims", STANDARD.encode(claims)));
+        }
+        Demand::Interaction => interactive("interaction_required"),
+    }
+    let parameters: Vec<String> =
+        parameters.iter().map(|(name, value)| format!("{name}=\"{}\"", quotable(value))).collect();
+    HeaderValue::try_from(format!("Bearer {}", parameters.join(", "))).ok()
+}
+
+/// `value` without what a quoted-string of a challenge may not hold (RFC 6750 section 3).
+fn quotable(value: &str) -> String {
+    value.chars().filter(|c| matches!(c, ' '..='!' | '#'..='[' | ']'..='~')).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn realm() -> Realm {
+        let tenant = "26039cce-489d-4002-8293-5b0c5134eacb";
+        Realm {
+            realm: tenant.into(),
+            authorization_uri: format!("https://login.microsoftonline.com/{tenant}/oauth2/v2.0/authorize"),
+            client_id: "625391af-c675-43e5-8e44-edd3e30ceb15".into(),
+        }
+    }
+
+    #[track_caller]
+    fn check(demand: Demand<'_>, expected: &str) {
+        assert_eq!(challenge(demand, &realm()).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_claims_of_the_example_error_become_the_documented_header() {
+        let claims = r#"{"access_token":{"polids":{"essential":true,"values":["9ab03e19-ed42-4168-b6b7-7001fb3e933a"]}}}"#;
+        check(
+            Demand::Claims(claims),
+            concat!(
+                r#"Bearer realm="26039cce-489d-4002-8293-5b0c5134eacb", "#,
+                r#"authorization_uri="https://login.microsoftonline.com/26039cce-489d-4002-8293-5b0c5134eacb/oauth2/v2.0/authorize", "#,
+                r#"client_id="625391af-c675-43e5-8e44-edd3e30ceb15", error="insufficient_claims", "#,
+                r#"claims="eyJhY2Nlc3NfdG9rZW4iOnsicG9saWRzIjp7ImVzc2VudGlhbCI6dHJ1ZSwidmFsdWVzIjpbIjlhYjAzZTE5LWVkNDItNDE2OC1iNmI3LTcwMDFmYjNlOTMzYSJdfX19""#
+            ),
+        );
+    }
+
+    #[test]
+    fn claims_are_padded_standard_base64() {
+        // two documented challenges of Microsoft's, white space and all
+        for (claims, encoded) in [
+            (r#"{"access_token":{"acrs":{"essential":true,"value":"cp1"}}}"#, "eyJhY2Nlc3NfdG9rZW4iOnsiYWNycyI6eyJlc3NlbnRpYWwiOnRydWUsInZhbHVlIjoiY3AxIn19fQ=="),
+            (r#"{"access_token":{"nbf":{"essential":true, "value":"1604106651"}}}"#, "eyJhY2Nlc3NfdG9rZW4iOnsibmJmIjp7ImVzc2VudGlhbCI6dHJ1ZSwgInZhbHVlIjoiMTYwNDEwNjY1MSJ9fX0="),
+        ] {
+            let header = challenge(Demand::Claims(claims), &realm()).unwrap();
+            assert!(header.to_str().unwrap().ends_with(&format!("claims=\"{encoded}\"")));
+        }
+    }
+
+    #[test]
+    fn each_demand_has_its_error() {
+        check(Demand::Token, r#"Bearer realm="26039cce-489d-4002-8293-5b0c5134eacb""#);
+        check(Demand::ValidRequest, r#"Bearer realm="26039cce-489d-4002-8293-5b0c5134eacb", error="invalid_request""#);
+        check(Demand::ValidToken, r#"Bearer realm="26039cce-489d-4002-8293-5b0c5134eacb", error="invalid_token""#);
+        let scopes = ["orders.read".to_owned(), "orders.write".to_owned()];
+        check(
+            Demand::Scopes(&scopes),
+            r#"Bearer realm="26039cce-489d-4002-8293-5b0c5134eacb", error="insufficient_scope", scope="orders.read orders.write""#,
+        );
+        check(Demand::Scopes(&[]), r#"Bearer realm="26039cce-489d-4002-8293-5b0c5134eacb", error="insufficient_scope""#);
+        check(
+            Demand::Interaction,
+            concat!(
+                r#"Bearer realm="26039cce-489d-4002-8293-5b0c5134eacb", "#,
+                r#"authorization_uri="https://login.microsoftonline.com/26039cce-489d-4002-8293-5b0c5134eacb/oauth2/v2.0/authorize", "#,
+                r#"client_id="625391af-c675-43e5-8e44-edd3e30ceb15", error="interaction_required""#
+            ),
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_breaks_out_of_its_quotes(claims in ".*", word in ".*") {
+            let realm = Realm { realm: word.clone(), authorization_uri: word.clone(), client_id: word.clone() };
+            let scopes = [word];
+            for demand in [Demand::Claims(&claims), Demand::Scopes(&scopes), Demand::Interaction] {
+                let header = challenge(demand, &realm).unwrap();
+                let text = header.to_str().unwrap();
+                let parameters = text.strip_prefix("Bearer ").unwrap().split(", ").count();
+                prop_assert_eq!(text.matches('"').count() % 2, 0);
+                prop_assert!(text.bytes().all(|b| (b' '..=b'~').contains(&b)));
+                prop_assert!(parameters >= 2);
+            }
+        }
+    }
+}

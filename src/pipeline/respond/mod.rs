@@ -1,0 +1,173 @@
+//! A refusal becomes an answer the caller can act on.
+//!
+//! **In:** a [`refusal::Refusal`]. **Out:** a complete response. **Never:** blames the caller for our or the identity
+//! provider's fault; puts text of the identity provider into a header.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use http::Response;
+use http::header;
+use http_body_util::BodyExt;
+use http_body_util::Full;
+use serde::Serialize;
+
+use crate::config::IdentityProvider;
+use crate::config::Tenancy;
+use crate::domain::name::Name;
+use crate::domain::tenant::TenantId;
+use crate::net::Body;
+use crate::pipeline::exchange::OAuthError;
+
+pub mod challenge;
+pub mod reason;
+pub mod refusal;
+
+use challenge::Demand;
+use challenge::Realm;
+use reason::ChallengeError;
+use refusal::Connection;
+use refusal::Refusal;
+
+/// Builds the answers.
+#[derive(Debug)]
+pub struct Responder {
+    identity_providers: HashMap<Name, Arc<IdentityProvider>>,
+}
+
+/// What is known of the request that is refused.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The id the caller may quote.
+    pub request_id: &'a str,
+    /// Whose tokens the route takes; `None` = no provider is known yet.
+    pub identity_provider: Option<&'a Name>,
+    /// The tenant of the validated token, if it came that far.
+    pub tenant: Option<&'a TenantId>,
+    /// The scopes the route requires of its callers.
+    pub scopes: &'a [String],
+}
+
+/// The body of every answer of the proxy's own (RFC 9457).
+#[derive(Serialize)]
+struct Problem<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'a str,
+    status: u16,
+    reason: &'a str,
+    detail: &'a str,
+    request_id: &'a str,
+    #[serde(flatten)]
+    idp: Option<IdpAnswer<'a>>,
+}
+
+/// The members of an identity provider's error that a caller may need (RFC 6749 section 5.2 and Entra's own). Its
+/// description stays out: it is text for the operator, and not ours.
+#[derive(Serialize)]
+struct IdpAnswer<'a> {
+    error: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suberror: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claims: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[u64]>::is_empty")]
+    error_codes: &'a [u64],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlation_id: Option<&'a str>,
+}
+
+impl<'a> IdpAnswer<'a> {
+    fn of(error: &'a OAuthError) -> Self {
+        Self {
+            error: &error.error,
+            suberror: error.suberror.as_deref(),
+            claims: error.claims.as_deref(),
+            error_codes: &error.error_codes,
+            trace_id: error.trace_id.as_deref(),
+            correlation_id: error.correlation_id.as_deref(),
+        }
+    }
+}
+
+impl Responder {
+    /// A responder that knows where the users of `identity_providers` sign in.
+    pub fn new(identity_providers: &[Arc<IdentityProvider>]) -> Self {
+        let by_name = |provider: &Arc<IdentityProvider>| (provider.name.clone(), provider.clone());
+        Self { identity_providers: identity_providers.iter().map(by_name).collect() }
+    }
+
+    /// The answer to a refused request.
+    pub fn answer(&self, refusal: &Refusal, context: Context<'_>) -> Response<Body> {
+        let row = refusal.reason.row();
+        let problem = Problem {
+            kind: format!("urn:obo-proxy:{}", row.word),
+            title: row.status.canonical_reason().unwrap_or_default(),
+            status: row.status.as_u16(),
+            reason: row.word,
+            detail: row.detail,
+            request_id: context.request_id,
+            idp: refusal.idp.as_deref().map(IdpAnswer::of),
+        };
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let mut response = Response::new(Full::from(body).map_err(|never| match never {}).boxed_unsync());
+        *response.status_mut() = row.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(challenge) = self.challenge(row.challenge, refusal, context) {
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(after) = refusal.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
+        }
+        if row.status == http::StatusCode::METHOD_NOT_ALLOWED {
+            headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        }
+        if refusal.connection == Connection::Close {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    fn challenge(&self, error: ChallengeError, refusal: &Refusal, context: Context<'_>) -> Option<HeaderValue> {
+        let claims = refusal.idp.as_ref().and_then(|answer| answer.claims.as_deref());
+        let demand = match error {
+            ChallengeError::NoChallenge => return None,
+            ChallengeError::Unnamed => Demand::Token,
+            ChallengeError::InvalidRequest => Demand::ValidRequest,
+            ChallengeError::InvalidToken => Demand::ValidToken,
+            ChallengeError::InsufficientScope => Demand::Scopes(context.scopes),
+            ChallengeError::Interaction => claims.map_or(Demand::Interaction, Demand::Claims),
+        };
+        challenge::challenge(demand, &self.realm(context))
+    }
+
+    fn realm(&self, context: Context<'_>) -> Realm {
+        let provider = context.identity_provider.and_then(|name| self.identity_providers.get(name));
+        let Some(provider) = provider else { return Realm::default() };
+        let entra = &provider.entra;
+        let (realm, segment) = match (context.tenant, &entra.tenancy) {
+            (Some(tenant), _) | (None, Tenancy::Id(tenant)) => (tenant.as_str(), tenant.as_str()),
+            (None, Tenancy::Domain(domain)) => (domain.as_str(), domain.as_str()),
+            (None, Tenancy::Shared { endpoint, .. }) => ("", endpoint.as_str()),
+        };
+        Realm {
+            realm: realm.to_owned(),
+            authorization_uri: entra.authorization_endpoint(segment),
+            client_id: provider.client_id.clone(),
+        }
+    }
+}
+
+/// `Retry-After` counts whole seconds; a fraction is rounded up, so that nobody comes back too early.
+fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+use serde_json::Value;
+
+use super::*;
+use crate::pipeline::exchange::Kind;
+use crate::pipeline::respond::reason::Reason;
+use crate::telemetry::access_log::Fault;
+
+const CLIENT: Fault = Fault::Client;
+const IDP: Fault = Fault::Idp;
+const UPSTREAM: Fault = Fault::Upstream;
+const PROXY: Fault = Fault::Proxy;
+
+const REALM: &str = "realm=\"8eaef023-2b34-4da1-9baa-8bc8c9d6a490\"";
+
+fn responder() -> Responder {
+    let loaded = crate::config::load_text(
+        "test.yaml",
+        "
+identity_providers:
+  contoso:
+    entra: { tenant: 8eaef023-2b34-4da1-9baa-8bc8c9d6a490 }
+    client_id: 6731de76-14a6-49ae-97bc-6eba6914391e
+    credential: { secret: { env: SECRET } }
+routes:
+  orders: { match: /, upstream: \"http://127.0.0.1:8000\", exchange: { scopes: [api://orders/.default] } }
+",
+        &[("SECRET".into(), "s".into())],
+    );
+    Responder::new(&loaded.unwrap().config.identity_providers)
+}
+
+fn refusal(reason: Reason) -> Refusal {
+    #[derive(Debug, thiserror::Error)]
+    #[error("of a test")]
+    struct Cause;
+    Refusal { reason, retry_after: None, idp: None, connection: Connection::Keep, source: Arc::new(Cause) }
+}
+
+fn answer(refusal: &Refusal) -> Response<Body> {
+    let name = Name::parse("contoso").unwrap();
+    let scopes = ["orders.read".to_owned()];
+    let context = Context { request_id: "r-1", identity_provider: Some(&name), tenant: None, scopes: &scopes };
+    responder().answer(refusal, context)
+}
+
+#[test]
+fn every_reason_has_the_status_the_fault_and_the_challenge_of_the_contract() {
+    let invalid_token = format!("Bearer {REALM}, error=\"invalid_token\"");
+    let unnamed = format!("Bearer {REALM}");
+    let invalid_request = format!("Bearer {REALM}, error=\"invalid_request\"");
+    let insufficient_scope = format!("Bearer {REALM}, error=\"insufficient_scope\", scope=\"orders.read\"");
+    let interaction = format!(
+        "Bearer {REALM}, authorization_uri=\"https://login.microsoftonline.com/8eaef023-2b34-4da1-9baa-8bc8c9d6a490/oauth2/v2.0/authorize\", client_id=\"6731de76-14a6-49ae-97bc-6eba6914391e\", error=\"interaction_required\""
+    );
+    let table = [
+        ("access_denied", 403, CLIENT, ""),
+        ("alg_not_allowed", 401, CLIENT, &invalid_token),
+        ("app_token_not_allowed", 403, CLIENT, ""),
+        ("assertion_rejected", 401, CLIENT, &invalid_token),
+        ("bad_request", 400, CLIENT, ""),
+        ("bad_signature", 401, CLIENT, &invalid_token),
+        ("body_too_large", 413, CLIENT, ""),
+        ("client_not_allowed", 403, CLIENT, &insufficient_scope),
+        ("consent_required", 401, CLIENT, &interaction),
+        ("expectation_failed", 417, CLIENT, ""),
+        ("headers_too_large", 431, CLIENT, ""),
+        ("idp_bad_response", 502, IDP, ""),
+        ("idp_throttled", 503, IDP, ""),
+        ("idp_unavailable", 503, IDP, ""),
+        ("insufficient_scope", 403, CLIENT, &insufficient_scope),
+        ("interaction_required", 401, CLIENT, &interaction),
+        ("internal_error", 500, PROXY, ""),
+        ("invalid_path", 400, CLIENT, ""),
+        ("invalid_request", 400, CLIENT, &invalid_request),
+        ("keys_unavailable", 503, IDP, ""),
+        ("malformed_token", 401, CLIENT, &invalid_token),
+        ("method_not_allowed", 405, CLIENT, ""),
+        ("missing_token", 401, CLIENT, &unnamed),
+        ("no_route", 404, CLIENT, ""),
+        ("not_an_access_token", 401, CLIENT, &invalid_token),
+        ("not_implemented", 501, CLIENT, ""),
+        ("overloaded", 503, PROXY, ""),
+        ("proxy_misconfigured", 502, PROXY, ""),
+        ("tenant_not_allowed", 401, CLIENT, &invalid_token),
+        ("token_expired", 401, CLIENT, &invalid_token),
+        ("token_not_yet_valid", 401, CLIENT, &invalid_token),
+        ("unknown_key", 401, CLIENT, &invalid_token),
+        ("unsupported_cnf", 401, CLIENT, &invalid_token),
+        ("upstream_timeout", 504, UPSTREAM, ""),
+        ("upstream_unreachable", 502, UPSTREAM, ""),
+        ("wrong_audience", 401, CLIENT, &invalid_token),
+        ("wrong_issuer", 401, CLIENT, &invalid_token),
+    ];
+    let words: Vec<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+    assert_eq!(words, table.map(|(word, ..)| word));
+    for (reason, (word, status, fault, challenge)) in Reason::ALL.into_iter().zip(table) {
+        let response = answer(&refusal(reason));
+        assert_eq!(response.status(), status, "{word}");
+        assert_eq!(reason.row().fault, fault, "{word}");
+        let given = response.headers().get("www-authenticate").map_or("", |value| value.to_str().unwrap());
+        assert_eq!(given, challenge, "{word}");
+        assert!(status < 500 || given.is_empty(), "{word}: a challenge on a 5xx");
+        assert!(status != 401 || !given.is_empty(), "{word}: a 401 without a challenge");
+    }
+}
+
+#[tokio::test]
+async fn the_body_says_what_happened_and_what_the_idp_said() {
+    let error = OAuthError {
+        error: "invalid_grant".into(),
+        suberror: Some("basic_action".into()),
+        claims: Some(r#"{"access_token":{}}"#.into()),
+        error_codes: vec![50076],
+        trace_id: Some("t-1".into()),
+        correlation_id: None,
+    };
+    let refusal = Refusal { idp: Some(Arc::new(error)), ..refusal(Reason::InteractionRequired) };
+    let response = answer(&refusal);
+    assert!(response.headers()["www-authenticate"].to_str().unwrap().contains("error=\"insufficient_claims\", claims=\""));
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(
+        body,
+        serde_json::json!({
+            "type": "urn:obo-proxy:interaction_required",
+            "title": "Unauthorized",
+            "status": 401,
+            "reason": "interaction_required",
+            "detail": Reason::InteractionRequired.row().detail,
+            "request_id": "r-1",
+            "error": "invalid_grant",
+            "suberror": "basic_action",
+            "claims": "{\"access_token\":{}}",
+            "error_codes": [50076],
+            "trace_id": "t-1",
+        })
+    );
+}
+
+#[test]
+fn retry_after_is_rounded_up() {
+    let refusal = Refusal { retry_after: Some(Duration::from_millis(1_200)), ..refusal(Reason::IdpThrottled) };
+    assert_eq!(answer(&refusal).headers()["retry-after"], "2");
+}
+
+#[test]
+fn the_exchanges_word_for_a_metric_is_the_reason_of_the_answer() {
+    let second = Duration::from_secs(1);
+    for kind in [
+        Kind::BadResponse,
+        Kind::Unavailable { retry_after: second },
+        Kind::Throttled { retry_after: second },
+        Kind::Misconfigured,
+        Kind::Denied,
+        Kind::ClaimsChallenge,
+        Kind::InteractionRequired,
+        Kind::ConsentRequired,
+        Kind::AssertionRejected,
+        Kind::Internal,
+    ] {
+        assert!(Reason::ALL.iter().any(|reason| reason.as_str() == kind.reason()), "{kind:?}");
+    }
+}

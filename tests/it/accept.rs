@@ -1,0 +1,132 @@
+//! A socket becomes a request, or is closed.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::support::Plan;
+use crate::support::World;
+
+#[track_caller]
+fn check(answer: &str, status: u16, reason: &str) {
+    assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    assert!(answer.contains(&format!("\"reason\":\"{reason}\"")), "{answer}");
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "more than one answer: {answer}");
+}
+
+#[tokio::test]
+async fn an_ambiguous_head_is_refused_and_the_connection_closed() {
+    let world = World::new().await;
+    // were the connection kept, the second request would be answered too
+    let next = "GET /public/smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+    for head in [
+        "GET /public HTTP/1.1\r\n\r\n",
+        "GET /public HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+        "GET /public HTTP/1.1\r\nHost: a@b\r\n\r\n",
+        "GET /public HTTP/1.1\r\nHost: a b\r\n\r\n",
+        "GET http://a/public HTTP/1.1\r\nHost: b\r\n\r\n",
+        "POST /public HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ] {
+        let answer = world.raw(&format!("{head}{next}")).await;
+        assert!(answer.starts_with("HTTP/1.1 400 ") || answer.starts_with("HTTP/1.0 400 "), "{head}: {answer}");
+        assert!(!answer.contains("smuggled"), "{head}: {answer}");
+    }
+    assert_eq!(world.echo.requests(), 0);
+}
+
+#[tokio::test]
+async fn methods_expectations_and_codings_that_are_not_served_are_refused() {
+    let world = World::new().await;
+    check(&world.raw("TRACE /public HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await, 405, "method_not_allowed");
+    check(&world.raw("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\nConnection: close\r\n\r\n").await, 405, "method_not_allowed");
+    check(&world.raw("GET /public HTTP/1.1\r\nHost: a\r\nExpect: the-unexpected\r\n\r\n").await, 417, "expectation_failed");
+    check(
+        &world.raw("POST /public HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n").await,
+        501,
+        "not_implemented",
+    );
+    check(&world.raw("OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await, 400, "invalid_path");
+    assert_eq!(world.echo.requests(), 0);
+}
+
+#[tokio::test]
+async fn a_head_that_cannot_be_parsed_or_is_too_long_never_reaches_the_api() {
+    let world = World::with(Plan { sections: "limits: { header_bytes: 8KiB }", ..Plan::default() }).await;
+    for (head, status) in [
+        ("GARBAGE\r\n\r\n".to_owned(), " 400 "),
+        ("GET /public HTTP/1.1\r\nHost : a\r\n\r\n".to_owned(), " 400 "),
+        ("POST /public HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\nhello".to_owned(), " 400 "),
+        ("POST /public HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello".to_owned(), " 400 "),
+        (format!("GET /public HTTP/1.1\r\nHost: a\r\nx-long: {}\r\n\r\n", "a".repeat(10_000)), " 431 "),
+    ] {
+        let answer = world.raw(&head).await;
+        assert!(answer.contains(status), "{}: {answer}", &head[..40.min(head.len())]);
+    }
+    assert_eq!(world.echo.requests(), 0);
+}
+
+#[tokio::test]
+async fn underscore_headers_are_dropped_unless_kept() {
+    let ask = "GET /public HTTP/1.1\r\nHost: a\r\nX_Forwarded_User: admin\r\nConnection: close\r\n\r\n";
+    let world = World::new().await;
+    assert!(!world.raw(ask).await.contains("admin"));
+    let world = World::with(Plan { listener: ", underscore_headers: keep", ..Plan::default() }).await;
+    assert!(world.raw(ask).await.contains("admin"));
+}
+
+#[tokio::test]
+async fn silent_and_slow_connections_are_closed() {
+    let world = World::with(Plan { sections: "limits: { header_timeout: 200ms, idle_timeout: 300ms }", ..Plan::default() }).await;
+    // nothing at all, half a head, and rest after a request: all end by themselves
+    assert_eq!(world.raw("").await, "");
+    assert!(!world.raw("GET /public HTTP/1.1\r\nHost: a\r\n").await.contains("200 OK"));
+    let answer = world.raw("GET /public HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    assert_eq!(world.metric("obo_connections{listener=\"default\"} ").await, Some(0.0));
+}
+
+#[tokio::test]
+async fn a_request_in_flight_is_finished_while_draining_and_no_new_one_is_taken() {
+    let mut world = World::new().await;
+    let mut socket = TcpStream::connect(world.proxy).await.unwrap();
+    socket.write_all(b"POST /public HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab").await.unwrap();
+    while world.echo.requests() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    world.stop();
+    while TcpStream::connect(world.proxy).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    socket.write_all(b"cd").await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    assert!(answer.contains("\"body_bytes\":4"), "{answer}");
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn the_connection_limit_makes_newcomers_wait() {
+    let world = World::with(Plan { sections: "limits: { connections: 1 }", ..Plan::default() }).await;
+    let mut first = TcpStream::connect(world.proxy).await.unwrap();
+    first.write_all(b"GET /public HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let mut byte = [0];
+    first.read_exact(&mut byte).await.unwrap();
+    let mut second = TcpStream::connect(world.proxy).await.unwrap();
+    second.write_all(b"GET /public HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+    let waiting = tokio::time::timeout(Duration::from_millis(200), second.read_exact(&mut byte)).await;
+    assert!(waiting.is_err(), "the second connection was served beside the first");
+    drop(first);
+    second.read_exact(&mut byte).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_head_request_has_no_body_in_its_refusal() {
+    let world = World::new().await;
+    let answer = world.send(world.request(http::Method::HEAD, "/orders")).await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    assert!(answer.body.is_empty());
+}

@@ -1,0 +1,118 @@
+//! Commands as a user types them.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::process::Demo;
+use crate::support::process::obo_proxy;
+use crate::support::process::run;
+use crate::support::process::shell;
+use crate::support::process::text;
+
+#[test]
+fn demo_says_where_everything_is_and_serves_it() {
+    let demo = Demo::start();
+    let idp = demo.address("idp");
+    let curl = |of: &str, path: &str| shell(&format!("curl -s -o /dev/null -w '%{{http_code}}' 'http://{}{path}'", demo.address(of)));
+    assert_eq!(curl("telemetry", "/readyz"), "200");
+    assert_eq!(curl("admin", "/"), "404");
+    assert_eq!(curl("upstream", "/"), "200");
+    assert_eq!(curl("proxy", "/public"), "200");
+    assert_eq!(curl("idp", "/demo/token?user=alice"), "200");
+    assert_eq!(curl("idp", "/demo/token?user=nobody"), "400");
+    assert_eq!(shell(&format!("curl -s 'http://{idp}/demo/token?user=bob'")).split('.').count(), 3);
+}
+
+#[test]
+fn demo_prints_three_lines_to_paste_and_they_do_what_they_say() {
+    let mut child = obo_proxy(&["demo", "--proxy", "127.0.0.1:18480", "--idp", "127.0.0.1:18490", "--upstream", "127.0.0.1:18400",
+        "--telemetry", "127.0.0.1:18402", "--admin", "127.0.0.1:18401"]);
+    let mut child = child.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
+    let mut lines = Vec::new();
+    while lines.iter().filter(|line: &&String| line.trim_start().starts_with("curl")).count() < 3 {
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+        assert!(!line.is_empty(), "the demo ended: {lines:?}");
+        lines.push(line);
+    }
+    let answers: Vec<String> = lines.iter().filter(|line| line.trim_start().starts_with("curl")).map(|line| shell(line)).collect();
+    let _ = child.kill();
+    let _ = child.wait();
+    assert!(answers[0].starts_with("HTTP/1.1 200") && answers[0].contains("api://orders-backend"), "{}", answers[0]);
+    assert!(answers[1].starts_with("HTTP/1.1 403") && answers[1].contains("insufficient_scope"), "{}", answers[1]);
+    assert!(answers[2].starts_with("HTTP/1.1 401") && answers[2].contains("insufficient_claims"), "{}", answers[2]);
+}
+
+#[test]
+fn demo_ends_well_on_sigterm() {
+    let demo = Demo::start();
+    demo.signal("TERM");
+    let (code, log) = demo.wait();
+    assert_eq!(code, Some(0), "{log}");
+}
+
+#[test]
+fn check_lists_every_problem_and_exits_with_78() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("broken.yaml");
+    let broken = "identity_providers:\n  contoso:\n    entra: { tenant: nonsense/ }\n    client_id: x\n    credential: { secret: hunter2 }\nroutes:\n  orders:\n    match: /\n    upstrem: http://127.0.0.1:8000\n    exchange: { scpoes: [a] }\n    timeouts: { response: 30 }\n";
+    fs::write(&file, broken).unwrap();
+    let path = file.to_str().unwrap();
+    let output = run(&["check", "--config", path]);
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    for expected in [":9:5", "did you mean `upstream`?", ":10:17", "did you mean `scopes`?", ":11:27", "write a number and a unit"] {
+        assert!(said.contains(expected), "{expected} is missing in\n{said}");
+    }
+    assert!(!said.contains("hunter2"), "{said}");
+    let output = run(&["check", "--config", path, "--format", "json"]);
+    let problems: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(problems.as_array().unwrap().len() >= 3, "{problems}");
+    let output = run(&["run", "--config", path]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(text(&output.stderr).contains("did you mean `upstream`?"));
+}
+
+#[test]
+fn check_of_a_good_file_says_what_is_in_it() {
+    let output = run(&["check", "--config", "config/minimal.yaml"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(text(&output.stdout), "ok: 1 identity provider, 1 route, 1 listener, 0 warnings\n");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_74_and_bad_usage_is_2() {
+    assert_eq!(run(&["check", "--config", "/nonexistent.yaml"]).status.code(), Some(74));
+    assert_eq!(run(&["chekc"]).status.code(), Some(2));
+    assert_eq!(run(&[]).status.code(), Some(2));
+}
+
+#[test]
+fn a_later_file_and_then_the_environment_win() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("over.yaml");
+    fs::write(&file, "telemetry: { logs: { level: bad level here } }\n").unwrap();
+    let over = file.to_str().unwrap();
+    let arguments = ["check", "--config", "config/minimal.yaml", "--config", over];
+    assert_eq!(run(&arguments).status.code(), Some(78));
+    let output = obo_proxy(&arguments).env("OBO__TELEMETRY__LOGS__LEVEL", "debug").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[test]
+fn health_says_whether_the_proxy_is_ready() {
+    let demo = Demo::start();
+    assert_eq!(run(&["health", "--address", demo.address("telemetry")]).status.code(), Some(0));
+    assert_eq!(run(&["health", "--address", demo.address("admin")]).status.code(), Some(1));
+    assert_eq!(run(&["health", "--address", "127.0.0.1:1"]).status.code(), Some(1));
+}
+
+#[test]
+fn an_address_that_is_taken_is_named() {
+    let demo = Demo::start();
+    let output = run(&["demo", "--proxy", demo.address("proxy"), "--idp", "127.0.0.1:0", "--upstream", "127.0.0.1:0", "--telemetry", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains(demo.address("proxy")), "{output:?}");
+}

@@ -1,0 +1,150 @@
+//! What operators see: probes, metrics, log lines.
+
+use std::io::Read;
+use std::process::Stdio;
+
+use http::StatusCode;
+use serde_json::Value;
+
+use crate::support::World;
+use crate::support::process::Demo;
+use crate::support::process::shell;
+
+#[tokio::test]
+async fn probes_answer_and_nothing_else_is_there() {
+    let world = World::new().await;
+    for path in ["/livez", "/readyz", "/startupz"] {
+        let answer = world.probe(path).await;
+        assert_eq!((answer.status, &answer.body[..]), (StatusCode::OK, &b"ok\n"[..]), "{path}");
+    }
+    assert_eq!(world.probe("/").await.status, StatusCode::NOT_FOUND);
+    world.probes.drain();
+    assert_eq!(world.probe("/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(world.probe("/livez").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn each_part_feeds_its_metrics() {
+    let world = World::new().await;
+    world.get("/orders", &world.token("alice")).await;
+    world.get("/orders", &world.token("mfa")).await;
+    world.get_anonymously("/public").await;
+    for (metric, value) in [
+        ("obo_authentications_total{identity_provider=\"demo\",result=\"ok\"} ", 2.0),
+        ("obo_exchanges_total{identity_provider=\"demo\",outcome=\"ok\"} ", 1.0),
+        ("obo_exchanges_total{identity_provider=\"demo\",outcome=\"interaction_required\"} ", 1.0),
+        ("obo_exchange_duration_seconds_count{identity_provider=\"demo\"} ", 2.0),
+        ("obo_exchanges_in_flight ", 0.0),
+        ("obo_cache_requests_total{tier=\"memory\",result=\"miss\"} ", 2.0),
+        ("obo_refusals_total{route=\"orders\",reason=\"interaction_required\"} ", 1.0),
+        ("http_server_request_duration_seconds_count{http_route=\"orders\",http_request_method=\"GET\",http_response_status_code=\"401\"} ", 1.0),
+        ("obo_config_last_reload_successful ", 1.0),
+    ] {
+        assert_eq!(world.metric(metric).await, Some(value), "{metric}");
+    }
+    let upstream = format!("http_client_request_duration_seconds_count{{server_address=\"{}\"}} ", world.echo.address());
+    assert_eq!(world.metric(&upstream).await, Some(2.0));
+}
+
+#[test]
+fn each_request_has_one_line_with_the_fields_of_the_contract_and_no_token() {
+    let demo = Demo::start();
+    let (proxy, idp) = (demo.address("proxy").to_owned(), demo.address("idp").to_owned());
+    let mut tokens = Vec::new();
+    for (user, path) in [("alice", "/orders/7?secret=s3cr3t"), ("alice", "/orders/7"), ("mfa", "/orders"), ("alice", "/reports")] {
+        let token = shell(&format!("curl -sf 'http://{idp}/demo/token?user={user}'"));
+        shell(&format!("curl -s 'http://{proxy}{path}' -H 'Authorization: Bearer {token}' -H 'traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'"));
+        tokens.push(token);
+    }
+    demo.signal("TERM");
+    let (code, log) = demo.wait();
+    assert_eq!(code, Some(0), "{log}");
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect();
+    let requests: Vec<&Value> = lines.iter().filter(|line| line["msg"] == "request").collect();
+    assert_eq!(requests.len(), 4, "{log}");
+    let first = requests[0];
+    for field in [
+        "ts", "level", "msg", "request_id", "trace_id", "http.request.method", "http.route", "http.response.status_code", "url.path",
+        "route", "identity_provider", "cache", "duration_ms", "upstream_ms", "exchange_ms", "user",
+    ] {
+        assert!(!first[field].is_null(), "{field} is missing: {first}");
+    }
+    assert_eq!(first["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+    assert_eq!((&first["cache"], &requests[1]["cache"]), (&"miss".into(), &"hit".into()));
+    assert_eq!(first["user"], requests[1]["user"]);
+    assert_ne!(first["user"], requests[2]["user"]);
+    assert_eq!(requests[2]["reason"], "interaction_required");
+    assert!(!requests[2]["correlation_id"].is_null());
+    assert_eq!(requests[3]["reason"], "insufficient_scope");
+    for token in tokens {
+        let signature = token.rsplit('.').next().unwrap();
+        assert!(!log.contains(signature), "a token is in the log");
+    }
+    for word in ["s3cr3t", "Alice", "eyJ"] {
+        assert!(!log.contains(word), "{word} is in the log:\n{log}");
+    }
+}
+
+#[test]
+fn at_trace_level_no_token_secret_or_claims_reach_the_log() {
+    // the library's own lines, and those of the HTTP and TLS crates below it
+    let directory = tempfile::tempdir().unwrap();
+    let demo = Demo::start();
+    let file = directory.path().join("config.yaml");
+    let text = format!(
+        r#"
+listeners: {{ default: {{ address: "127.0.0.1:0" }} }}
+identity_providers:
+  demo:
+    entra: {{ tenant: 8eaef023-2b34-4da1-9baa-8bc8c9d6a490, authority: "http://{}" }}
+    client_id: 6731de76-14a6-49ae-97bc-6eba6914391e
+    credential: {{ secret: {{ env: SECRET }} }}
+routes:
+  orders: {{ match: /orders, upstream: "http://{}", exchange: {{ scopes: [api://orders-backend/orders.read] }} }}
+telemetry: {{ address: "127.0.0.1:0", logs: {{ format: json, level: trace }} }}
+shutdown: {{ delay: 0s, drain: 2s }}
+"#,
+        demo.address("idp"),
+        demo.address("upstream")
+    );
+    std::fs::write(&file, text).unwrap();
+    let secret = obo_proxy::app::demo::entra::settings::Settings::default().client_secret;
+    let log_file = directory.path().join("log");
+    let mut proxy = crate::support::process::obo_proxy(&["run", "--config", file.to_str().unwrap()])
+        .env("SECRET", secret.expose())
+        .stderr(Stdio::from(std::fs::File::create(&log_file).unwrap()))
+        .spawn()
+        .unwrap();
+    let log = || std::fs::read_to_string(&log_file).unwrap();
+    let address = loop {
+        let text = log();
+        let found = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).find(|line| line["msg"] == "listening");
+        match found {
+            Some(line) => break line["address"].as_str().unwrap().to_owned(),
+            None => std::thread::sleep(std::time::Duration::from_millis(20)),
+        }
+    };
+    let token = shell(&format!("curl -sf 'http://{}/demo/token?user=alice'", demo.address("idp")));
+    let seen = shell(&format!("curl -sS --retry 20 --retry-all-errors --retry-delay 0 -f 'http://{address}/orders?q=qu3ry' -H 'Authorization: Bearer {token}'"));
+    let challenged = shell(&format!("curl -sf 'http://{}/demo/token?user=mfa'", demo.address("idp")));
+    shell(&format!("curl -s 'http://{address}/orders' -H 'Authorization: Bearer {challenged}'"));
+    crate::support::process::signal(proxy.id(), "TERM");
+    assert!(proxy.wait().unwrap().success());
+    let seen: Value = serde_json::from_str(&seen).unwrap();
+    let token_b = seen["headers"]["authorization"].as_str().unwrap().trim_start_matches("Bearer ").to_owned();
+    let mut log = String::new();
+    std::fs::File::open(&log_file).unwrap().read_to_string(&mut log).unwrap();
+    for (what, secret) in [
+        ("token A", token.rsplit('.').next().unwrap()),
+        ("token B", token_b.rsplit('.').next().unwrap()),
+        ("a JWT", "eyJ"),
+        ("the client secret", secret.expose()),
+        ("the encoded client secret", "dEm0~8Q%2Bnot"),
+        ("the query", "qu3ry"),
+        ("the user", "alice@"),
+        ("the claims", "capolids"),
+    ] {
+        let line = log.lines().find(|line| line.contains(secret));
+        assert!(line.is_none(), "{what} is in the log: {line:?}");
+    }
+}
