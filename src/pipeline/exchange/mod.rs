@@ -284,3 +284,6 @@ impl Landed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

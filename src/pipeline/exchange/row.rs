@@ -184,3 +184,44 @@ impl fmt::Display for Kind {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_has_its_reason_and_its_effects_on_the_cache() {
+        const TTL: Duration = Duration::from_secs(45);
+        const WAIT: Duration = Duration::from_secs(7);
+        use Remembered::{ForAssertion, ForKey, No};
+        use Sharing::{All, SameAssertion};
+        let kept = ForAssertion(TTL);
+        for (row, reason, remembered, evicts, sharing) in [
+            (Row::NoAnswer, "idp_unavailable", No, false, All),
+            (Row::Throttled(WAIT), "idp_throttled", ForKey(WAIT), false, All),
+            (Row::Outage, "idp_unavailable", No, false, All),
+            (Row::BadClient, "proxy_misconfigured", ForAssertion(BAD_CLIENT), false, All),
+            (Row::UnfitClient, "access_denied", kept, false, All),
+            (Row::Challenge, "interaction_required", kept, true, SameAssertion),
+            (Row::Interaction, "interaction_required", kept, true, SameAssertion),
+            (Row::Consent, "consent_required", kept, true, SameAssertion),
+            (Row::StaleAssertion, "assertion_rejected", No, true, SameAssertion),
+            (Row::WrongAssertion, "assertion_rejected", kept, false, SameAssertion),
+            (Row::UnacceptableAssertion, "proxy_misconfigured", kept, false, All),
+            (Row::Denied, "access_denied", kept, false, All),
+            (Row::InvalidGrant, "interaction_required", kept, true, SameAssertion),
+            (Row::Refused, "proxy_misconfigured", kept, false, All),
+            (Row::Malformed, "idp_bad_response", No, false, All),
+        ] {
+            assert_eq!(row.kind().reason(), reason, "{row:?}");
+            assert_eq!(row.remembered(TTL), remembered, "{row:?}");
+            assert_eq!(row.evicts(), evicts, "{row:?}");
+            assert_eq!(row.sharing(), sharing, "{row:?}");
+        }
+        assert_eq!(BAD_CLIENT, Duration::from_secs(30));
+        assert_eq!(Row::Outage.kind(), Kind::Unavailable { retry_after: Duration::from_secs(1) });
+        assert_eq!(Row::Throttled(WAIT).kind(), Kind::Throttled { retry_after: WAIT });
+        assert_eq!(Row::Challenge.kind(), Kind::ClaimsChallenge);
+        assert_eq!(Kind::Internal.reason(), "internal_error");
+    }
+}
