@@ -92,3 +92,87 @@ impl<T: Clone> Waiter<T> {
         self.0.wait_for(Option::is_some).await.ok().and_then(|result| result.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::digest::Digest;
+    use crate::pipeline::exchange::key::Fields;
+
+    fn key(subject: &str) -> CacheKey {
+        CacheKey::of(&Fields {
+            profile: "",
+            token_endpoint: "",
+            tenant: "",
+            subject: subject.as_bytes(),
+            binding: Digest::of(b""),
+            client_id: "",
+            target: "",
+            requested_token_type: "",
+            holder: "",
+            scopes: "",
+            capabilities: "",
+        })
+    }
+
+    fn start(flights: &Arc<Flights<u8>>, subject: &str) -> (Ticket<u8>, Waiter<u8>) {
+        match flights.board(key(subject), || false) {
+            Boarding::Started(ticket, waiter) => (ticket, waiter),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn join(flights: &Arc<Flights<u8>>, subject: &str) -> Waiter<u8> {
+        match flights.board(key(subject), || panic!("asked while a flight is under way")) {
+            Boarding::Joined(waiter) => waiter,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn all_who_join_a_flight_get_its_result() {
+        let flights = Arc::new(Flights::new());
+        let (ticket, first) = start(&flights, "alice");
+        let (other_ticket, other) = start(&flights, "bob");
+        let second = join(&flights, "alice");
+        ticket.land(1);
+        other_ticket.land(2);
+        assert_eq!(
+            (first.landed().await, second.landed().await, other.landed().await),
+            (Some(1), Some(1), Some(2))
+        );
+        let (_ticket, _) = start(&flights, "alice"); // the old flight is off the list
+    }
+
+    #[tokio::test]
+    async fn a_flight_that_crashes_says_so_and_is_off_the_list() {
+        let flights = Arc::new(Flights::new());
+        let (ticket, waiter) = start(&flights, "alice");
+        let crash = tokio::spawn(async move {
+            let _ticket = ticket;
+            panic!("crash");
+        });
+        assert_eq!(waiter.landed().await, None);
+        assert!(crash.await.is_err());
+        let (_ticket, _) = start(&flights, "alice");
+    }
+
+    #[tokio::test]
+    async fn a_result_counts_after_the_next_flight_began() {
+        let flights = Arc::new(Flights::new());
+        let (ticket, late) = start(&flights, "alice");
+        ticket.land(1);
+        let (second_ticket, _) = start(&flights, "alice");
+        assert_eq!(late.landed().await, Some(1));
+        let joined = join(&flights, "alice");
+        second_ticket.land(2);
+        assert_eq!(joined.landed().await, Some(2));
+    }
+
+    #[test]
+    fn no_flight_is_made_without_need() {
+        let flights = Arc::new(Flights::<u8>::new());
+        assert!(matches!(flights.board(key("alice"), || true), Boarding::Needless));
+        let (_ticket, _) = start(&flights, "alice");
+    }
+}

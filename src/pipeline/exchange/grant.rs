@@ -100,11 +100,9 @@ mod tests {
     use crate::config::TokenType;
     use crate::pipeline::exchange::tests::sample;
 
-    type Form = BTreeMap<String, String>;
-
-    fn decoded(body: &[u8]) -> Form {
+    fn decoded(body: &[u8]) -> BTreeMap<String, String> {
         let pairs: Vec<(String, String)> = form_urlencoded::parse(body).into_owned().collect();
-        let form: Form = pairs.iter().cloned().collect();
+        let form: BTreeMap<String, String> = pairs.iter().cloned().collect();
         assert_eq!(form.len(), pairs.len(), "a parameter stands twice");
         form
     }
@@ -114,7 +112,7 @@ mod tests {
         exchange: &Exchange,
         token: &str,
         secret: &str,
-    ) -> (Form, Option<HeaderValue>) {
+    ) -> (BTreeMap<String, String>, Option<HeaderValue>) {
         let caller = sample::caller_of(token, &serde_json::json!({}));
         let secret = Secret::new(secret.into());
         let grant = Grant::on_behalf_of(provider, exchange, &caller.token, &secret);
