@@ -1,5 +1,6 @@
 //! The conversation with a token endpoint: our credential, one request, its classified answer.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -125,6 +126,7 @@ impl TokenEndpoint {
         let response = self.client.send(request, bounds).await.map_err(|error| {
             let row = match error {
                 client::Error::TooLong(_) => Row::Malformed,
+                client::Error::NoAnswer(_) if is_garbage(&error) => Row::Malformed,
                 client::Error::NoAnswer(_) | client::Error::Timeout(_) => Row::NoAnswer,
             };
             Error::of(row, None).caused_by(error)
@@ -136,4 +138,10 @@ impl TokenEndpoint {
         }
         result
     }
+}
+
+/// Whether something answered that does not speak HTTP.
+fn is_garbage(error: &client::Error) -> bool {
+    std::iter::successors(error.source(), |cause| (*cause).source())
+        .any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse))
 }
