@@ -1,0 +1,147 @@
+//! The conversation with a token endpoint: our credential, one request, its classified answer.
+
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use zeroize::Zeroize;
+
+use crate::config::Credential;
+use crate::config::Exchange;
+use crate::config::IdentityProvider;
+use crate::domain::clock::Clock;
+use crate::domain::clock::UnixTime;
+use crate::domain::token::UserToken;
+use crate::net::client;
+use crate::net::client::Bounds;
+use crate::net::client::Client;
+use crate::pipeline::exchange::classify::Success;
+use crate::pipeline::exchange::classify::classify;
+use crate::pipeline::exchange::credential;
+use crate::pipeline::exchange::error::Error;
+use crate::pipeline::exchange::grant::Grant;
+use crate::pipeline::exchange::request::token_request;
+use crate::pipeline::exchange::row::Kind;
+use crate::pipeline::exchange::row::Row;
+use crate::telemetry::metrics::Metrics;
+
+/// Longest answer that is read, in bytes.
+const LONGEST_ANSWER: usize = 256 * 1024;
+
+/// Asks token endpoints.
+#[derive(Debug)]
+pub struct TokenEndpoint {
+    client: Client,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+}
+
+/// What is asked for, of whom, for whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The endpoint.
+    pub url: &'a str,
+    /// Whose endpoint it is.
+    pub provider: &'a IdentityProvider,
+    /// What the route wants.
+    pub exchange: &'a Exchange,
+    /// The user's token A.
+    pub assertion: &'a UserToken,
+}
+
+/// A token B, fresh from the IdP.
+#[derive(Debug)]
+pub struct Answer {
+    /// The token and its stated life.
+    pub success: Success,
+    /// When it was asked for.
+    pub asked_at: Moment,
+    /// The request's id in the IdP's logs.
+    pub correlation_id: Arc<str>,
+}
+
+/// One moment on both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// By the wall.
+    pub wall: UnixTime,
+    /// By the clock that never goes backwards.
+    pub monotonic: Instant,
+}
+
+impl TokenEndpoint {
+    /// One that asks through `client`.
+    pub fn new(client: Client, clock: Clock, metrics: Arc<Metrics>) -> Self {
+        Self { client, clock, metrics }
+    }
+
+    /// Asks for a token B with each of our credentials in turn, until one is not refused as such: while a credential
+    /// is rotated, two are configured.
+    ///
+    /// # Errors
+    /// If there is no usable token in the answer, no answer, or no question as our own credential is missing.
+    pub async fn ask(&self, question: Question<'_>) -> Result<Answer, Error> {
+        let mut refused = Error::ours(Kind::Misconfigured);
+        for credential in &question.provider.credentials {
+            match self.ask_with(credential, question).await {
+                Err(error) if error.blames_credential() => refused = error,
+                settled => return settled,
+            }
+        }
+        Err(refused)
+    }
+
+    async fn ask_with(&self, credential: &Credential, question: Question<'_>) -> Result<Answer, Error> {
+        let Question { url, provider, exchange, assertion } = question;
+        let secret = credential::secret(credential, provider.timeout)
+            .await
+            .map_err(|error| Error::ours(Kind::Misconfigured).caused_by(error))?;
+        let sent = token_request(url, &Grant::on_behalf_of(provider, exchange, assertion, &secret))
+            .map_err(|error| Error::ours(Kind::Internal).caused_by(error))?;
+        drop(secret);
+        let correlation_id: Arc<str> = sent.id.into();
+        let asked_at = Moment { wall: self.clock.now(), monotonic: self.clock.monotonic() };
+        let under_way = self.metrics.exchange_started();
+        let result = self.send(sent.request, provider, exchange).await;
+        drop(under_way);
+        let outcome = result.as_ref().map_or_else(|error| error.kind.reason(), |_| "ok");
+        let took = self.clock.monotonic().saturating_duration_since(asked_at.monotonic);
+        self.metrics.exchange(&provider.name, outcome, took);
+        match result {
+            Ok(success) => Ok(Answer { success, asked_at, correlation_id }),
+            Err(error) => Err(error.correlated(correlation_id)),
+        }
+    }
+
+    async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+        provider: &IdentityProvider,
+        exchange: &Exchange,
+    ) -> Result<Success, Error> {
+        let bounds = Bounds { timeout: provider.timeout, body: LONGEST_ANSWER };
+        let response = self.client.send(request, bounds).await.map_err(|error| {
+            let row = match error {
+                client::Error::TooLong(_) => Row::Malformed,
+                client::Error::NoAnswer(_) if is_garbage(&error) => Row::Malformed,
+                client::Error::NoAnswer(_) | client::Error::Timeout(_) => Row::NoAnswer,
+            };
+            Error::of(row, None).caused_by(error)
+        })?;
+        let result = classify(&response, exchange.requested_token_type, self.clock.now());
+        // token B stands in it; where the buffer is ours alone, it is wiped
+        if let Ok(mut body) = response.into_body().try_into_mut() {
+            body.zeroize();
+        }
+        result
+    }
+}
+
+/// Whether something answered that does not speak HTTP.
+fn is_garbage(error: &client::Error) -> bool {
+    std::iter::successors(error.source(), |cause| (*cause).source())
+        .any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse))
+}

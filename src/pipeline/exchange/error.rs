@@ -1,0 +1,98 @@
+//! Why there is no token B.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::pipeline::exchange::row::Kind;
+use crate::pipeline::exchange::row::Row;
+
+/// Why there is no token B. Cheap to clone: every waiter of a flight gets it.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{kind}")]
+pub struct Error {
+    /// What it means for the caller.
+    pub kind: Kind,
+    /// What the IdP said, if it answered with an OAuth error.
+    pub answer: Option<Arc<OAuthError>>,
+    /// The request's id in the IdP's logs, if one was sent.
+    pub correlation_id: Option<Arc<str>>,
+    /// The row of the classifier; `None` if the fault is our own.
+    pub(super) row: Option<Row>,
+    #[source]
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    /// The error of a row.
+    pub(super) fn of(row: Row, answer: Option<OAuthError>) -> Self {
+        Self {
+            kind: row.kind(),
+            answer: answer.map(Arc::new),
+            correlation_id: None,
+            row: Some(row),
+            source: None,
+        }
+    }
+
+    /// A fault of our own.
+    pub(super) fn ours(kind: Kind) -> Self {
+        Self { kind, answer: None, correlation_id: None, row: None, source: None }
+    }
+
+    /// The same, caused by `source`.
+    pub(super) fn caused_by(self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self { source: Some(Arc::new(source)), ..self }
+    }
+
+    /// The same, as the end of the request with that id.
+    pub(super) fn correlated(self, correlation_id: Arc<str>) -> Self {
+        Self { correlation_id: Some(correlation_id), ..self }
+    }
+
+    /// Whether our credential is at fault, so that another one may fare better.
+    pub(super) fn blames_credential(&self) -> bool {
+        match self.row {
+            Some(row) => row == Row::BadClient,
+            None => self.kind == Kind::Misconfigured,
+        }
+    }
+}
+
+/// An OAuth error (RFC 6749 section 5.2) with Entra's members, each checked: words are short visible ASCII.
+/// The description is not kept: it is text for people, and not ours.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct OAuthError {
+    /// `error`.
+    pub error: String,
+    /// `suberror`.
+    pub suberror: Option<String>,
+    /// `claims`: the JSON object as text, byte for byte as the IdP wrote it.
+    pub claims: Option<String>,
+    /// `error_codes`: AADSTS numbers.
+    pub error_codes: Vec<u64>,
+    /// `trace_id`.
+    pub trace_id: Option<String>,
+    /// `correlation_id`.
+    pub correlation_id: Option<String>,
+}
+
+/// Leaves the claims out: they tell of the organisation's policies.
+impl fmt::Debug for OAuthError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OAuthError")
+            .field("error", &self.error)
+            .field("suberror", &self.suberror)
+            .field("error_codes", &self.error_codes)
+            .field("trace_id", &self.trace_id)
+            .field("correlation_id", &self.correlation_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl OAuthError {
+    /// Bytes of text it holds.
+    pub(super) fn size(&self) -> usize {
+        let optional = [&self.suberror, &self.claims, &self.trace_id, &self.correlation_id];
+        self.error.len() + optional.into_iter().flatten().map(String::len).sum::<usize>()
+    }
+}

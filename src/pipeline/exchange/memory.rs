@@ -1,0 +1,256 @@
+//! What is known in memory: live tokens B, and refusals that still hold.
+
+use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::time::Instant;
+
+use moka::Expiry;
+use moka::notification::RemovalCause;
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+
+use crate::config;
+use crate::domain::clock::Clock;
+use crate::domain::clock::UnixTime;
+use crate::domain::digest::Digest;
+use crate::domain::token::DownstreamToken;
+use crate::pipeline::exchange::endpoint::Moment;
+use crate::pipeline::exchange::error::Error;
+use crate::pipeline::exchange::key::CacheKey;
+use crate::pipeline::exchange::lifetime::Lifetime;
+use crate::pipeline::exchange::row::Kind;
+use crate::pipeline::exchange::row::Remembered;
+use crate::telemetry::metrics::Metrics;
+
+/// Bytes an entry takes besides its text: key, times, pointers, the cache's own lists.
+const OVERHEAD: usize = 512;
+
+/// Refusals get this part of the bytes that tokens get.
+const REFUSALS_SHARE: u64 = 4;
+
+/// Shortest gap between two attempts to renew one entry, in seconds.
+const RENEWAL_GAP: i64 = 10;
+
+/// The memory tier of the cache.
+#[derive(Debug)]
+pub struct Memory {
+    tokens: Cache<CacheKey, Arc<Entry>>,
+    refusals: Cache<Scope, Arc<Refusal>>,
+    negative_ttl: Duration,
+    clock: Clock,
+}
+
+/// What there is for a key.
+#[derive(Debug)]
+pub enum Found {
+    /// A token B that may be served now.
+    Live(Arc<Entry>),
+    /// A refusal that still holds.
+    Refused(Error),
+    /// Nothing.
+    Nothing,
+}
+
+/// A cached token B.
+#[derive(Debug)]
+pub struct Entry {
+    /// The token.
+    pub token: DownstreamToken,
+    lifetime: Lifetime,
+    /// The same end in monotonic time: setting the clock back does not bring a dead token to life.
+    deadline: Instant,
+    kept_for: Duration,
+    renewal_tried: AtomicI64,
+}
+
+/// Whom a refusal holds for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Scope {
+    Key(CacheKey),
+    Assertion(CacheKey, Digest),
+}
+
+#[derive(Debug)]
+struct Refusal {
+    error: Error,
+    until: Instant,
+    kept_for: Duration,
+}
+
+impl Memory {
+    /// An empty memory within the bounds of `cache`.
+    pub fn new(cache: &config::Cache, clock: Clock, metrics: Arc<Metrics>) -> Self {
+        let tokens = bounded(cache.max_entries, cache.max_bytes, move |cause| match cause {
+            RemovalCause::Size => metrics.cache_eviction("size"),
+            RemovalCause::Expired => metrics.cache_eviction("expired"),
+            RemovalCause::Explicit => metrics.cache_eviction("explicit"),
+            RemovalCause::Replaced => {}
+        });
+        let refusals = bounded(cache.max_entries, cache.max_bytes / REFUSALS_SHARE, |_| {});
+        Self { tokens, refusals, negative_ttl: cache.negative_ttl, clock }
+    }
+
+    /// What there is for `key` and a caller with that token A.
+    pub fn find(&self, key: CacheKey, assertion: Digest) -> Found {
+        if let Some(entry) = self.tokens.get(&key).filter(|entry| entry.is_live(&self.clock)) {
+            return Found::Live(entry);
+        }
+        self.refusal(key, assertion).map_or(Found::Nothing, Found::Refused)
+    }
+
+    /// The refusal that keeps the IdP from being asked for `key` with that token A.
+    pub fn refusal(&self, key: CacheKey, assertion: Digest) -> Option<Error> {
+        let now = self.clock.monotonic();
+        [Scope::Key(key), Scope::Assertion(key, assertion)]
+            .iter()
+            .find_map(|scope| self.refusals.get(scope)?.holding(now))
+    }
+
+    /// Keeps a token that was asked for at `asked_at`.
+    pub fn keep(&self, key: CacheKey, token: DownstreamToken, lifetime: Lifetime, asked_at: Moment) {
+        let Some(deadline) = asked_at.monotonic.checked_add(lifetime.expires_on.since(asked_at.wall)) else {
+            return;
+        };
+        let entry = Entry {
+            token,
+            lifetime,
+            deadline,
+            kept_for: deadline.saturating_duration_since(self.clock.monotonic()),
+            renewal_tried: AtomicI64::new(i64::MIN),
+        };
+        if entry.is_live(&self.clock) {
+            self.tokens.insert(key, Arc::new(entry));
+        }
+    }
+
+    /// Draws the consequences of a refusal: remembers it for those it holds for, drops the token it disproves.
+    pub fn refuse(&self, key: CacheKey, assertion: Digest, error: &Error) {
+        let Some(row) = error.row else {
+            return;
+        };
+        if row.evicts() {
+            self.tokens.invalidate(&key);
+        }
+        let (scope, kept_for) = match row.remembered(self.negative_ttl) {
+            Remembered::No => return,
+            Remembered::ForKey(span) => (Scope::Key(key), span),
+            Remembered::ForAssertion(span) => (Scope::Assertion(key, assertion), span),
+        };
+        if let Some(until) = self.clock.monotonic().checked_add(kept_for) {
+            self.refusals.insert(scope, Arc::new(Refusal { error: error.clone(), until, kept_for }));
+        }
+    }
+
+    /// How many tokens there are.
+    pub fn tokens(&self) -> u64 {
+        self.tokens.run_pending_tasks();
+        self.tokens.entry_count()
+    }
+}
+
+impl Entry {
+    /// Whether a new token should be looked for.
+    pub fn is_due(&self, now: UnixTime) -> bool {
+        now >= self.lifetime.renew_at
+    }
+
+    /// Whether the one who asks may try to renew it now: only one may, every ten seconds.
+    pub fn may_be_renewed(&self, now: UnixTime) -> bool {
+        let tried = self.renewal_tried.load(Ordering::Relaxed);
+        let since = now.as_seconds().saturating_sub(tried);
+        // negative = the clock was set back; that must not put renewal off
+        !(0..RENEWAL_GAP).contains(&since)
+            && self
+                .renewal_tried
+                .compare_exchange(tried, now.as_seconds(), Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    fn is_live(&self, clock: &Clock) -> bool {
+        clock.now() < self.lifetime.expires_on && clock.monotonic() < self.deadline
+    }
+}
+
+impl Refusal {
+    /// The error, if it still holds; one that says how long to wait says how long is left.
+    fn holding(&self, now: Instant) -> Option<Error> {
+        let left = self.until.checked_duration_since(now).filter(|left| !left.is_zero())?;
+        let mut error = self.error.clone();
+        if let Kind::Throttled { retry_after } = &mut error.kind {
+            // whole seconds, rounded up: that is how the header counts
+            *retry_after = Duration::from_secs(left.as_secs() + u64::from(left.subsec_nanos() > 0));
+        }
+        Some(error)
+    }
+}
+
+/// A value that knows its size and its time.
+trait Kept: Send + Sync + 'static {
+    fn size(&self) -> usize;
+    fn kept_for(&self) -> Duration;
+}
+
+impl Kept for Entry {
+    fn size(&self) -> usize {
+        self.token.size()
+    }
+
+    fn kept_for(&self) -> Duration {
+        self.kept_for
+    }
+}
+
+impl Kept for Refusal {
+    fn size(&self) -> usize {
+        self.error.answer.as_ref().map_or(0, |answer| answer.size())
+    }
+
+    fn kept_for(&self) -> Duration {
+        self.kept_for
+    }
+}
+
+/// A cache that drops the least recently used beyond `max_entries` or `max_bytes`: no entry weighs less than an equal
+/// share of the bytes, so the one bound gives the other.
+fn bounded<K: Hash + Eq + Send + Sync + 'static, V: Kept>(
+    max_entries: u64,
+    max_bytes: u64,
+    evicted: impl Fn(RemovalCause) + Send + Sync + 'static,
+) -> Cache<K, Arc<V>> {
+    let max_entries = max_entries.max(1);
+    // a weight is 32 bits wide; no entry comes near that
+    let share = (max_bytes / max_entries).min(u64::from(u32::MAX));
+    Cache::builder()
+        .max_capacity(if share == 0 { max_bytes } else { share * max_entries })
+        .weigher(move |_: &K, value: &Arc<V>| {
+            let bytes = u64::try_from(value.size() + OVERHEAD).unwrap_or(u64::MAX);
+            u32::try_from(bytes.max(share)).unwrap_or(u32::MAX)
+        })
+        .eviction_policy(EvictionPolicy::lru())
+        .expire_after(Housekeeping)
+        .eviction_listener(move |_, _, cause| evicted(cause))
+        .build()
+}
+
+/// Drops what is over, some time. What may be served is decided on every read, by the proxy's own clock.
+struct Housekeeping;
+
+impl<K, V: Kept> Expiry<K, Arc<V>> for Housekeeping {
+    fn expire_after_create(&self, _: &K, value: &Arc<V>, _: Instant) -> Option<Duration> {
+        Some(value.kept_for())
+    }
+
+    fn expire_after_update(
+        &self,
+        _: &K,
+        value: &Arc<V>,
+        _: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        // the new value's time, not what was left of the old one's
+        Some(value.kept_for())
+    }
+}

@@ -1,0 +1,289 @@
+//! Stage 3: a caller becomes token B.
+//!
+//! **In:** a validated [`Caller`] and what the route wants. **Out:** a live token B that was issued for this very
+//! caller, or why there is none. **Never:** token A in its place, a token past its end, another user's token.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use crate::config;
+use crate::config::CacheKeyMode;
+use crate::config::IdentityProvider;
+use crate::domain::caller::Caller;
+use crate::domain::clock::Clock;
+use crate::domain::digest::Digest;
+use crate::domain::name::Name;
+use crate::domain::token::DownstreamToken;
+use crate::net::client::Client;
+use crate::pipeline::exchange::endpoint::Question;
+use crate::pipeline::exchange::endpoint::TokenEndpoint;
+use crate::pipeline::exchange::flight::Boarding;
+use crate::pipeline::exchange::flight::Flights;
+use crate::pipeline::exchange::flight::Ticket;
+use crate::pipeline::exchange::flight::Waiter;
+use crate::pipeline::exchange::key::CacheKey;
+use crate::pipeline::exchange::lifetime::lifetime;
+use crate::pipeline::exchange::memory::Entry;
+use crate::pipeline::exchange::memory::Found;
+use crate::pipeline::exchange::memory::Memory;
+use crate::pipeline::exchange::row::Sharing;
+use crate::telemetry::metrics::CacheResult;
+use crate::telemetry::metrics::Metrics;
+
+pub mod classify;
+mod credential;
+mod endpoint;
+mod error;
+mod flight;
+pub mod grant;
+pub mod key;
+pub mod lifetime;
+mod memory;
+mod request;
+pub mod row;
+
+pub use error::Error;
+pub use error::OAuthError;
+pub use row::Kind;
+
+/// Exchanges tokens A for tokens B, and remembers them.
+#[derive(Debug)]
+pub struct Exchanger {
+    shared: Arc<Shared>,
+    /// Where flights run: those who wait may be on runtimes of their own.
+    runtime: Option<Handle>,
+}
+
+/// A token B, and how it was come by.
+#[derive(Clone, Debug)]
+pub struct Exchanged {
+    /// The token.
+    pub token: DownstreamToken,
+    /// Whether it was there already.
+    pub cache: CacheResult,
+    /// How long its exchange was waited for; `None` if it was there.
+    pub waited: Option<Duration>,
+    /// Its exchange's id in the IdP's logs; `None` if it was there.
+    pub correlation_id: Option<Arc<str>>,
+}
+
+/// What callers and flights share.
+#[derive(Debug)]
+struct Shared {
+    providers: HashMap<Name, Arc<IdentityProvider>>,
+    mode: CacheKeyMode,
+    margin: Duration,
+    memory: Memory,
+    flights: Arc<Flights<Landed>>,
+    endpoint: TokenEndpoint,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+}
+
+/// All that a flight needs to go on without its caller.
+#[derive(Clone, Debug)]
+struct Journey {
+    key: CacheKey,
+    url: String,
+    provider: Arc<IdentityProvider>,
+    exchange: Arc<config::Exchange>,
+    caller: Caller,
+}
+
+/// How a flight ended.
+#[derive(Clone, Debug)]
+struct Landed {
+    /// Whose token A it used.
+    assertion: Digest,
+    result: Result<Granted, Error>,
+}
+
+/// What a flight brings home.
+#[derive(Clone, Debug)]
+struct Granted {
+    token: DownstreamToken,
+    correlation_id: Arc<str>,
+}
+
+impl Exchanger {
+    /// An exchanger for these providers. Exchanges run on the runtime this is called in, if any, whatever runtime
+    /// their callers are on.
+    pub fn new(
+        providers: &[Arc<IdentityProvider>],
+        cache: &config::Cache,
+        client: Client,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let shared = Shared {
+            providers: providers.iter().map(|provider| (provider.name.clone(), provider.clone())).collect(),
+            mode: cache.key,
+            margin: cache.expiry_margin,
+            memory: Memory::new(cache, clock.clone(), metrics.clone()),
+            flights: Arc::new(Flights::new()),
+            endpoint: TokenEndpoint::new(client, clock.clone(), metrics.clone()),
+            clock,
+            metrics,
+        };
+        Self { shared: Arc::new(shared), runtime: Handle::try_current().ok() }
+    }
+
+    /// The token B that `exchange` gives `caller`: from memory, or from the exchange that is under way, or from a new
+    /// one. Dropping the future ends the waiting, not the exchange.
+    ///
+    /// # Errors
+    /// If there is none to be had: [`Error::kind`] says what the caller can do about it.
+    pub async fn token(&self, caller: &Caller, exchange: &Arc<config::Exchange>) -> Result<Exchanged, Error> {
+        let result = self.find_or_fetch(self.shared.journey(caller, exchange)?).await;
+        let cache = result.as_ref().map_or(CacheResult::Miss, |exchanged| exchanged.cache);
+        self.shared.metrics.cache_request(cache);
+        result
+    }
+
+    /// How many tokens are held.
+    pub fn cached(&self) -> u64 {
+        self.shared.memory.tokens()
+    }
+
+    async fn find_or_fetch(&self, journey: Journey) -> Result<Exchanged, Error> {
+        let started = self.shared.clock.monotonic();
+        loop {
+            match self.shared.find(&journey) {
+                Found::Live(entry) => return Ok(self.serve(&entry, &journey)),
+                Found::Refused(error) => return Err(error),
+                Found::Nothing => {}
+            }
+            let Some(waiter) = self.board(&journey) else {
+                continue; // it was found in between
+            };
+            let landed = waiter.landed().await.ok_or_else(|| Error::ours(Kind::Internal))?;
+            // a refusal of someone else's token A says nothing about this one: it gets a flight of its own
+            if landed.answers(journey.assertion()) {
+                return landed.result.map(|granted| Exchanged {
+                    token: granted.token,
+                    cache: CacheResult::Miss,
+                    waited: Some(self.shared.clock.monotonic().saturating_duration_since(started)),
+                    correlation_id: Some(granted.correlation_id),
+                });
+            }
+        }
+    }
+
+    fn serve(&self, entry: &Entry, journey: &Journey) -> Exchanged {
+        let now = self.shared.clock.now();
+        let cache = match entry.is_due(now) {
+            true => CacheResult::Stale,
+            false => CacheResult::Hit,
+        };
+        let is_open = || self.shared.memory.refusal(journey.key, journey.assertion()).is_none();
+        if entry.is_due(now) && is_open() && entry.may_be_renewed(now) {
+            self.renew(journey);
+        }
+        Exchanged { token: entry.token.clone(), cache, waited: None, correlation_id: None }
+    }
+
+    /// Fetches a new token while the old one serves. Nobody waits for it, so its failure is told here.
+    fn renew(&self, journey: &Journey) {
+        let Boarding::Started(ticket, waiter) = self.shared.flights.board(journey.key, || false) else {
+            return;
+        };
+        self.launch(journey, ticket);
+        let identity_provider = journey.provider.name.clone();
+        self.spawn(async move {
+            if let Some(Landed { result: Err(error), .. }) = waiter.landed().await {
+                tracing::warn!(%identity_provider, reason = error.kind.reason(), "a token was not renewed: {error}");
+            }
+        });
+    }
+
+    fn board(&self, journey: &Journey) -> Option<Waiter<Landed>> {
+        let is_needless = || !matches!(self.shared.find(journey), Found::Nothing);
+        match self.shared.flights.board(journey.key, is_needless) {
+            Boarding::Needless => None,
+            Boarding::Joined(waiter) => {
+                self.shared.metrics.exchange_coalesced();
+                Some(waiter)
+            }
+            Boarding::Started(ticket, waiter) => {
+                self.launch(journey, ticket);
+                Some(waiter)
+            }
+        }
+    }
+
+    fn launch(&self, journey: &Journey, ticket: Ticket<Landed>) {
+        self.spawn(self.shared.clone().fly(journey.clone(), ticket));
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        match &self.runtime {
+            Some(runtime) => runtime.spawn(task),
+            None => tokio::spawn(task),
+        };
+    }
+}
+
+impl Shared {
+    fn journey(&self, caller: &Caller, exchange: &Arc<config::Exchange>) -> Result<Journey, Error> {
+        let claims = &caller.claims;
+        let known = self.providers.get(&claims.identity_provider).zip(claims.tenant.as_ref());
+        // authentication gives every caller of an Entra provider both
+        let (provider, tenant) = known.ok_or_else(|| Error::ours(Kind::Internal))?;
+        Ok(Journey {
+            key: CacheKey::new(self.mode, provider, exchange, claims, tenant),
+            url: provider.entra.token_endpoint(tenant),
+            provider: provider.clone(),
+            exchange: exchange.clone(),
+            caller: caller.clone(),
+        })
+    }
+
+    fn find(&self, journey: &Journey) -> Found {
+        self.memory.find(journey.key, journey.assertion())
+    }
+
+    async fn fly(self: Arc<Self>, journey: Journey, ticket: Ticket<Landed>) {
+        let Journey { key, url, provider, exchange, caller } = &journey;
+        let question = Question { url, provider, exchange, assertion: &caller.token };
+        let result = match self.endpoint.ask(question).await {
+            Ok(answer) => {
+                let token = answer.success.token;
+                match lifetime(answer.success.stated, answer.asked_at.wall, self.margin) {
+                    Some(lifetime) => self.memory.keep(*key, token.clone(), lifetime, answer.asked_at),
+                    None => tracing::warn!(
+                        identity_provider = %provider.name,
+                        "a token's stated life is over or absurd; it is used once. Are the clocks right?"
+                    ),
+                }
+                Ok(Granted { token, correlation_id: answer.correlation_id })
+            }
+            Err(error) => {
+                self.memory.refuse(*key, journey.assertion(), &error);
+                Err(error)
+            }
+        };
+        ticket.land(Landed { assertion: journey.assertion(), result });
+    }
+}
+
+impl Journey {
+    fn assertion(&self) -> Digest {
+        self.caller.claims.token_digest
+    }
+}
+
+impl Landed {
+    /// Whether it is also the answer for a caller with that token A.
+    fn answers(&self, assertion: Digest) -> bool {
+        match &self.result {
+            Err(Error { row: Some(row), .. }) => row.sharing() == Sharing::All || self.assertion == assertion,
+            _ => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
