@@ -1,0 +1,2 @@
+//! Floor 4: the life of one request.
+pub mod authenticate;
