@@ -1,0 +1,130 @@
+//! The bearer token of a request (RFC 6750 section 2.1). Pure.
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+
+use crate::domain::token::UserToken;
+use crate::pipeline::authenticate::error::Kind;
+
+/// The longest token A that is looked at, in bytes.
+pub const MAX_TOKEN: usize = 16 * 1024;
+
+/// The one bearer token of `headers`. Its bytes are shared with them, not copied.
+///
+/// # Errors
+/// [`Kind::MissingToken`], [`Kind::InvalidRequest`], or [`Kind::Malformed`] if it is too long.
+pub fn token(headers: &HeaderMap) -> Result<UserToken, Kind> {
+    let mut fields = headers.get_all(AUTHORIZATION).iter();
+    let field = fields.next().ok_or(Kind::MissingToken)?;
+    if fields.next().is_some() {
+        return Err(Kind::InvalidRequest);
+    }
+    let text = field.to_str().map_err(|_| Kind::InvalidRequest)?;
+    let scheme_ends = text.bytes().position(|byte| !is_tchar(byte)).unwrap_or(text.len());
+    let (scheme, rest) = text.split_at(scheme_ends);
+    if scheme.is_empty() {
+        return Err(Kind::InvalidRequest);
+    }
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Kind::MissingToken);
+    }
+    let token = rest.strip_prefix(' ').ok_or(Kind::InvalidRequest)?;
+    if token.len() > MAX_TOKEN {
+        return Err(Kind::Malformed("it is longer than 16 KiB"));
+    }
+    if !is_token68(token) {
+        return Err(Kind::InvalidRequest);
+    }
+    UserToken::from_authorization(field.clone(), scheme_ends + 1).ok_or(Kind::InvalidRequest)
+}
+
+/// `tchar` of RFC 9110 section 5.6.2, of which a scheme consists.
+fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// `token68` of RFC 9110 section 11.2.
+fn is_token68(text: &str) -> bool {
+    let body = text.trim_end_matches('=');
+    !body.is_empty() && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn of(fields: &[&[u8]]) -> Result<String, Kind> {
+        let mut headers = HeaderMap::new();
+        for field in fields {
+            headers.append(AUTHORIZATION, HeaderValue::from_bytes(field).unwrap());
+        }
+        token(&headers).map(|token| token.expose().to_owned())
+    }
+
+    #[test]
+    fn a_bearer_token_is_found_whatever_the_case_of_its_scheme() {
+        for field in ["Bearer a.b.c", "bearer a.b.c", "BEARER a.b.c"] {
+            assert_eq!(of(&[field.as_bytes()]).unwrap(), "a.b.c");
+        }
+        assert_eq!(of(&[b"Bearer a-._~+/z=="]).unwrap(), "a-._~+/z==");
+    }
+
+    #[test]
+    fn no_bearer_token_is_told_from_a_garbled_one() {
+        assert_eq!(of(&[]), Err(Kind::MissingToken));
+        for other in ["Basic dTpw", "Negotiate", "Bearerx a.b.c", "DPoP a.b.c"] {
+            assert_eq!(of(&[other.as_bytes()]), Err(Kind::MissingToken), "{other}");
+        }
+        let garbled: [&[u8]; 15] = [
+            b"",
+            b"Bearer",
+            b"Bearer ",
+            b"Bearer  a.b.c",
+            b"Bearer\ta.b.c",
+            b"Bearer a.b.c ",
+            b"Bearer a.b.c, Bearer d.e.f",
+            b"Bearer a.b.c d",
+            b"Bearer,a.b.c",
+            b"Bearer =",
+            b"Bearer a=b",
+            b"Bearer \"a.b.c\"",
+            b"Bearer token=a.b.c",
+            b"Bearer a.b.\xc3\xa4",
+            b"Basic \xff",
+        ];
+        for field in garbled {
+            assert_eq!(of(&[field]), Err(Kind::InvalidRequest), "{}", field.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn two_authorization_fields_are_refused_whatever_they_are() {
+        assert_eq!(of(&[b"Bearer a.b.c", b"Bearer a.b.c"]), Err(Kind::InvalidRequest));
+        assert_eq!(of(&[b"Bearer a.b.c", b"Basic dTpw"]), Err(Kind::InvalidRequest));
+    }
+
+    #[test]
+    fn a_token_longer_than_16_kib_is_malformed() {
+        let field = |length: usize| format!("Bearer {}", "a".repeat(length)).into_bytes();
+        assert!(of(&[&field(MAX_TOKEN)]).is_ok());
+        assert!(matches!(of(&[&field(MAX_TOKEN + 1)]), Err(Kind::Malformed(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_is_answered(fields in proptest::collection::vec("(?i:bearer)?[ -~\\t\u{80}-\u{ff}]{0,40}", 0..3)) {
+            let mut headers = HeaderMap::new();
+            for field in &fields {
+                if let Ok(value) = HeaderValue::from_bytes(field.as_bytes()) {
+                    headers.append(AUTHORIZATION, value);
+                }
+            }
+            if let Ok(token) = token(&headers) {
+                prop_assert!(is_token68(token.expose()));
+            }
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Which of Entra's issuers a token names: matched exactly against configuration before any key is looked up, so that
+//! keys live under their issuer. Pure.
+
+use crate::config::Entra;
+use crate::config::EntraVersion;
+use crate::config::Tenancy;
+use crate::domain::tenant::TenantId;
+use crate::pipeline::authenticate::claims::Stated;
+use crate::pipeline::authenticate::jwks::Key;
+
+/// What stands for the tenant in the issuers of shared endpoints.
+pub const TENANT: &str = "{tenantid}";
+
+/// The issuer of one tenant's tokens of one version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issuer {
+    /// Of which tokens.
+    pub version: EntraVersion,
+    /// Of which tenant.
+    pub tenant: TenantId,
+}
+
+/// How a provider stands to the issuer a token names. The later, the better.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// One of its issuers, but of a tenant that may not enter.
+    Barred(Issuer),
+    /// One of its issuers if the tenant is the one its domain stands for, which is not known yet.
+    Undecided,
+    /// One of its issuers.
+    Accepted(Issuer),
+}
+
+/// How a provider stands to the issuer that `claims` name; `None` = not its issuer. `domain` is the tenant that a
+/// configured domain was found to stand for.
+pub fn standing(entra: &Entra, domain: Option<&TenantId>, claims: &Stated) -> Option<Standing> {
+    let issuer = named(entra, claims.text("iss")?)?;
+    let version = match issuer.version {
+        EntraVersion::V1 => "1.0",
+        EntraVersion::V2 => "2.0",
+    };
+    if claims.find("ver").is_some_and(|stated| stated != version) {
+        return None;
+    }
+    match (&entra.tenancy, domain) {
+        (Tenancy::Id(id), _) => (issuer.tenant == *id).then_some(Standing::Accepted(issuer)),
+        (Tenancy::Domain(_), None) => Some(Standing::Undecided),
+        (Tenancy::Domain(_), Some(id)) => (issuer.tenant == *id).then_some(Standing::Accepted(issuer)),
+        (Tenancy::Shared { allowed, .. }, _) => Some(match allowed.contains(&issuer.tenant) {
+            true => Standing::Accepted(issuer),
+            false => Standing::Barred(issuer),
+        }),
+    }
+}
+
+/// The tenant in `issuer`, if it is exactly the issuer of some tenant's tokens of that version.
+pub fn tenant_in(entra: &Entra, version: EntraVersion, issuer: &str) -> Option<TenantId> {
+    let template = entra.issuer(version, TENANT);
+    let (before, after) = template.split_once(TENANT)?;
+    let text = issuer.strip_prefix(before)?.strip_suffix(after)?;
+    TenantId::parse(text).filter(|tenant| tenant.as_str() == text)
+}
+
+impl Issuer {
+    /// Whether `key` signs this issuer's tokens: it names no issuer, or the one of version 1 or 2 of this tenant.
+    /// Both versions are published with the same keys, whose member names only one of them
+    /// (<https://learn.microsoft.com/entra/identity-platform/access-tokens#validate-the-issuer>).
+    pub fn owns(&self, key: &Key, entra: &Entra) -> bool {
+        key.issuer().is_none_or(|template| {
+            let named = template.replace(TENANT, self.tenant.as_str());
+            VERSIONS.iter().any(|version| entra.issuer(*version, self.tenant.as_str()) == named)
+        })
+    }
+}
+
+const VERSIONS: [EntraVersion; 2] = [EntraVersion::V2, EntraVersion::V1];
+
+fn named(entra: &Entra, issuer: &str) -> Option<Issuer> {
+    VERSIONS
+        .into_iter()
+        .find_map(|version| tenant_in(entra, version, issuer).map(|tenant| Issuer { version, tenant }))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::Algorithm;
+    use crate::pipeline::authenticate::jwks::KeySet;
+    use crate::pipeline::authenticate::testing::OTHER_TENANT;
+    use crate::pipeline::authenticate::testing::Signer;
+    use crate::pipeline::authenticate::testing::TENANT as OURS;
+    use crate::pipeline::authenticate::testing::entra;
+    use crate::pipeline::authenticate::testing::tenant;
+
+    fn claims(issuer: &str, version: Option<&str>) -> Stated {
+        let mut claims = json!({"iss": issuer, "exp": 1});
+        if let Some(version) = version {
+            claims["ver"] = version.into();
+        }
+        Stated::parse(claims.to_string().as_bytes()).ok().unwrap()
+    }
+
+    fn v1(tenant: &str) -> String {
+        format!("https://sts.windows.net/{tenant}/")
+    }
+
+    fn v2(tenant: &str) -> String {
+        format!("https://login.microsoftonline.com/{tenant}/v2.0")
+    }
+
+    fn accepted(version: EntraVersion, id: &str) -> Option<Standing> {
+        Some(Standing::Accepted(Issuer { version, tenant: tenant(id) }))
+    }
+
+    #[test]
+    fn one_tenant_has_two_issuers_to_the_byte() {
+        let entra = entra(Tenancy::Id(tenant(OURS)));
+        let of = |issuer: &str, version: Option<&str>| standing(&entra, None, &claims(issuer, version));
+        assert_eq!(of(&v1(OURS), Some("1.0")), accepted(EntraVersion::V1, OURS));
+        assert_eq!(of(&v2(OURS), Some("2.0")), accepted(EntraVersion::V2, OURS));
+        assert_eq!(of(&v2(OURS), None), accepted(EntraVersion::V2, OURS));
+        for wrong in [
+            v1(OTHER_TENANT),
+            v2(OTHER_TENANT),
+            v2(OURS).to_uppercase(),
+            v2(&OURS.to_uppercase()),
+            format!("{}/", v2(OURS)),
+            v1(OURS).trim_end_matches('/').to_owned(),
+            v1(OURS).replace("https", "http"),
+            v1(&format!("{OURS}/{OURS}")),
+            v2("common"),
+            v2("{tenantid}"),
+            v2(""),
+            format!("https://login.microsoftonline.com.evil.example/{OURS}/v2.0"),
+            format!(" {}", v2(OURS)),
+        ] {
+            assert_eq!(of(&wrong, None), None, "{wrong}");
+        }
+        for (issuer, version) in [(v1(OURS), "2.0"), (v2(OURS), "1.0"), (v2(OURS), "3"), (v2(OURS), "")] {
+            assert_eq!(of(&issuer, Some(version)), None, "{issuer} {version}");
+        }
+    }
+
+    #[test]
+    fn a_shared_endpoint_accepts_the_listed_tenants() {
+        let entra = entra(Tenancy::Shared { endpoint: "common".into(), allowed: vec![tenant(OURS)] });
+        assert_eq!(standing(&entra, None, &claims(&v2(OURS), None)), accepted(EntraVersion::V2, OURS));
+        let other = Issuer { version: EntraVersion::V1, tenant: tenant(OTHER_TENANT) };
+        let barred = standing(&entra, None, &claims(&v1(OTHER_TENANT), None));
+        assert_eq!(barred, Some(Standing::Barred(other)));
+        assert_eq!(standing(&entra, None, &claims(&v2("{tenantid}"), None)), None);
+        assert_eq!(standing(&entra, None, &claims(&v2("common"), None)), None);
+    }
+
+    #[test]
+    fn a_domain_accepts_the_tenant_it_was_found_to_stand_for() {
+        let entra = entra(Tenancy::Domain("contoso.example".into()));
+        let ours = tenant(OURS);
+        assert_eq!(standing(&entra, None, &claims(&v2(OURS), None)), Some(Standing::Undecided));
+        assert_eq!(standing(&entra, Some(&ours), &claims(&v2(OURS), None)), accepted(EntraVersion::V2, OURS));
+        assert_eq!(standing(&entra, Some(&ours), &claims(&v2(OTHER_TENANT), None)), None);
+        assert_eq!(standing(&entra, None, &claims("https://id.example", None)), None);
+    }
+
+    #[test]
+    fn a_key_signs_for_the_issuer_it_names() {
+        let entra = entra(Tenancy::Id(tenant(OURS)));
+        let issuer = Issuer { version: EntraVersion::V1, tenant: tenant(OURS) };
+        let owns = |named: Option<String>| {
+            let mut key = Signer::rsa().jwk("k");
+            if let Some(named) = named {
+                key["issuer"] = named.into();
+            }
+            let set = json!({ "keys": [key] }).to_string();
+            let set = KeySet::parse(set.as_bytes(), &Algorithm::ALL).unwrap();
+            issuer.owns(set.find("k").unwrap(), &entra)
+        };
+        for good in [None, Some(v1(OURS)), Some(v2(OURS)), Some(v1(TENANT)), Some(v2(TENANT))] {
+            assert!(owns(good.clone()), "{good:?}");
+        }
+        for bad in [v2(OTHER_TENANT), v2("9188040d-6c67-4c5b-b112-36a304b66dad"), v2("common"), String::new()]
+        {
+            assert!(!owns(Some(bad.clone())), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Fetching a key set: the metadata document, then the keys it points to.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Request;
+use http::StatusCode;
+use http::header::ACCEPT;
+use http::header::CONTENT_ENCODING;
+use http_body_util::Full;
+
+use crate::config::EntraVersion;
+use crate::config::IdentityProvider;
+use crate::domain::tenant::TenantId;
+use crate::net::client;
+use crate::net::client::Bounds;
+use crate::net::client::Client;
+use crate::pipeline::authenticate::discovery;
+use crate::pipeline::authenticate::jwks;
+use crate::pipeline::authenticate::jwks::KeySet;
+
+/// Why no key set came.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing came, or too much.
+    #[error(transparent)]
+    NoAnswer(#[from] client::Error),
+    /// The two documents together took too long.
+    #[error("the keys did not arrive in time")]
+    Timeout,
+    /// Another status than 200. Redirects among them: keys come from where they are said to be.
+    #[error("the answer's status is {0}")]
+    Status(StatusCode),
+    /// It is compressed, though we did not ask for that.
+    #[error("the answer has a content encoding")]
+    Encoded,
+    /// It is not the expected provider's metadata.
+    #[error(transparent)]
+    Metadata(#[from] discovery::Error),
+    /// It is no key set to be used.
+    #[error(transparent)]
+    KeySet(#[from] jwks::Error),
+    /// The URL is none that HTTP takes.
+    #[error("the URL cannot be requested")]
+    Url(#[from] http::Error),
+}
+
+/// What was fetched.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The keys.
+    pub keys: KeySet,
+    /// The tenant the metadata speaks of.
+    pub tenant: Option<TenantId>,
+}
+
+/// Fetches the keys of one token version of one provider.
+#[derive(Debug)]
+pub struct Fetcher {
+    client: Client,
+    provider: Arc<IdentityProvider>,
+    version: EntraVersion,
+}
+
+impl Fetcher {
+    /// A fetcher of `provider`'s keys for tokens of that version.
+    pub fn new(client: Client, provider: Arc<IdentityProvider>, version: EntraVersion) -> Self {
+        Self { client, provider, version }
+    }
+
+    /// Fetches the key set, within the provider's timeout for all of it.
+    ///
+    /// # Errors
+    /// If anything about it is not as it must be.
+    pub async fn fetch(&self) -> Result<Fetched, Error> {
+        tokio::time::timeout(self.provider.timeout, self.both()).await.unwrap_or(Err(Error::Timeout))
+    }
+
+    async fn both(&self) -> Result<Fetched, Error> {
+        let entra = &self.provider.entra;
+        let document = self.document(&entra.metadata(self.version)).await?;
+        let metadata = discovery::parse(&document, entra, self.version)?;
+        let document = self.document(metadata.jwks_uri.as_str()).await?;
+        let keys = KeySet::parse(&document, &self.provider.algorithms)?;
+        Ok(Fetched { keys, tenant: metadata.tenant })
+    }
+
+    async fn document(&self, url: &str) -> Result<Bytes, Error> {
+        let request = Request::get(url).header(ACCEPT, "application/json").body(Full::default())?;
+        let bounds = Bounds { timeout: self.provider.timeout, body: jwks::MAX_BYTES };
+        let answer = self.client.send(request, bounds).await?;
+        if answer.status() != StatusCode::OK {
+            return Err(Error::Status(answer.status()));
+        }
+        let mut encodings = answer.headers().get_all(CONTENT_ENCODING).iter();
+        if encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+            return Err(Error::Encoded);
+        }
+        Ok(answer.into_body())
+    }
+}

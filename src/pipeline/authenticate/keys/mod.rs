@@ -1,0 +1,249 @@
+//! The keys of one issuer: fetched in the background, held, and looked up by every request.
+//!
+//! **In:** a provider, and the `kid` of a token. **Out:** the key set that holds it. **Never:** fetches more often than
+//! the cooldown allows, however many unknown `kid`s come; loses good keys to a bad answer; keeps a withdrawn key.
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::RwLock;
+use std::time::Duration;
+use std::time::Instant;
+
+use tokio::sync::Notify;
+use tokio::sync::watch;
+
+use crate::config::EntraVersion;
+use crate::config::IdentityProvider;
+use crate::domain::clock::Clock;
+use crate::domain::tenant::TenantId;
+use crate::net::client::Client;
+use crate::pipeline::authenticate::error::Kind;
+use crate::pipeline::authenticate::jwks::KeySet;
+use crate::pipeline::authenticate::keys::fetch::Fetched;
+use crate::pipeline::authenticate::keys::fetch::Fetcher;
+use crate::telemetry::metrics::Metrics;
+
+pub mod fetch;
+
+#[cfg(test)]
+mod tests;
+
+/// How long the last good keys serve while no new ones can be had.
+const LAST_KNOWN_GOOD: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The keys for one token version of one provider.
+#[derive(Debug)]
+pub struct KeySource {
+    provider: Arc<IdentityProvider>,
+    version: EntraVersion,
+    fetcher: Fetcher,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    held: RwLock<Option<Arc<Held>>>,
+    demand: Mutex<Demand>,
+    /// Wakes [`Self::keep_fresh`] before its time.
+    wanted: Notify,
+    /// Counts the fetches that ended, well or not.
+    ended: watch::Sender<u64>,
+}
+
+/// A key set in use.
+#[derive(Debug)]
+pub struct Held {
+    /// The keys.
+    pub keys: KeySet,
+    /// The tenant whose they are; `None` at an endpoint that several share.
+    pub tenant: Option<TenantId>,
+    fetched_at: Instant,
+}
+
+/// Who is waiting for a fetch, and since when nobody may ask for another.
+#[derive(Debug, Default)]
+struct Demand {
+    is_under_way: bool,
+    forced_at: Option<Instant>,
+}
+
+/// Whether a fetch will end that is worth waiting for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Prospect {
+    Fetch,
+    Nothing,
+}
+
+impl KeySource {
+    /// The keys of `provider` for tokens of that version. None are held until [`Self::keep_fresh`] ran.
+    pub fn new(
+        provider: Arc<IdentityProvider>,
+        version: EntraVersion,
+        client: Client,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            fetcher: Fetcher::new(client, provider.clone(), version),
+            provider,
+            version,
+            clock,
+            metrics,
+            held: RwLock::default(),
+            demand: Mutex::default(),
+            wanted: Notify::new(),
+            ended: watch::Sender::new(0),
+        }
+    }
+
+    /// Whether keys were ever fetched.
+    pub fn is_ready(&self) -> bool {
+        self.latest().is_some()
+    }
+
+    /// The tenant the metadata speaks of, once it was fetched.
+    pub fn tenant(&self) -> Option<TenantId> {
+        self.latest().and_then(|held| held.tenant.clone())
+    }
+
+    /// The key set that holds `kid`. If none does, a fetch is forced, unless one is under way or the last forced one
+    /// is too recent; everybody waits for the same fetch. Dropping this future changes nothing for the others.
+    ///
+    /// # Errors
+    /// [`Kind::KeysUnavailable`] if there are no keys at all, or only too old ones; [`Kind::UnknownKey`].
+    pub async fn holding(&self, kid: Option<&str>) -> Result<Arc<Held>, Kind> {
+        let held = self.usable()?;
+        // Entra's tokens always name their key; trying one after the other would invite confusion
+        let kid = kid.ok_or(Kind::UnknownKey)?;
+        if held.keys.find(kid).is_some() {
+            return Ok(held);
+        }
+        tokio::time::timeout(self.provider.timeout, self.after_a_fetch(kid))
+            .await
+            .unwrap_or(Err(Kind::UnknownKey))
+    }
+
+    /// Fetches now, on demand and on schedule, for as long as it is polled.
+    pub async fn keep_fresh(&self) {
+        let mut failures = 0_u32;
+        loop {
+            self.demand().is_under_way = true;
+            let outcome = self.fetcher.fetch().await;
+            let pause = match outcome {
+                Ok(fetched) => {
+                    self.hold(fetched);
+                    self.metrics.jwks_refreshed(&self.provider.name, self.clock.now());
+                    self.log_success(failures);
+                    failures = 0;
+                    self.provider.jwks.refresh
+                }
+                Err(error) => {
+                    self.metrics.jwks_failed(&self.provider.name);
+                    self.log_failure(failures, &error);
+                    failures = failures.saturating_add(1);
+                    retry_after(failures, self.longest_pause())
+                }
+            };
+            self.demand().is_under_way = false;
+            self.ended.send_modify(|fetches| *fetches = fetches.wrapping_add(1));
+            tokio::select! {
+                biased;
+                () = self.wanted.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Puts `fetched` in the place of what was held: a key that is gone from it is gone.
+    pub(super) fn hold(&self, fetched: Fetched) {
+        let fetched_at = self.clock.monotonic();
+        let held = Held { keys: fetched.keys, tenant: fetched.tenant, fetched_at };
+        *self.held.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(held));
+    }
+
+    async fn after_a_fetch(&self, kid: &str) -> Result<Arc<Held>, Kind> {
+        // The first fetch to end may have begun before the key was published: it is worth a second one of our own.
+        for _ in 0..2 {
+            let mut ended = self.ended.subscribe();
+            if self.prospect() == Prospect::Nothing || ended.changed().await.is_err() {
+                break;
+            }
+            let held = self.usable()?;
+            if held.keys.find(kid).is_some() {
+                return Ok(held);
+            }
+        }
+        Err(Kind::UnknownKey)
+    }
+
+    /// Whether there is a fetch to wait for: one under way, or one that this call is allowed to force.
+    fn prospect(&self) -> Prospect {
+        let now = self.clock.monotonic();
+        let cooldown = self.provider.jwks.cooldown;
+        let mut demand = self.demand();
+        if demand.is_under_way {
+            return Prospect::Fetch;
+        }
+        if demand.forced_at.is_some_and(|last| now.saturating_duration_since(last) < cooldown) {
+            return Prospect::Nothing;
+        }
+        *demand = Demand { is_under_way: true, forced_at: Some(now) };
+        self.wanted.notify_one();
+        Prospect::Fetch
+    }
+
+    fn usable(&self) -> Result<Arc<Held>, Kind> {
+        let held = self.latest().ok_or(Kind::KeysUnavailable)?;
+        let age = self.clock.monotonic().saturating_duration_since(held.fetched_at);
+        if age <= LAST_KNOWN_GOOD { Ok(held) } else { Err(Kind::KeysUnavailable) }
+    }
+
+    fn latest(&self) -> Option<Arc<Held>> {
+        self.held.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn demand(&self) -> std::sync::MutexGuard<'_, Demand> {
+        self.demand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn longest_pause(&self) -> Duration {
+        match self.is_ready() {
+            // nobody can be let in: whoever waits for us is to notice within a second that the provider is back
+            false => Duration::from_secs(1),
+            true => Duration::from_secs(30),
+        }
+    }
+
+    fn log_success(&self, failures: u32) {
+        let (identity_provider, version) = (&self.provider.name, self.version);
+        match failures {
+            0 => tracing::debug!(%identity_provider, ?version, "keys fetched"),
+            _ => tracing::info!(%identity_provider, ?version, failures, "keys fetched again"),
+        }
+    }
+
+    /// The first failure is news; that it goes on is in the metrics.
+    fn log_failure(&self, failures: u32, error: &fetch::Error) {
+        let (identity_provider, version, error) = (&self.provider.name, self.version, chain(error));
+        match failures {
+            0 => tracing::warn!(%identity_provider, ?version, error, "keys cannot be fetched"),
+            _ => tracing::debug!(%identity_provider, ?version, error, failures, "keys cannot be fetched"),
+        }
+    }
+}
+
+/// 100 ms after the first failure, then twice as long each time, `longest` at most.
+fn retry_after(failures: u32, longest: Duration) -> Duration {
+    let doubled = failures.saturating_sub(1).min(16);
+    Duration::from_millis(100).saturating_mul(1 << doubled).min(longest)
+}
+
+fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,187 @@
+//! The checks of a token that the route has no say in: signature (RFC 7515), times, audience, tenant, kind
+//! (RFC 7519, RFC 9068, <https://learn.microsoft.com/entra/identity-platform/claims-validation>). Pure.
+
+use aws_lc_rs::signature::ECDSA_P521_SHA512_FIXED;
+use aws_lc_rs::signature::UnparsedPublicKey;
+
+use crate::config::Algorithm;
+use crate::config::IdentityProvider;
+use crate::config::Principals;
+use crate::domain::caller::Claims;
+use crate::domain::caller::Principal;
+use crate::domain::caller::UserKey;
+use crate::domain::caller::claims_digest;
+use crate::domain::clock::UnixTime;
+use crate::domain::digest::Digest;
+use crate::domain::tenant::TenantId;
+use crate::pipeline::authenticate::claims::Stated;
+use crate::pipeline::authenticate::error::Kind;
+use crate::pipeline::authenticate::issuer::Issuer;
+use crate::pipeline::authenticate::jwks::Key;
+use crate::pipeline::authenticate::jwks::KeySet;
+use crate::pipeline::authenticate::jwks::Material;
+use crate::pipeline::authenticate::jws;
+use crate::pipeline::authenticate::jws::Jws;
+
+/// Checks the signature of `jws`: by the one key of `keys` it names, if that `may_sign` it, with the one algorithm
+/// that key is for. With [`Jws::parse`] before and [`Jws::payload`] after, this is all there is to a JWS.
+///
+/// # Errors
+/// [`Kind::AlgorithmNotAllowed`], [`Kind::Malformed`] without a signature, [`Kind::UnknownKey`],
+/// [`Kind::BadSignature`].
+pub fn signature(
+    jws: &Jws<'_>,
+    keys: &KeySet,
+    algorithms: &[Algorithm],
+    may_sign: impl FnOnce(&Key) -> bool,
+) -> Result<(), Kind> {
+    let algorithm = jws.algorithm(algorithms.iter().copied())?;
+    let key = jws.kid().and_then(|kid| keys.find(kid)).ok_or(Kind::UnknownKey)?;
+    if key.algorithm() != algorithm {
+        return Err(Kind::AlgorithmNotAllowed);
+    }
+    if !may_sign(key) {
+        return Err(Kind::UnknownKey);
+    }
+    if verifies(jws, key) { Ok(()) } else { Err(Kind::BadSignature) }
+}
+
+fn verifies(jws: &Jws<'_>, key: &Key) -> bool {
+    let message = jws.signed().as_bytes();
+    match (key.material(), library_algorithm(key.algorithm())) {
+        (Material::Common(material), Some(algorithm)) => {
+            jsonwebtoken::crypto::verify(jws.signature(), message, material, algorithm).unwrap_or(false)
+        }
+        (Material::P521(point), _) => jws::decode(jws.signature()).is_some_and(|signature| {
+            UnparsedPublicKey::new(&ECDSA_P521_SHA512_FIXED, point).verify(message, &signature).is_ok()
+        }),
+        (Material::Common(_), None) => false,
+    }
+}
+
+fn library_algorithm(algorithm: Algorithm) -> Option<jsonwebtoken::Algorithm> {
+    Some(match algorithm {
+        Algorithm::RS256 => jsonwebtoken::Algorithm::RS256,
+        Algorithm::RS384 => jsonwebtoken::Algorithm::RS384,
+        Algorithm::RS512 => jsonwebtoken::Algorithm::RS512,
+        Algorithm::PS256 => jsonwebtoken::Algorithm::PS256,
+        Algorithm::PS384 => jsonwebtoken::Algorithm::PS384,
+        Algorithm::PS512 => jsonwebtoken::Algorithm::PS512,
+        Algorithm::ES256 => jsonwebtoken::Algorithm::ES256,
+        Algorithm::ES384 => jsonwebtoken::Algorithm::ES384,
+        Algorithm::ES512 => return None,
+    })
+}
+
+/// What the checks of the claims are made against.
+pub struct Expected<'e> {
+    /// Whose token it is.
+    pub provider: &'e IdentityProvider,
+    /// The issuer it names, matched.
+    pub issuer: &'e Issuer,
+    /// Whether its tenant may enter.
+    pub tenant: TenantRule,
+    /// Who may stand behind it.
+    pub principals: Principals,
+    /// The time.
+    pub now: UnixTime,
+}
+
+/// Whether an issuer's tenant may enter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TenantRule {
+    /// It may.
+    Allowed,
+    /// It may not.
+    Barred,
+}
+
+/// Checks the claims of a token whose signature verified. `token` is its digest, `typ` its header's.
+///
+/// # Errors
+/// The first of [`Kind`] that applies, in that type's order.
+pub fn claims(
+    stated: Stated,
+    typ: Option<&str>,
+    token: Digest,
+    expected: &Expected<'_>,
+) -> Result<Claims, Kind> {
+    let provider = expected.provider;
+    let user = user(&stated, provider)?;
+    let scopes = stated.words(&provider.claim_names.scopes)?;
+    let roles = stated.words(&provider.claim_names.roles)?;
+    times(&stated, provider, expected.now)?;
+    if !stated.is_for(&provider.audiences) {
+        return Err(Kind::WrongAudience);
+    }
+    let tid = stated.text("tid").and_then(TenantId::parse);
+    if tid.as_ref() != Some(&expected.issuer.tenant) || expected.tenant == TenantRule::Barred {
+        return Err(Kind::TenantNotAllowed);
+    }
+    if typ.is_some_and(|typ| !provider.token_types.iter().any(|own| jws::media_type_is(own, typ))) {
+        return Err(Kind::NotAnAccessToken);
+    }
+    let principal = principal(&stated, scopes.is_some(), roles.is_some())?;
+    if principal == Principal::Application && expected.principals == Principals::Users {
+        return Err(Kind::AppTokenNotAllowed);
+    }
+    // taken for a plain bearer token, a bound one would work for a thief (RFC 9449 section 7.1, RFC 8705 section 3)
+    if stated.find("cnf").is_some() {
+        return Err(Kind::UnsupportedCnf);
+    }
+    let client = stated.text("azp").or_else(|| stated.text("appid")).map(String::from);
+    let (expires_on, not_before) = (stated.expires_on(), stated.not_before());
+    let issuer = stated.text("iss").unwrap_or_default().to_owned();
+    let all = stated.into_members();
+    Ok(Claims {
+        identity_provider: provider.name.clone(),
+        issuer,
+        tenant: tid,
+        user,
+        client,
+        scopes: scopes.unwrap_or_default().into_iter().collect(),
+        roles: roles.unwrap_or_default(),
+        principal,
+        expires_on,
+        not_before,
+        token_digest: token,
+        claims_digest: claims_digest(&all),
+        all,
+    })
+}
+
+fn user(stated: &Stated, provider: &IdentityProvider) -> Result<UserKey, Kind> {
+    let subject = |claim: &str| {
+        let subject = stated.text(claim).filter(|subject| !subject.is_empty());
+        subject.map(|subject| UserKey::subject(stated.text("iss").unwrap_or_default(), subject))
+    };
+    let found = match &provider.claim_names.user {
+        Some(claim) => subject(claim),
+        None => stated.text("oid").map(UserKey::entra).or_else(|| subject("sub")),
+    };
+    found.ok_or(Kind::Malformed("it names nobody"))
+}
+
+/// RFC 7519 sections 4.1.4 and 4.1.5: not on or after `exp`, not before `nbf`, give or take the tolerance.
+fn times(stated: &Stated, provider: &IdentityProvider, now: UnixTime) -> Result<(), Kind> {
+    if now >= stated.expires_on().after(provider.clock_skew) {
+        return Err(Kind::Expired);
+    }
+    match stated.not_before() {
+        Some(not_before) if now < not_before.before(provider.clock_skew) => Err(Kind::NotYetValid),
+        _ => Ok(()),
+    }
+}
+
+/// Who stands behind the token. Only delegated permissions make it a user's: an id_token has none, and an
+/// application has roles on its own behalf, with itself as subject and object.
+fn principal(stated: &Stated, has_scopes: bool, has_roles: bool) -> Result<Principal, Kind> {
+    if stated.text("idtyp") == Some("app") {
+        return Ok(Principal::Application);
+    }
+    if has_scopes {
+        return Ok(Principal::User);
+    }
+    let is_own_subject = stated.text("oid").is_some_and(|oid| stated.text("sub") == Some(oid));
+    if has_roles && is_own_subject { Ok(Principal::Application) } else { Err(Kind::NotAnAccessToken) }
+}
