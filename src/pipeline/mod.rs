@@ -1,0 +1,3 @@
+//! Floor 4: the life of one request.
+
+pub mod route;
