@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
+use rustls::ConfigBuilder;
 use rustls::RootCertStore;
+use rustls::WantsVerifier;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::PrivateKeyDer;
@@ -46,10 +48,7 @@ pub fn client_config(
         Some(path) => pem_roots(path)?,
         None => system_roots()?,
     };
-    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(Error::Setup)?
-        .with_root_certificates(roots);
+    let builder = builder()?.with_root_certificates(roots);
     match client_certificate {
         None => Ok(builder.with_no_client_auth()),
         Some((chain, key)) => {
@@ -57,6 +56,20 @@ pub fn client_config(
             builder.with_client_auth_cert(certificates(chain)?, key).map_err(Error::ClientCertificate)
         }
     }
+}
+
+/// A TLS client that trusts nobody: for upstreams spoken to without TLS, so that they need no roots.
+///
+/// # Errors
+/// If rustls refuses its own defaults.
+pub fn client_config_without_roots() -> Result<ClientConfig, Error> {
+    Ok(builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
+fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, Error> {
+    ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(Error::Setup)
 }
 
 fn system_roots() -> Result<RootCertStore, Error> {

@@ -1,3 +1,5 @@
 //! Floor 4: the life of one request.
 
+pub mod accept;
+pub mod forward;
 pub mod route;
