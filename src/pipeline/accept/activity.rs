@@ -1,0 +1,259 @@
+//! What a connection is doing, and until when it may go on so.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::task::Context;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
+use tokio::io::ReadBuf;
+use tokio::time::Instant;
+
+use crate::config::Limits;
+
+/// Longest time a peer may leave what we write unread.
+const WRITE_STALL: Duration = Duration::from_secs(30);
+
+/// What a connection is doing. Kept current by whoever sees it; looked at by one watchdog, so that no timer is
+/// touched per request. All sides run in the connection's task: the atomics only make it `Sync`.
+#[derive(Debug)]
+pub struct Activity {
+    opened: Instant,
+    limits: Limits,
+    /// A [`Phase`] in the two lowest bits, above them the milliseconds after `opened` at which it began.
+    phase: AtomicU64,
+    /// 0, or 1 + the milliseconds after `opened` since which a write has made no progress.
+    stalled: AtomicU64,
+}
+
+/// The bits of a phase.
+struct Phase;
+
+impl Phase {
+    /// A request head is awaited, and the deadline runs.
+    const HEAD: u64 = 0;
+    /// Nothing of the next request has come.
+    const RESTING: u64 = 1;
+    /// A request is being answered.
+    const ANSWERING: u64 = 2;
+    const BITS: u32 = 2;
+}
+
+impl Activity {
+    /// Of a connection just opened.
+    pub fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            opened: Instant::now(),
+            limits,
+            phase: AtomicU64::new(Phase::HEAD),
+            stalled: AtomicU64::new(0),
+        })
+    }
+
+    /// A request head is complete; until the guard is dropped the request is being answered.
+    pub fn answering(self: &Arc<Self>) -> Answering {
+        self.enter(Phase::ANSWERING);
+        Answering(Arc::clone(self))
+    }
+
+    /// When the connection's time is up, if things stay as they are.
+    pub fn deadline(&self) -> Option<Instant> {
+        let phase = self.phase.load(Ordering::Relaxed);
+        let since = self.moment(phase >> Phase::BITS);
+        let of_phase = match phase & ((1 << Phase::BITS) - 1) {
+            Phase::HEAD => since.checked_add(self.limits.header_timeout),
+            Phase::RESTING => since.checked_add(self.limits.idle_timeout),
+            _ => None,
+        };
+        let of_write = self
+            .stalled
+            .load(Ordering::Relaxed)
+            .checked_sub(1)
+            .and_then(|since| self.moment(since).checked_add(self.longest_stall()));
+        [of_phase, of_write].into_iter().flatten().min()
+    }
+
+    /// When to look again, at the latest: a phase that begins in between is not overrun.
+    pub fn next_look(&self) -> Instant {
+        let Limits { header_timeout, idle_timeout, .. } = self.limits;
+        let latest = Instant::now() + header_timeout.min(idle_timeout).min(WRITE_STALL);
+        self.deadline().map_or(latest, |deadline| deadline.min(latest))
+    }
+
+    fn longest_stall(&self) -> Duration {
+        self.limits.idle_timeout.min(WRITE_STALL)
+    }
+
+    fn received(&self) {
+        if self.phase.load(Ordering::Relaxed) & ((1 << Phase::BITS) - 1) == Phase::RESTING {
+            self.enter(Phase::HEAD);
+        }
+    }
+
+    fn wrote(&self, progress: bool) {
+        let stalled = self.stalled.load(Ordering::Relaxed);
+        if progress && stalled != 0 {
+            self.stalled.store(0, Ordering::Relaxed);
+        } else if !progress && stalled == 0 {
+            self.stalled.store(self.elapsed().saturating_add(1), Ordering::Relaxed);
+        }
+    }
+
+    fn enter(&self, phase: u64) {
+        self.phase.store(self.elapsed() << Phase::BITS | phase, Ordering::Relaxed);
+    }
+
+    fn elapsed(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX >> Phase::BITS)
+    }
+
+    fn moment(&self, elapsed: u64) -> Instant {
+        self.opened + Duration::from_millis(elapsed)
+    }
+}
+
+/// A request is being answered until this is dropped.
+#[derive(Debug)]
+pub struct Answering(Arc<Activity>);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.enter(Phase::RESTING);
+    }
+}
+
+/// A stream whose traffic is noted.
+#[derive(Debug)]
+pub struct Noted<S> {
+    stream: S,
+    activity: Arc<Activity>,
+}
+
+impl<S> Noted<S> {
+    /// Notes the traffic of `stream` in `activity`.
+    pub fn new(stream: S, activity: Arc<Activity>) -> Self {
+        Self { stream, activity }
+    }
+
+    fn note<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.activity.wrote(written.is_ready());
+        written
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Noted<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            self.activity.received();
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Noted<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.note(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.note(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    fn limits() -> Limits {
+        Limits {
+            connections: 1,
+            header_bytes: 8192,
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(90),
+        }
+    }
+
+    fn left(activity: &Activity) -> Option<Duration> {
+        activity.deadline().map(|deadline| deadline - Instant::now())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_phase_has_its_deadline() {
+        let activity = Activity::new(limits());
+        let (near, mut far) = tokio::io::duplex(64);
+        let mut near = Noted::new(near, Arc::clone(&activity));
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(left(&activity), Some(Duration::from_secs(7)), "the first head is awaited from the start");
+        far.write_all(b"GET").await.unwrap();
+        near.read_exact(&mut [0; 3]).await.unwrap();
+        assert_eq!(left(&activity), Some(Duration::from_secs(7)), "a byte more is no time more");
+
+        let answering = activity.answering();
+        tokio::time::advance(Duration::from_secs(1000)).await;
+        far.write_all(b"x").await.unwrap();
+        near.read_exact(&mut [0; 1]).await.unwrap();
+        assert_eq!(left(&activity), None);
+
+        drop(answering);
+        assert_eq!(left(&activity), Some(Duration::from_secs(90)));
+        tokio::time::advance(Duration::from_secs(80)).await;
+        far.write_all(b"G").await.unwrap();
+        near.read_exact(&mut [0; 1]).await.unwrap();
+        assert_eq!(left(&activity), Some(Duration::from_secs(10)), "the first byte of the next head counts");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_nobody_reads_has_a_deadline() {
+        let activity = Activity::new(limits());
+        let (near, mut far) = tokio::io::duplex(4);
+        let mut near = Noted::new(near, Arc::clone(&activity));
+        let _answering = activity.answering();
+        near.write_all(b"full").await.unwrap();
+        assert_eq!(left(&activity), None);
+        let blocked = tokio::time::timeout(Duration::from_secs(20), near.write_all(b"more")).await;
+        assert!(blocked.is_err());
+        assert_eq!(left(&activity), Some(Duration::from_secs(10)));
+        far.read_exact(&mut [0; 4]).await.unwrap();
+        near.write_all(b"more").await.unwrap();
+        assert_eq!(left(&activity), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_watchdog_looks_again_before_any_new_phase_could_end() {
+        let activity = Activity::new(limits());
+        let _answering = activity.answering();
+        assert_eq!(activity.next_look() - Instant::now(), Duration::from_secs(10));
+    }
+}

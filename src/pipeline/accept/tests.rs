@@ -1,0 +1,404 @@
+//! Real sockets on loopback. Limits are short, and every wait ends by itself.
+
+use std::pin::Pin;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+use std::task::Context;
+use std::task::Poll;
+
+use bytes::Bytes;
+use http_body::Body;
+use http_body::Frame;
+use http_body_util::BodyExt;
+use http_body_util::Empty;
+use http_body_util::Full;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::config::Address;
+use crate::config::UnderscoreHeaders;
+use crate::net::BoxError;
+
+use super::*;
+
+const SHORT: Duration = Duration::from_millis(150);
+const LONG: Duration = Duration::from_secs(20);
+
+struct Served {
+    address: SocketAddr,
+    metrics: Arc<Metrics>,
+    drain: Drain,
+    permits: Arc<Semaphore>,
+    task: JoinHandle<()>,
+}
+
+fn limits(header_timeout: Duration, idle_timeout: Duration) -> Limits {
+    Limits { connections: 100, header_bytes: 16 * 1024, header_timeout, idle_timeout }
+}
+
+async fn served<H, F>(limits: Limits, handler: H) -> Served
+where
+    H: Fn(Request<Incoming>, Peer, Name) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<net::Body>> + Send + 'static,
+{
+    let settings = config::Listener {
+        name: Name::parse("default").unwrap(),
+        address: Address { host: "127.0.0.1".into(), port: 0 },
+        underscore_headers: UnderscoreHeaders::Drop,
+        trusted_proxies: vec!["127.0.0.2/32".parse().unwrap()],
+    };
+    let listener = Listener::bind(&settings).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (metrics, drain) = (Arc::new(Metrics::new()), Drain::new());
+    let permits = Arc::new(Semaphore::new(limits.connections));
+    let task = tokio::spawn(serve(
+        listener,
+        limits,
+        Arc::clone(&permits),
+        handler,
+        Arc::clone(&metrics),
+        drain.clone(),
+    ));
+    Served { address, metrics, drain, permits, task }
+}
+
+fn text(text: &'static str) -> Response<net::Body> {
+    Response::new(Full::from(text).map_err(|never| match never {}).boxed_unsync())
+}
+
+async fn ok(_: Request<Incoming>, _: Peer, _: Name) -> Response<net::Body> {
+    text("fine")
+}
+
+impl Served {
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    async fn wait_for_connections(&self, count: usize) {
+        let line = format!("obo_connections{{listener=\"default\"}} {count}\n");
+        tokio::time::timeout(LONG, async {
+            while !self.metrics.encode().contains(&line) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await
+        .unwrap();
+    }
+}
+
+/// All that comes until the other side closes, however it does.
+async fn rest(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let read = tokio::time::timeout(LONG, stream.read_to_end(&mut bytes)).await;
+    let _closed_or_reset = read.expect("the connection is closed");
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// All that comes until `end` has come.
+async fn until(stream: &mut TcpStream, end: &str) -> String {
+    let mut bytes = Vec::new();
+    tokio::time::timeout(LONG, async {
+        while !bytes.ends_with(end.as_bytes()) {
+            bytes.push(stream.read_u8().await.unwrap());
+        }
+    })
+    .await
+    .unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_is_closed_silently_in_time() {
+    let served = served(limits(SHORT, LONG), ok).await;
+    let began = Instant::now();
+    let mut stream = served.connect().await;
+    assert_eq!(rest(&mut stream).await, "");
+    assert!((SHORT..LONG / 2).contains(&began.elapsed()), "{:?}", began.elapsed());
+    served.wait_for_connections(0).await;
+}
+
+#[tokio::test]
+async fn a_head_that_trickles_in_gets_no_more_time() {
+    let served = served(limits(SHORT, LONG), ok).await;
+    let began = Instant::now();
+    let (mut read, mut write) = served.connect().await.into_split();
+    let trickle = tokio::spawn(async move {
+        let mut tick = tokio::time::interval(SHORT / 10);
+        while write.write_all(b"G").await.is_ok() {
+            tick.tick().await;
+        }
+    });
+    let mut bytes = Vec::new();
+    let _closed_or_reset = tokio::time::timeout(LONG, read.read_to_end(&mut bytes)).await.unwrap();
+    assert!(bytes.is_empty());
+    assert!((SHORT..LONG / 2).contains(&began.elapsed()), "{:?}", began.elapsed());
+    trickle.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_may_rest_between_requests_but_not_dawdle_over_the_next_head() {
+    let served = served(limits(SHORT, LONG), ok).await;
+    let mut stream = served.connect().await;
+    for _ in 0..2 {
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        until(&mut stream, "fine").await;
+        // longer than a head may take
+        assert!(tokio::time::timeout(SHORT * 2, stream.read_u8()).await.is_err());
+    }
+    let began = Instant::now();
+    stream.write_all(b"GET").await.unwrap();
+    assert_eq!(rest(&mut stream).await, "");
+    assert!((SHORT..LONG / 2).contains(&began.elapsed()), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_resting_connection_is_closed_in_time() {
+    let served = served(limits(LONG, SHORT), ok).await;
+    let mut stream = served.connect().await;
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    until(&mut stream, "fine").await;
+    assert_eq!(rest(&mut stream).await, "");
+}
+
+#[tokio::test]
+async fn an_answer_may_take_its_time() {
+    let served = served(limits(SHORT, SHORT), |_, _, _| async {
+        tokio::time::sleep(SHORT * 4).await;
+        text("late")
+    })
+    .await;
+    let mut stream = served.connect().await;
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    until(&mut stream, "late").await;
+}
+
+/// A body without end.
+struct Endless(Arc<AtomicUsize>);
+
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 4096])))))
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_read_the_answer_is_cut_off() {
+    let frames = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&frames);
+    let served = served(limits(LONG, SHORT), move |_, _, _| {
+        let body = Endless(Arc::clone(&counted)).boxed_unsync();
+        async { Response::new(body) }
+    })
+    .await;
+    let mut stream = served.connect().await;
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    until(&mut stream, "\r\n\r\n").await;
+    served.wait_for_connections(1).await;
+    served.wait_for_connections(0).await;
+    let bytes = frames.load(Ordering::SeqCst) * 4096;
+    assert!(bytes < 64 << 20, "{bytes} bytes were made for nobody");
+}
+
+#[tokio::test]
+async fn a_head_too_large_is_answered_431() {
+    let served = served(limits(LONG, LONG), ok).await;
+    let long = "x".repeat(17 * 1024);
+    let many: String = (0..130).map(|at| format!("x-{at}: y\r\n")).collect();
+    let long_target = format!("GET /{long} HTTP/1.1\r\nhost: a\r\n\r\n");
+    let long_field = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {long}\r\n\r\n");
+    let many_fields = format!("GET / HTTP/1.1\r\nhost: a\r\n{many}\r\n");
+    for head in [long_target, long_field, many_fields] {
+        let mut stream = served.connect().await;
+        let _reset_while_writing = stream.write_all(head.as_bytes()).await;
+        assert!(rest(&mut stream).await.starts_with("HTTP/1.1 431 "));
+    }
+    let fits = "x".repeat(15 * 1024);
+    let mut stream = served.connect().await;
+    stream.write_all(format!("GET /{fits} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes()).await.unwrap();
+    until(&mut stream, "fine").await;
+}
+
+#[tokio::test]
+async fn a_drain_lets_requests_in_flight_end_and_closes_the_rest() {
+    let (entered, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let handler = {
+        let (entered, go) = (Arc::clone(&entered), Arc::clone(&go));
+        move |request: Request<Incoming>, _, _| {
+            let (entered, go) = (Arc::clone(&entered), Arc::clone(&go));
+            async move {
+                if request.uri().path() == "/slow" {
+                    entered.notify_one();
+                    go.notified().await;
+                }
+                text("fine")
+            }
+        }
+    };
+    let served = served(limits(LONG, LONG), handler).await;
+    let mut silent = served.connect().await;
+    let mut resting = served.connect().await;
+    resting.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    until(&mut resting, "fine").await;
+    let mut busy = served.connect().await;
+    busy.write_all(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    entered.notified().await;
+
+    served.wait_for_connections(3).await;
+    served.drain.start();
+    assert_eq!(rest(&mut silent).await, "");
+    assert_eq!(rest(&mut resting).await, "");
+    assert!(TcpStream::connect(served.address).await.is_err());
+    assert!(!served.task.is_finished());
+    go.notify_one();
+    let answer = rest(&mut busy).await;
+    assert!(answer.contains("connection: close\r\n") && answer.ends_with("fine"), "{answer}");
+    tokio::time::timeout(LONG, served.task).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn dropping_the_server_cuts_what_is_left() {
+    let served = served(limits(LONG, LONG), |_, _, _| std::future::pending()).await;
+    let mut stream = served.connect().await;
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    served.wait_for_connections(1).await;
+    served.task.abort();
+    assert_eq!(rest(&mut stream).await, "");
+    served.wait_for_connections(0).await;
+}
+
+#[tokio::test]
+async fn a_panic_costs_one_connection() {
+    let served = served(limits(LONG, LONG), |request: Request<Incoming>, _, _| async move {
+        assert_ne!(request.uri().path(), "/panic", "told to");
+        text("fine")
+    })
+    .await;
+    let mut other = served.connect().await;
+    other.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    until(&mut other, "fine").await;
+    let mut stream = served.connect().await;
+    stream.write_all(b"GET /panic HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    assert_eq!(rest(&mut stream).await, "");
+    other.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    until(&mut other, "fine").await;
+    served.wait_for_connections(1).await;
+    assert_eq!(served.permits.available_permits(), 99);
+}
+
+#[tokio::test]
+async fn accepting_pauses_at_the_limit() {
+    let one = Limits { connections: 1, ..limits(LONG, LONG) };
+    let served = served(one, ok).await;
+    let mut first = served.connect().await;
+    first.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    until(&mut first, "fine").await;
+    let mut second = served.connect().await;
+    second.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    assert!(tokio::time::timeout(SHORT, second.read_u8()).await.is_err());
+    drop(first);
+    until(&mut second, "fine").await;
+}
+
+#[tokio::test]
+async fn a_peer_is_trusted_by_its_address() {
+    let served = served(limits(LONG, LONG), |_, peer: Peer, name: Name| async move {
+        assert_eq!(name.as_str(), "default");
+        match peer.trust {
+            Trust::Trusted => text("trusted."),
+            Trust::Untrusted => text("untrusted."),
+        }
+    })
+    .await;
+    for (from, expected) in [("127.0.0.1:0", "\r\n\r\nuntrusted."), ("127.0.0.2:0", "\r\n\r\ntrusted.")] {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(from.parse().unwrap()).unwrap();
+        let mut stream = socket.connect(served.address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+        let answer = rest(&mut stream).await;
+        assert!(answer.ends_with(expected), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_malformed_body_can_still_be_answered_and_then_the_connection_ends() {
+    let served = served(limits(LONG, LONG), |request: Request<Incoming>, _, _| async move {
+        match request.into_body().collect().await {
+            Ok(_) => text("whole"),
+            Err(_) => {
+                let mut refusal = text("broken");
+                *refusal.status_mut() = http::StatusCode::BAD_REQUEST;
+                refusal
+            }
+        }
+    })
+    .await;
+    for body in [
+        "3\r\nabcdef\r\n0\r\n\r\n",
+        "3\nabc\r\n0\r\n\r\n",
+        "+3\r\nabc\r\n0\r\n\r\n",
+        "0x3\r\nabc\r\n0\r\n\r\n",
+    ] {
+        let mut stream = served.connect().await;
+        let head = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+        stream
+            .write_all(format!("{head}{body}GET /next HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
+        let answer = rest(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.ends_with("broken"), "{body:?}: {answer}");
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{body:?}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn the_next_request_is_never_read_out_of_a_body_nobody_wanted() {
+    let paths = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&paths);
+    let served = served(limits(LONG, SHORT), move |request: Request<Incoming>, _, _| {
+        seen.lock().unwrap().push(request.uri().path().to_owned());
+        async { text("early") }
+    })
+    .await;
+    let mut stream = served.connect().await;
+    stream.write_all(b"POST /first HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n").await.unwrap();
+    until(&mut stream, "early").await;
+    let mut smuggled = b"GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n".repeat(1000);
+    smuggled.resize(100_000, b'x');
+    let _reset_while_writing = stream.write_all(&smuggled).await;
+    rest(&mut stream).await;
+    assert_eq!(*paths.lock().unwrap(), ["/first"]);
+}
+
+#[tokio::test]
+async fn no_body_is_an_empty_body() {
+    let served = served(limits(LONG, LONG), |request: Request<Incoming>, _, _| async move {
+        assert!(request.body().is_end_stream());
+        Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync())
+    })
+    .await;
+    let mut stream = served.connect().await;
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    assert!(until(&mut stream, "\r\n\r\n").await.contains("content-length: 0\r\n"));
+}
+
+#[test]
+fn accepting_pauses_longer_each_time_it_fails_but_not_for_a_peer_that_left() {
+    let full = io::Error::from(io::ErrorKind::StorageFull);
+    let left = io::Error::from(io::ErrorKind::ConnectionAborted);
+    let mut pause = Pause::default();
+    let mut pauses = Vec::new();
+    for _ in 0..6 {
+        pause = pause.after(&left).after(&full);
+        pauses.push(pause.0.unwrap().as_millis());
+    }
+    assert_eq!(pauses, [10, 20, 40, 80, 100, 100]);
+    assert_eq!(Pause::default().after(&left), Pause::default());
+}

@@ -1,0 +1,162 @@
+//! The two bodies of an exchange, streamed, and the traffic they note.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Context;
+use std::task::Poll;
+use std::task::ready;
+
+use bytes::Bytes;
+use http_body::Body;
+use http_body::Frame;
+use http_body::SizeHint;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+use tokio::time::Sleep;
+
+use crate::net::BoxError;
+use crate::pipeline::forward::headers;
+use crate::pipeline::forward::traffic::Traffic;
+
+/// Why a body ended before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Cut {
+    /// The caller's body broke; what broke it is in the traffic.
+    #[error("the caller's body broke off")]
+    Caller,
+    /// No byte moved for too long.
+    #[error("no byte moved for too long")]
+    Idle,
+}
+
+/// The caller's body on its way up.
+#[derive(Debug)]
+pub struct Upload<B> {
+    body: B,
+    traffic: Arc<Traffic>,
+}
+
+impl<B: Body> Upload<B> {
+    /// `body`, noted in `traffic`.
+    pub fn new(body: B, traffic: Arc<Traffic>) -> Self {
+        if body.is_end_stream() {
+            traffic.uploaded();
+        }
+        Self { body, traffic }
+    }
+}
+
+impl<B> Drop for Upload<B> {
+    fn drop(&mut self) {
+        self.traffic.uploaded();
+    }
+}
+
+impl<B> Body for Upload<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        self.traffic.asked_caller(polled.is_pending());
+        match ready!(polled) {
+            None => {
+                self.traffic.uploaded();
+                Poll::Ready(None)
+            }
+            Some(Ok(frame)) => {
+                self.traffic.moved();
+                if self.body.is_end_stream() {
+                    self.traffic.uploaded();
+                }
+                Poll::Ready(Some(Ok(passed_on(frame))))
+            }
+            Some(Err(error)) => {
+                self.traffic.broke(error.into());
+                Poll::Ready(Some(Err(Cut::Caller.into())))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The upstream's body on its way down. Ends with [`Cut::Idle`] when no byte has moved either way for too long.
+#[derive(Debug)]
+pub struct Download {
+    body: Incoming,
+    traffic: Arc<Traffic>,
+    /// Made when the body is first waited for: most answers are there at once.
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+impl Download {
+    /// `body`, noted in `traffic`.
+    pub fn new(body: Incoming, traffic: Arc<Traffic>) -> Self {
+        Self { body, traffic, alarm: None }
+    }
+
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Cut> {
+        let deadline = self.traffic.idle_deadline();
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        loop {
+            ready!(alarm.as_mut().poll(cx));
+            let deadline = self.traffic.idle_deadline();
+            if deadline <= Instant::now() {
+                return Poll::Ready(Cut::Idle);
+            }
+            alarm.as_mut().reset(deadline);
+        }
+    }
+}
+
+impl Body for Download {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.traffic.moved();
+                Poll::Ready(Some(Ok(passed_on(frame))))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => self.poll_idle(cx).map(|cut| Some(Err(cut.into()))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+fn passed_on(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            headers::rewrite_trailers(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(data) => data,
+    }
+}

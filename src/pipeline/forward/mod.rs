@@ -1,0 +1,204 @@
+//! The request goes on to the upstream, and the answer comes back.
+//!
+//! **In:** a request, its route, the `Authorization` it is to carry. **Out:** the upstream's answer, streamed.
+//! **Never:** buffers a body; leaks token A; passes a hop-by-hop field on.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use http::Method;
+use http::Request;
+use http::Response;
+use http::StatusCode;
+use http::Version;
+use http_body::Body;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper_util::client::legacy::ResponseFuture;
+use tokio::time::Instant;
+
+use crate::config::Route;
+use crate::config::Scheme;
+use crate::domain::clock::Clock;
+use crate::domain::peer::Peer;
+use crate::net;
+use crate::net::BoxError;
+use crate::net::tls;
+use crate::pipeline::forward::traffic::Late;
+use crate::pipeline::forward::traffic::Traffic;
+use crate::telemetry::metrics::Metrics;
+
+mod body;
+mod failure;
+mod headers;
+mod pool;
+mod target;
+mod traffic;
+
+/// Sends requests on, over pooled connections.
+#[derive(Debug)]
+pub struct Forwarder {
+    pools: pool::Pools,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+}
+
+/// What is known of a request that goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Onward<'a> {
+    /// Its route.
+    pub route: &'a Route,
+    /// Its path, in canonical form.
+    pub path: &'a str,
+    /// What the upstream sees in place of token A.
+    pub authorization: Authorization<'a>,
+    /// Who sent it.
+    pub peer: Peer,
+    /// How they sent it.
+    pub scheme: Scheme,
+    /// Its `x-request-id`.
+    pub request_id: &'a HeaderValue,
+}
+
+/// What the upstream sees in place of the caller's `Authorization`.
+#[derive(Clone, Copy, Debug)]
+pub enum Authorization<'a> {
+    /// This, whatever the caller sent.
+    Replace(&'a HeaderValue),
+    /// This, which is what the caller sent, unless they said that it was meant for us alone.
+    Keep(&'a HeaderValue),
+    /// Nothing.
+    Remove,
+}
+
+/// Why there is no answer to pass on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No connection: the name is unknown, or the connection was refused.
+    #[error("cannot connect to the upstream")]
+    Connect(#[source] BoxError),
+    /// The TLS handshake failed.
+    #[error("the upstream's TLS is not acceptable")]
+    Tls(#[source] BoxError),
+    /// The connection ended before there was an answer.
+    #[error("the upstream ended the connection")]
+    Reset(#[source] BoxError),
+    /// The answer is no HTTP, or not an answer to what was asked.
+    #[error("the upstream's answer is malformed")]
+    BadReply(#[source] Option<BoxError>),
+    /// Something took too long.
+    #[error("the upstream took too long: {0}")]
+    Timeout(Phase),
+    /// The caller's body broke off, is malformed, or does not come.
+    #[error("the caller's body is malformed or broke off")]
+    RequestBody(#[source] BoxError),
+    /// The URL would be longer than a URL may be.
+    #[error("the URL for the upstream is too long")]
+    Target(#[source] http::Error),
+    /// The route is none of those the forwarder was made for.
+    #[error("the route has no upstream")]
+    UnknownRoute,
+}
+
+/// What took too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Phase {
+    /// Connecting.
+    #[error("to accept the connection")]
+    Connect,
+    /// The head of the answer.
+    #[error("to answer")]
+    Response,
+    /// Any byte.
+    #[error("to move a byte")]
+    Idle,
+}
+
+impl Forwarder {
+    /// A forwarder for `routes`, with one pool of connections per upstream.
+    ///
+    /// # Errors
+    /// If an upstream's roots or our certificate for it cannot be used.
+    pub fn new(routes: &[Arc<Route>], clock: Clock, metrics: Arc<Metrics>) -> Result<Self, tls::Error> {
+        Ok(Self { pools: pool::Pools::new(routes)?, clock, metrics })
+    }
+
+    /// Sends `request` on and waits for the head of the answer. Both bodies are streamed.
+    ///
+    /// # Errors
+    /// If there is no answer that could be passed on.
+    pub async fn send<B>(&self, request: Request<B>, onward: Onward<'_>) -> Result<Response<net::Body>, Error>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let pool = self.pools.of(onward.route).ok_or(Error::UnknownRoute)?;
+        let traffic = Traffic::new(onward.route.timeouts);
+        let request = rewritten(request, &onward, &traffic)?;
+        let began = self.clock.monotonic();
+        let answer = answered(pool.request(request), &traffic).await;
+        let took = self.clock.monotonic().saturating_duration_since(began);
+        self.metrics.client_request(onward.route.upstream.authority.as_str(), took);
+        let (mut head, body) = answer?.into_parts();
+        // we pass no Upgrade on: an upstream that switches protocols answers what nobody asked
+        if head.status == StatusCode::SWITCHING_PROTOCOLS || !headers::is_plainly_framed(&head.headers) {
+            return Err(Error::BadReply(None));
+        }
+        headers::rewrite_response(&mut head.headers);
+        head.version = Version::HTTP_11;
+        Ok(Response::from_parts(head, body::Download::new(body, traffic).boxed_unsync()))
+    }
+}
+
+fn rewritten<B>(
+    request: Request<B>,
+    onward: &Onward<'_>,
+    traffic: &Arc<Traffic>,
+) -> Result<Request<net::Body>, Error>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    let (head, body) = request.into_parts();
+    let route = onward.route;
+    let uri = target::target(&route.upstream, &route.rewrite, onward.path, head.uri.query());
+    let mut fields = head.headers;
+    headers::rewrite_request(&mut fields, onward);
+    let is_of_unknown_length = !body.is_end_stream() && body.size_hint().exact().is_none();
+    if is_of_unknown_length && matches!(head.method, Method::GET | Method::HEAD) {
+        headers::frame_chunked(&mut fields);
+    }
+    let mut request = Request::new(body::Upload::new(body, Arc::clone(traffic)).boxed_unsync());
+    *request.method_mut() = head.method;
+    *request.uri_mut() = uri.map_err(Error::Target)?;
+    *request.headers_mut() = fields;
+    Ok(request)
+}
+
+/// The answer, or what kept it.
+async fn answered(response: ResponseFuture, traffic: &Traffic) -> Result<Response<Incoming>, Error> {
+    let alarm = tokio::time::sleep_until(traffic.next_look().unwrap_or_else(|_| Instant::now()));
+    tokio::pin!(response, alarm);
+    loop {
+        tokio::select! {
+            biased;
+            answer = response.as_mut() => {
+                // a broken body breaks the connection to the upstream too: the caller's fault comes first
+                return answer.map_err(|error| match traffic.breakage() {
+                    Some(breakage) => Error::RequestBody(breakage),
+                    None => failure::classify(error),
+                });
+            }
+            () = alarm.as_mut() => match traffic.next_look() {
+                Ok(next) => alarm.as_mut().reset(next),
+                Err(Late::Answer) => return Err(Error::Timeout(Phase::Response)),
+                Err(Late::Upstream) => return Err(Error::Timeout(Phase::Idle)),
+                Err(Late::Caller) => return Err(Error::RequestBody(body::Cut::Idle.into())),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! A request head becomes the one most specific route.
+//!
+//! **In:** a listener's name and a request head. **Out:** the route, and the canonical path it was matched by.
+//! **Never:** lets an undecodable or ambiguous path through; forwards another path than the one it matched.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+
+use crate::config::EncodedSlashes;
+use crate::config::Route;
+use crate::domain::name::Name;
+
+mod path;
+mod table;
+
+pub use path::Why;
+
+/// Every route, most specific first.
+#[derive(Debug)]
+pub struct RouteTable(table::Table);
+
+/// Where a request goes.
+#[derive(Clone, Debug)]
+pub struct Routed {
+    /// The route that took it.
+    pub route: Arc<Route>,
+    /// The path in canonical form: what was matched is what is forwarded.
+    pub path: String,
+}
+
+/// Why a request has no route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The path has no one meaning.
+    #[error("the path {0}")]
+    InvalidPath(Why),
+    /// No route takes it.
+    #[error("no route takes the request")]
+    NoRoute,
+}
+
+impl RouteTable {
+    /// A table of `routes`. Their order has no meaning.
+    pub fn new(routes: &[Arc<Route>]) -> Self {
+        Self(table::Table::new(routes))
+    }
+
+    /// The most specific route for `head`, received on `listener`.
+    ///
+    /// # Errors
+    /// If there is none, or if the path could be read as that of another route too.
+    pub fn find(&self, listener: &Name, head: &Parts) -> Result<Routed, Error> {
+        let canonical = path::canonical(head.uri.path()).map_err(Error::InvalidPath)?;
+        let request = table::Request::new(listener, head);
+        let route = self.0.find(&request, &canonical.path);
+        if canonical.has_encoded_slash {
+            match route.map(|route| route.encoded_slashes) {
+                Some(EncodedSlashes::Keep) => {}
+                Some(EncodedSlashes::Reject) | None => return Err(Error::InvalidPath(Why::EncodedSlash)),
+            }
+        }
+        for reading in path::readings(&canonical).map_err(Error::InvalidPath)? {
+            if !same(route, self.0.find_decoded(&request, &reading)) {
+                return Err(Error::InvalidPath(Why::Ambiguous));
+            }
+        }
+        let route = Arc::clone(route.ok_or(Error::NoRoute)?);
+        Ok(Routed { route, path: canonical.path })
+    }
+}
+
+fn same(one: Option<&Arc<Route>>, other: Option<&Arc<Route>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (one, other) => one.is_none() && other.is_none(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
