@@ -35,7 +35,6 @@ use server::Transport;
 /// The proxy with its listeners bound, ready to serve.
 pub struct App {
     config: Config,
-    clock: Clock,
     metrics: Arc<Metrics>,
     pipeline: Arc<Pipeline>,
     listeners: Vec<accept::Listener>,
@@ -51,16 +50,21 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         metrics.config_loaded(clock.now());
         // without a TLS identity provider the system's roots are not needed, and need not be there
-        let https = config.identity_providers.iter().any(|provider| provider.entra.authority.scheme() == "https");
+        let https =
+            config.identity_providers.iter().any(|provider| provider.entra.authority.scheme() == "https");
         let client = if https { Client::new()? } else { Client::plain()? };
         let pipeline = Arc::new(Pipeline::new(&config, &client, &clock, &metrics)?);
         let telemetry = bind(&config.telemetry.address).await?;
         let mut listeners = Vec::new();
         for listener in &config.listeners {
             let bound = accept::Listener::bind(listener).await;
-            listeners.push(bound.with_context(|| format!("listener {} cannot bind {}", listener.name, listener.address))?);
+            listeners.push(
+                bound.with_context(|| {
+                    format!("listener {} cannot bind {}", listener.name, listener.address)
+                })?,
+            );
         }
-        Ok(Self { config, clock, metrics, pipeline, listeners, telemetry })
+        Ok(Self { config, metrics, pipeline, listeners, telemetry })
     }
 
     /// Where callers connect: listener names with the addresses they got.
@@ -68,7 +72,10 @@ impl App {
     /// # Errors
     /// If the system does not know.
     pub fn listeners(&self) -> std::io::Result<Vec<(Name, SocketAddr)>> {
-        self.listeners.iter().map(|listener| Ok((listener.name().clone(), listener.local_addr()?))).collect()
+        self.listeners
+            .iter()
+            .map(|listener| Ok((listener.settings().name.clone(), listener.local_addr()?)))
+            .collect()
     }
 
     /// Where probes and metrics are served.
@@ -92,9 +99,9 @@ impl App {
         let permits = Arc::new(Semaphore::new(self.config.limits.connections));
         let mut serving = JoinSet::new();
         for listener in self.listeners {
-            let settings = Arc::new(listener.config().clone());
+            let settings = Arc::new(listener.settings().clone());
             let pipeline = self.pipeline.clone();
-            let handler = move |request, peer| {
+            let handler = move |request, peer, _| {
                 let (pipeline, settings) = (pipeline.clone(), settings.clone());
                 async move { pipeline.handle(&settings, peer, request).await }
             };
@@ -105,7 +112,6 @@ impl App {
                 permits.clone(),
                 handler,
                 self.metrics.clone(),
-                self.clock.clone(),
                 drain.clone(),
             ));
         }
@@ -120,8 +126,10 @@ impl App {
         probes.drain();
         tracing::info!(delay = ?self.config.shutdown.delay, drain = ?self.config.shutdown.drain, "stopping");
         tokio::time::sleep(self.config.shutdown.delay).await;
-        drain.begin();
-        let ended = tokio::time::timeout(self.config.shutdown.drain, async { while serving.join_next().await.is_some() {} });
+        drain.start();
+        let ended = tokio::time::timeout(self.config.shutdown.drain, async {
+            while serving.join_next().await.is_some() {}
+        });
         if ended.await.is_err() {
             tracing::warn!("requests were still in flight when the drain time ended; they are cut");
         }
@@ -144,5 +152,7 @@ impl App {
 /// # Errors
 /// If it cannot be resolved or is taken.
 pub async fn bind(address: &Address) -> anyhow::Result<TcpListener> {
-    TcpListener::bind((address.host.as_str(), address.port)).await.with_context(|| format!("cannot bind {address}"))
+    TcpListener::bind((address.host.as_str(), address.port))
+        .await
+        .with_context(|| format!("cannot bind {address}"))
 }

@@ -64,7 +64,7 @@ impl Client {
     /// # Errors
     /// If TLS cannot be set up at all.
     pub fn plain() -> Result<Self, tls::Error> {
-        Ok(Self::with_tls(tls::distrusting_config()?))
+        Ok(Self::with_tls(tls::client_config_without_roots()?))
     }
 
     /// A client with the given TLS settings.

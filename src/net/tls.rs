@@ -58,11 +58,11 @@ pub fn client_config(
     }
 }
 
-/// A TLS client that trusts nobody, for connections that use none.
+/// A TLS client that trusts nobody: for servers spoken to without TLS, so that they need no roots.
 ///
 /// # Errors
 /// If rustls refuses its own defaults.
-pub fn distrusting_config() -> Result<ClientConfig, Error> {
+pub fn client_config_without_roots() -> Result<ClientConfig, Error> {
     Ok(builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
 

@@ -17,12 +17,14 @@ use crate::config;
 use crate::config::Access;
 use crate::config::Config;
 use crate::config::Policy;
+use crate::config::Scheme;
 use crate::config::UnvalidatedToken;
 use crate::config::ValidatedToken;
 use crate::domain::caller::Caller;
 use crate::domain::clock::Clock;
 use crate::domain::peer::Peer;
 use crate::domain::tenant::TenantId;
+use crate::domain::token::DownstreamToken;
 use crate::net::Body;
 use crate::net::client::Client;
 use crate::telemetry::access_log::Fault;
@@ -79,12 +81,28 @@ impl Pipeline {
     ///
     /// # Errors
     /// If TLS cannot be set up or the system gives no random numbers.
-    pub fn new(config: &Config, client: &Client, clock: &Clock, metrics: &Arc<Metrics>) -> Result<Self, SetupError> {
+    pub fn new(
+        config: &Config,
+        client: &Client,
+        clock: &Clock,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, SetupError> {
         let providers = &config.identity_providers;
         Ok(Self {
             routes: RouteTable::new(&config.routes),
-            authenticator: Arc::new(Authenticator::new(providers, client.clone(), clock.clone(), metrics.clone())),
-            exchanger: Arc::new(Exchanger::new(providers, &config.cache, client.clone(), clock.clone(), metrics.clone())),
+            authenticator: Arc::new(Authenticator::new(
+                providers,
+                client.clone(),
+                clock.clone(),
+                metrics.clone(),
+            )),
+            exchanger: Arc::new(Exchanger::new(
+                providers,
+                &config.cache,
+                client.clone(),
+                clock.clone(),
+                metrics.clone(),
+            )),
             forwarder: Forwarder::new(&config.routes, clock.clone(), metrics.clone())?,
             responder: Responder::new(providers),
             user_hash: UserHash::new()?,
@@ -104,7 +122,12 @@ impl Pipeline {
     }
 
     /// Answers one request. Logs it, counts it, and turns every refusal into an answer.
-    pub async fn handle(&self, listener: &config::Listener, peer: Peer, request: Request<Incoming>) -> Response<Body> {
+    pub async fn handle(
+        &self,
+        listener: &config::Listener,
+        peer: Peer,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
         let request_id = request_id(request.headers());
         let mut journey = Journey::begin(self, &request, &request_id);
         let outcome = self.try_handle(listener, peer, request, &request_id, &mut journey).await;
@@ -131,27 +154,31 @@ impl Pipeline {
         let route::Routed { route, path } = self.routes.find(&listener.name, &head)?;
         journey.routed(&route);
 
-        let caller = match &route.access {
-            Access::Anonymous(_) => None,
-            Access::Validated { policy, .. } => Some(self.authenticate(&head.headers, policy, journey).await?),
-        };
-        let token_b = match (&route.access, &caller) {
-            (Access::Validated { token: ValidatedToken::Exchange(wanted), .. }, Some(caller)) => {
-                Some(self.exchange(caller, wanted, journey).await?)
+        let sent = match &route.access {
+            Access::Anonymous(UnvalidatedToken::Remove) => Sent::Nothing,
+            Access::Anonymous(UnvalidatedToken::Passthrough) => {
+                let field =
+                    authenticate::bearer::sole_field(&head.headers).map_err(authenticate::Error::from)?;
+                field.cloned().map_or(Sent::Nothing, Sent::AsItCame)
             }
-            _ => None,
-        };
-        let authorization = match (&route.access, &caller, &token_b) {
-            (Access::Validated { token: ValidatedToken::Exchange(_), .. }, _, Some(token)) => {
-                Authorization::Replace(token.authorization())
+            Access::Validated { policy, token } => {
+                let caller = self.authenticate(&head.headers, policy, journey).await?;
+                match token {
+                    ValidatedToken::Exchange(wanted) => {
+                        Sent::TokenB(self.exchange(&caller, wanted, journey).await?)
+                    }
+                    ValidatedToken::Passthrough => Sent::AsItCame(caller.token.authorization().clone()),
+                    ValidatedToken::Remove => Sent::Nothing,
+                }
             }
-            (Access::Validated { token: ValidatedToken::Passthrough, .. }, Some(caller), _) => {
-                Authorization::Replace(caller.token.authorization())
-            }
-            (Access::Anonymous(UnvalidatedToken::Passthrough), ..) => Authorization::Keep,
-            _ => Authorization::Remove,
         };
-        let onward = Onward { route: &route, path: &path, authorization, peer, request_id };
+        let authorization = match &sent {
+            Sent::TokenB(token) => Authorization::Replace(token.authorization()),
+            Sent::AsItCame(value) => Authorization::Keep(value),
+            Sent::Nothing => Authorization::Remove,
+        };
+        let onward =
+            Onward { route: &route, path: &path, authorization, peer, scheme: Scheme::Http, request_id };
         let started = self.clock.monotonic();
         let response = self.forwarder.send(Request::from_parts(head, body), onward).await;
         journey.record.upstream = Some(self.clock.monotonic() - started);
@@ -173,7 +200,8 @@ impl Pipeline {
             Err(error) => {
                 journey.record.identity_provider.clone_from(&error.identity_provider);
                 let refusal = Refusal::from(error);
-                self.metrics.authentication(journey.record.identity_provider.as_ref(), refusal.reason.as_str());
+                self.metrics
+                    .authentication(journey.record.identity_provider.as_ref(), refusal.reason.as_str());
                 Err(refusal)
             }
         }
@@ -184,7 +212,7 @@ impl Pipeline {
         caller: &Caller,
         wanted: &Arc<config::Exchange>,
         journey: &mut Journey<'_>,
-    ) -> Result<crate::domain::token::DownstreamToken, Refusal> {
+    ) -> Result<DownstreamToken, Refusal> {
         let started = self.clock.monotonic();
         let outcome = self.exchanger.token(caller, wanted).await;
         journey.record.exchange = Some(self.clock.monotonic() - started);
@@ -223,6 +251,16 @@ impl Pipeline {
     }
 }
 
+/// What goes upstream as `Authorization`.
+enum Sent {
+    /// The exchanged token.
+    TokenB(DownstreamToken),
+    /// What the caller sent.
+    AsItCame(HeaderValue),
+    /// Nothing.
+    Nothing,
+}
+
 /// What happened to one request so far. Writes its log line and its metric when it ends, also when the caller hangs
 /// up in between.
 struct Journey<'a> {
@@ -248,7 +286,15 @@ impl<'a> Journey<'a> {
             ..Record::default()
         };
         let started = pipeline.clock.monotonic();
-        Self { pipeline, method: request.method().clone(), record, route: None, tenant: None, started, ended: false }
+        Self {
+            pipeline,
+            method: request.method().clone(),
+            record,
+            route: None,
+            tenant: None,
+            started,
+            ended: false,
+        }
     }
 
     fn routed(&mut self, route: &Arc<config::Route>) {

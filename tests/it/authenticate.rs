@@ -50,7 +50,11 @@ async fn every_unacceptable_token_has_its_own_reason_and_costs_no_exchange() {
         (401, "token_expired", altered(&world, json!({"exp": NOW - 61}), none.clone())),
         (401, "token_not_yet_valid", altered(&world, json!({"nbf": NOW + 61}), none.clone())),
         (401, "wrong_audience", altered(&world, json!({"aud": "api://another"}), none.clone())),
-        (401, "tenant_not_allowed", altered(&world, json!({"tid": "00000000-2b34-4da1-9baa-8bc8c9d6a490"}), none.clone())),
+        (
+            401,
+            "tenant_not_allowed",
+            altered(&world, json!({"tid": "00000000-2b34-4da1-9baa-8bc8c9d6a490"}), none.clone()),
+        ),
         (401, "not_an_access_token", altered(&world, json!({"scp": null}), none.clone())),
         (401, "unsupported_cnf", altered(&world, json!({"cnf": {"jkt": "x"}}), none.clone())),
         (403, "app_token_not_allowed", world.token_for("user=alice&app_only=true")),
@@ -62,7 +66,10 @@ async fn every_unacceptable_token_has_its_own_reason_and_costs_no_exchange() {
         let challenge = answer.header("www-authenticate");
         match reason {
             "app_token_not_allowed" => assert_eq!(challenge, ""),
-            "insufficient_scope" => assert!(challenge.ends_with("error=\"insufficient_scope\", scope=\"orders.read\""), "{challenge}"),
+            "insufficient_scope" => assert!(
+                challenge.ends_with("error=\"insufficient_scope\", scope=\"orders.read\""),
+                "{challenge}"
+            ),
             _ => assert!(challenge.ends_with("error=\"invalid_token\""), "{challenge}"),
         }
         let metric = format!("obo_refusals_total{{route=\"orders\",reason=\"{reason}\"}} ");
@@ -82,7 +89,10 @@ async fn no_token_and_other_schemes_get_a_challenge_without_an_error() {
     ] {
         let answer = world.send(request).await;
         assert_eq!((answer.status.as_u16(), answer.reason().as_str()), (401, "missing_token"));
-        assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"8eaef023-2b34-4da1-9baa-8bc8c9d6a490\"");
+        assert_eq!(
+            answer.header("www-authenticate"),
+            "Bearer realm=\"8eaef023-2b34-4da1-9baa-8bc8c9d6a490\""
+        );
     }
 }
 
@@ -95,7 +105,9 @@ async fn garbled_or_double_authorization_is_a_bad_request() {
         get().header("authorization", "Bearer"),
         get().header("authorization", format!("Bearer  {token}")),
         get().header("authorization", format!("Bearer {token} x")),
-        get().header("authorization", format!("Bearer {token}")).header("authorization", format!("Bearer {token}")),
+        get()
+            .header("authorization", format!("Bearer {token}"))
+            .header("authorization", format!("Bearer {token}")),
         get().header("authorization", format!("Bearer {token}")).header("authorization", "Basic YTpi"),
     ] {
         let answer = world.send(request).await;
@@ -148,9 +160,11 @@ async fn roles_clients_and_claims_are_required_as_configured() {
     let clerk = altered(&world, json!({"roles": ["Clerk"]}), json!({}));
     let client = altered(&world, json!({"azp": "11111111-0000-4000-8000-000000000000"}), json!({}));
     let claim = altered(&world, json!({"acr": "1"}), json!({}));
-    for (path, good, reason) in
-        [("/admin", &clerk, "insufficient_scope"), ("/client", &client, "client_not_allowed"), ("/claim", &claim, "insufficient_scope")]
-    {
+    for (path, good, reason) in [
+        ("/admin", &clerk, "insufficient_scope"),
+        ("/client", &client, "client_not_allowed"),
+        ("/claim", &claim, "insufficient_scope"),
+    ] {
         let refused = world.get(path, &world.token("alice")).await;
         assert_eq!((refused.status.as_u16(), refused.reason().as_str()), (403, reason), "{path}");
         let passed = world.get(path, good).await;
@@ -161,7 +175,8 @@ async fn roles_clients_and_claims_are_required_as_configured() {
 
 #[tokio::test]
 async fn a_key_rolled_over_is_found_and_a_removed_one_is_forgotten() {
-    let world = World::with(Plan { provider: "    jwks: { refresh: 1h, cooldown: 1s }", ..Plan::default() }).await;
+    let world =
+        World::with(Plan { provider: "    jwks: { refresh: 1h, cooldown: 1s }", ..Plan::default() }).await;
     let old = world.token("alice");
     assert_eq!(world.get("/raw", &old).await.status, StatusCode::OK);
     world.entra().rotate_keys(OldKey::Dropped).unwrap();
@@ -172,9 +187,13 @@ async fn a_key_rolled_over_is_found_and_a_removed_one_is_forgotten() {
 
 #[tokio::test]
 async fn without_keys_the_proxy_is_not_ready_and_says_503_until_it_heals() {
-    let clock = obo_proxy::domain::clock::Clock::manual(obo_proxy::domain::clock::UnixTime::from_seconds(NOW));
+    let clock =
+        obo_proxy::domain::clock::Clock::manual(obo_proxy::domain::clock::UnixTime::from_seconds(NOW));
     let settings = obo_proxy::app::demo::entra::settings::Settings::default();
-    let entra = obo_proxy::app::demo::entra::Entra::start(settings, crate::support::listen().await, clock.clone()).await.unwrap();
+    let entra =
+        obo_proxy::app::demo::entra::Entra::start(settings, crate::support::listen().await, clock.clone())
+            .await
+            .unwrap();
     entra.script(|script| script.keys(obo_proxy::app::demo::entra::script::KeysEndpoint::Failing));
     let world = World::around(Plan::default(), entra, clock).await;
     assert_eq!(world.probe("/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);

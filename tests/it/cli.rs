@@ -14,7 +14,9 @@ use crate::support::process::text;
 fn demo_says_where_everything_is_and_serves_it() {
     let demo = Demo::start();
     let idp = demo.address("idp");
-    let curl = |of: &str, path: &str| shell(&format!("curl -s -o /dev/null -w '%{{http_code}}' 'http://{}{path}'", demo.address(of)));
+    let curl = |of: &str, path: &str| {
+        shell(&format!("curl -s -o /dev/null -w '%{{http_code}}' 'http://{}{path}'", demo.address(of)))
+    };
     assert_eq!(curl("telemetry", "/readyz"), "200");
     assert_eq!(curl("admin", "/"), "404");
     assert_eq!(curl("upstream", "/"), "200");
@@ -26,9 +28,21 @@ fn demo_says_where_everything_is_and_serves_it() {
 
 #[test]
 fn demo_prints_three_lines_to_paste_and_they_do_what_they_say() {
-    let mut child = obo_proxy(&["demo", "--proxy", "127.0.0.1:18480", "--idp", "127.0.0.1:18490", "--upstream", "127.0.0.1:18400",
-        "--telemetry", "127.0.0.1:18402", "--admin", "127.0.0.1:18401"]);
-    let mut child = child.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut child = obo_proxy(&[
+        "demo",
+        "--proxy",
+        "127.0.0.1:18480",
+        "--idp",
+        "127.0.0.1:18490",
+        "--upstream",
+        "127.0.0.1:18400",
+        "--telemetry",
+        "127.0.0.1:18402",
+        "--admin",
+        "127.0.0.1:18401",
+    ]);
+    let mut child =
+        child.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().unwrap();
     let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
     let mut lines = Vec::new();
     while lines.iter().filter(|line: &&String| line.trim_start().starts_with("curl")).count() < 3 {
@@ -37,12 +51,25 @@ fn demo_prints_three_lines_to_paste_and_they_do_what_they_say() {
         assert!(!line.is_empty(), "the demo ended: {lines:?}");
         lines.push(line);
     }
-    let answers: Vec<String> = lines.iter().filter(|line| line.trim_start().starts_with("curl")).map(|line| shell(line)).collect();
+    let answers: Vec<String> =
+        lines.iter().filter(|line| line.trim_start().starts_with("curl")).map(|line| shell(line)).collect();
     let _ = child.kill();
     let _ = child.wait();
-    assert!(answers[0].starts_with("HTTP/1.1 200") && answers[0].contains("api://orders-backend"), "{}", answers[0]);
-    assert!(answers[1].starts_with("HTTP/1.1 403") && answers[1].contains("insufficient_scope"), "{}", answers[1]);
-    assert!(answers[2].starts_with("HTTP/1.1 401") && answers[2].contains("insufficient_claims"), "{}", answers[2]);
+    assert!(
+        answers[0].starts_with("HTTP/1.1 200") && answers[0].contains("api://orders-backend"),
+        "{}",
+        answers[0]
+    );
+    assert!(
+        answers[1].starts_with("HTTP/1.1 403") && answers[1].contains("insufficient_scope"),
+        "{}",
+        answers[1]
+    );
+    assert!(
+        answers[2].starts_with("HTTP/1.1 401") && answers[2].contains("insufficient_claims"),
+        "{}",
+        answers[2]
+    );
 }
 
 #[test]
@@ -63,7 +90,14 @@ fn check_lists_every_problem_and_exits_with_78() {
     let output = run(&["check", "--config", path]);
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(78), "{said}");
-    for expected in [":9:5", "did you mean `upstream`?", ":10:17", "did you mean `scopes`?", ":11:27", "write a number and a unit"] {
+    for expected in [
+        ":9:5",
+        "did you mean `upstream`?",
+        ":10:17",
+        "did you mean `scopes`?",
+        ":11:27",
+        "write a number and a unit",
+    ] {
         assert!(said.contains(expected), "{expected} is missing in\n{said}");
     }
     assert!(!said.contains("hunter2"), "{said}");
@@ -112,7 +146,19 @@ fn health_says_whether_the_proxy_is_ready() {
 #[test]
 fn an_address_that_is_taken_is_named() {
     let demo = Demo::start();
-    let output = run(&["demo", "--proxy", demo.address("proxy"), "--idp", "127.0.0.1:0", "--upstream", "127.0.0.1:0", "--telemetry", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    let output = run(&[
+        "demo",
+        "--proxy",
+        demo.address("proxy"),
+        "--idp",
+        "127.0.0.1:0",
+        "--upstream",
+        "127.0.0.1:0",
+        "--telemetry",
+        "127.0.0.1:0",
+        "--admin",
+        "127.0.0.1:0",
+    ]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains(demo.address("proxy")), "{output:?}");
 }

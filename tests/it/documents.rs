@@ -20,12 +20,28 @@ fn the_readmes_three_curls_do_what_it_says() {
     assert_eq!(curls.len(), 3, "the README has three curl lines");
     let answers: Vec<String> = curls
         .iter()
-        .map(|line| line.replace("127.0.0.1:8080", demo.address("proxy")).replace("127.0.0.1:8090", demo.address("idp")))
+        .map(|line| {
+            line.replace("127.0.0.1:8080", demo.address("proxy"))
+                .replace("127.0.0.1:8090", demo.address("idp"))
+        })
         .map(|line| shell(&line))
         .collect();
-    assert!(answers[0].starts_with("HTTP/1.1 200") && answers[0].contains("\"aud\":\"api://orders-backend\""), "{}", answers[0]);
-    assert!(answers[1].starts_with("HTTP/1.1 403") && answers[1].contains("insufficient_scope"), "{}", answers[1]);
-    assert!(answers[2].starts_with("HTTP/1.1 401") && answers[2].contains("error=\"insufficient_claims\", claims=\"eyJ"), "{}", answers[2]);
+    assert!(
+        answers[0].starts_with("HTTP/1.1 200") && answers[0].contains("\"aud\":\"api://orders-backend\""),
+        "{}",
+        answers[0]
+    );
+    assert!(
+        answers[1].starts_with("HTTP/1.1 403") && answers[1].contains("insufficient_scope"),
+        "{}",
+        answers[1]
+    );
+    assert!(
+        answers[2].starts_with("HTTP/1.1 401")
+            && answers[2].contains("error=\"insufficient_claims\", claims=\"eyJ"),
+        "{}",
+        answers[2]
+    );
 }
 
 #[test]
@@ -34,7 +50,11 @@ fn the_readmes_configuration_is_the_minimal_one_and_checks() {
     let start = readme.find("identity_providers:\n").unwrap();
     let shown = &readme[start..start + readme[start..].find("```").unwrap()];
     let minimal = fs::read_to_string(repository("config/minimal.yaml")).unwrap();
-    let bare: String = minimal.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).map(|line| format!("{line}\n")).collect();
+    let bare: String = minimal
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+        .map(|line| format!("{line}\n"))
+        .collect();
     assert_eq!(shown, bare);
     assert!(run(&["check", "--config", "config/minimal.yaml"]).status.success());
 }
@@ -59,7 +79,11 @@ fn the_readme_names_every_reason() {
         use obo_proxy::pipeline::respond::reason::Reason;
         let of_later_features = [Reason::BodyTooLarge, Reason::Overloaded];
         if !of_later_features.contains(&reason) {
-            assert!(readme.contains(&format!("`{}`", reason.as_str())), "{} is missing in the README", reason.as_str());
+            assert!(
+                readme.contains(&format!("`{}`", reason.as_str())),
+                "{} is missing in the README",
+                reason.as_str()
+            );
         }
     }
 }

@@ -22,7 +22,9 @@ async fn world_before(answer: &'static str) -> World {
             let _ = socket.shutdown().await;
         }
     });
-    let routes = format!("\n  all: {{ match: /, auth: anonymous, upstream: \"http://{address}\", timeouts: {{ response: 300ms }} }}\n");
+    let routes = format!(
+        "\n  all: {{ match: /, auth: anonymous, upstream: \"http://{address}\", timeouts: {{ response: 300ms }} }}\n"
+    );
     World::with(Plan { routes: routes.leak(), ..Plan::default() }).await
 }
 
@@ -39,7 +41,17 @@ async fn only_end_to_end_fields_go_on_and_ours_replace_the_callers() {
     let body = answer.split_once("\r\n\r\n").unwrap().1;
     let seen: Value = serde_json::from_str(body).unwrap_or_else(|_| panic!("{answer}"));
     let headers = seen["headers"].as_object().unwrap();
-    for gone in ["connection", "x-drop", "keep-alive", "proxy-authorization", "te", "upgrade", "http2-settings", "x-real-ip", "x-original-url"] {
+    for gone in [
+        "connection",
+        "x-drop",
+        "keep-alive",
+        "proxy-authorization",
+        "te",
+        "upgrade",
+        "http2-settings",
+        "x-real-ip",
+        "x-original-url",
+    ] {
         assert!(!headers.contains_key(gone), "{gone} went on: {seen}");
     }
     assert_eq!(headers["cookie"], "a=b");
@@ -55,7 +67,10 @@ async fn only_end_to_end_fields_go_on_and_ours_replace_the_callers() {
 #[tokio::test]
 async fn a_request_id_is_kept_and_forwarding_headers_of_a_stranger_are_not() {
     let world = World::new().await;
-    let request = world.request(Method::GET, "/public").header("x-request-id", "abc-123").header("x-forwarded-for", "9.9.9.9");
+    let request = world
+        .request(Method::GET, "/public")
+        .header("x-request-id", "abc-123")
+        .header("x-forwarded-for", "9.9.9.9");
     let answer = world.send(request).await;
     assert_eq!(answer.header("x-request-id"), "abc-123");
     assert_eq!(answer.json()["headers"]["x-request-id"], "abc-123");
@@ -65,7 +80,10 @@ async fn a_request_id_is_kept_and_forwarding_headers_of_a_stranger_are_not() {
 #[tokio::test]
 async fn a_trusted_proxy_is_believed() {
     let world = World::with(Plan { listener: ", trusted_proxies: [127.0.0.0/8]", ..Plan::default() }).await;
-    let request = world.request(Method::GET, "/public").header("x-forwarded-for", "9.9.9.9").header("x-forwarded-proto", "https");
+    let request = world
+        .request(Method::GET, "/public")
+        .header("x-forwarded-for", "9.9.9.9")
+        .header("x-forwarded-proto", "https");
     let seen = world.send(request).await.json();
     assert_eq!(seen["headers"]["x-forwarded-for"], "9.9.9.9, 127.0.0.1");
     assert!(seen["headers"]["x-forwarded-proto"].as_str().unwrap().starts_with("https"));
@@ -120,7 +138,11 @@ async fn an_upstream_that_talks_nonsense_or_hangs_up_is_502() {
     for answer in ["", "\r\n\r\n", "SSH-2.0-OpenSSH_9.2\r\n", "HTTP/1.1 200 OK\r\nContent-Len"] {
         let world = world_before(answer).await;
         let refused = world.get_anonymously("/").await;
-        assert_eq!((refused.status.as_u16(), refused.reason().as_str()), (502, "upstream_unreachable"), "{answer:?}");
+        assert_eq!(
+            (refused.status.as_u16(), refused.reason().as_str()),
+            (502, "upstream_unreachable"),
+            "{answer:?}"
+        );
     }
 }
 
@@ -142,6 +164,7 @@ async fn a_cut_answer_is_cut_for_the_caller_too() {
 #[tokio::test]
 async fn a_malformed_request_body_is_the_callers_fault() {
     let world = World::new().await;
-    let answer = world.raw("POST /public HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n").await;
+    let answer =
+        world.raw("POST /public HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
 }

@@ -37,12 +37,16 @@ async fn each_part_feeds_its_metrics() {
         ("obo_exchanges_in_flight ", 0.0),
         ("obo_cache_requests_total{tier=\"memory\",result=\"miss\"} ", 2.0),
         ("obo_refusals_total{route=\"orders\",reason=\"interaction_required\"} ", 1.0),
-        ("http_server_request_duration_seconds_count{http_route=\"orders\",http_request_method=\"GET\",http_response_status_code=\"401\"} ", 1.0),
+        (
+            "http_server_request_duration_seconds_count{http_route=\"orders\",http_request_method=\"GET\",http_response_status_code=\"401\"} ",
+            1.0,
+        ),
         ("obo_config_last_reload_successful ", 1.0),
     ] {
         assert_eq!(world.metric(metric).await, Some(value), "{metric}");
     }
-    let upstream = format!("http_client_request_duration_seconds_count{{server_address=\"{}\"}} ", world.echo.address());
+    let upstream =
+        format!("http_client_request_duration_seconds_count{{server_address=\"{}\"}} ", world.echo.address());
     assert_eq!(world.metric(&upstream).await, Some(2.0));
 }
 
@@ -51,21 +55,43 @@ fn each_request_has_one_line_with_the_fields_of_the_contract_and_no_token() {
     let demo = Demo::start();
     let (proxy, idp) = (demo.address("proxy").to_owned(), demo.address("idp").to_owned());
     let mut tokens = Vec::new();
-    for (user, path) in [("alice", "/orders/7?secret=s3cr3t"), ("alice", "/orders/7"), ("mfa", "/orders"), ("alice", "/reports")] {
+    for (user, path) in [
+        ("alice", "/orders/7?secret=s3cr3t"),
+        ("alice", "/orders/7"),
+        ("mfa", "/orders"),
+        ("alice", "/reports"),
+    ] {
         let token = shell(&format!("curl -sf 'http://{idp}/demo/token?user={user}'"));
-        shell(&format!("curl -s 'http://{proxy}{path}' -H 'Authorization: Bearer {token}' -H 'traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'"));
+        shell(&format!(
+            "curl -s 'http://{proxy}{path}' -H 'Authorization: Bearer {token}' -H 'traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'"
+        ));
         tokens.push(token);
     }
     demo.signal("TERM");
     let (code, log) = demo.wait();
     assert_eq!(code, Some(0), "{log}");
-    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect();
+    let lines: Vec<Value> =
+        log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect();
     let requests: Vec<&Value> = lines.iter().filter(|line| line["msg"] == "request").collect();
     assert_eq!(requests.len(), 4, "{log}");
     let first = requests[0];
     for field in [
-        "ts", "level", "msg", "request_id", "trace_id", "http.request.method", "http.route", "http.response.status_code", "url.path",
-        "route", "identity_provider", "cache", "duration_ms", "upstream_ms", "exchange_ms", "user",
+        "ts",
+        "level",
+        "msg",
+        "request_id",
+        "trace_id",
+        "http.request.method",
+        "http.route",
+        "http.response.status_code",
+        "url.path",
+        "route",
+        "identity_provider",
+        "cache",
+        "duration_ms",
+        "upstream_ms",
+        "exchange_ms",
+        "user",
     ] {
         assert!(!first[field].is_null(), "{field} is missing: {first}");
     }
@@ -118,14 +144,19 @@ shutdown: {{ delay: 0s, drain: 2s }}
     let log = || std::fs::read_to_string(&log_file).unwrap();
     let address = loop {
         let text = log();
-        let found = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).find(|line| line["msg"] == "listening");
+        let found = text
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .find(|line| line["msg"] == "listening");
         match found {
             Some(line) => break line["address"].as_str().unwrap().to_owned(),
             None => std::thread::sleep(std::time::Duration::from_millis(20)),
         }
     };
     let token = shell(&format!("curl -sf 'http://{}/demo/token?user=alice'", demo.address("idp")));
-    let seen = shell(&format!("curl -sS --retry 20 --retry-all-errors --retry-delay 0 -f 'http://{address}/orders?q=qu3ry' -H 'Authorization: Bearer {token}'"));
+    let seen = shell(&format!(
+        "curl -sS --retry 20 --retry-all-errors --retry-delay 0 -f 'http://{address}/orders?q=qu3ry' -H 'Authorization: Bearer {token}'"
+    ));
     let challenged = shell(&format!("curl -sf 'http://{}/demo/token?user=mfa'", demo.address("idp")));
     shell(&format!("curl -s 'http://{address}/orders' -H 'Authorization: Bearer {challenged}'"));
     crate::support::process::signal(proxy.id(), "TERM");

@@ -48,7 +48,8 @@ impl Probes {
         if self.draining.load(Ordering::SeqCst) {
             return Some("draining\n");
         }
-        (!self.pipeline.authenticator().ready()).then_some("no identity provider's keys could be loaded yet\n")
+        (!self.pipeline.authenticator().ready())
+            .then_some("no identity provider's keys could be loaded yet\n")
     }
 
     /// The answer for `path`.
@@ -73,7 +74,9 @@ impl Probes {
 fn text(status: StatusCode, text: String) -> Response<Body> {
     let mut response = Response::new(Full::from(text).map_err(|never| match never {}).boxed_unsync());
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use crate::app::cli::exit_code;
 use crate::app::cli::load;
 use crate::config::Config;
+use crate::config::problem::Problem;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -33,14 +34,18 @@ pub(super) fn run(files: &[PathBuf], arguments: &Arguments) -> ExitCode {
         Ok(loaded) => {
             let code = if arguments.deny_warnings && !loaded.warnings.is_empty() { 78 } else { 0 };
             let text = match arguments.format {
-                Format::Json => loaded.warnings_as_json(),
-                Format::Human => format!("{}{}\n", loaded.warnings_as_text(), summary(&loaded.config, loaded.warnings.len())),
+                Format::Json => json(&loaded.warnings),
+                Format::Human => {
+                    let warnings: String =
+                        loaded.warnings.iter().map(|warning| format!("{warning}\n")).collect();
+                    format!("{warnings}{}\n", summary(&loaded.config, loaded.warnings.len()))
+                }
             };
             (text, code)
         }
         Err(report) => {
             let text = match arguments.format {
-                Format::Json => report.as_json(),
+                Format::Json => json(report.problems()),
                 Format::Human => report.to_string(),
             };
             (text, exit_code(&report))
@@ -52,8 +57,14 @@ pub(super) fn run(files: &[PathBuf], arguments: &Arguments) -> ExitCode {
     }
 }
 
+fn json(problems: &[Problem]) -> String {
+    let problems: serde_json::Value = problems.iter().map(Problem::to_json).collect();
+    format!("{problems:#}\n")
+}
+
 fn summary(config: &Config, warnings: usize) -> String {
-    let count = |number: usize, thing: &str| format!("{number} {thing}{}", if number == 1 { "" } else { "s" });
+    let count =
+        |number: usize, thing: &str| format!("{number} {thing}{}", if number == 1 { "" } else { "s" });
     format!(
         "ok: {}, {}, {}, {}",
         count(config.identity_providers.len(), "identity provider"),

@@ -59,9 +59,7 @@ struct Addresses {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let for_logs = configuration(arguments.proxy, arguments.idp, arguments.upstream, arguments.telemetry)?;
-    run::log_to_stderr(&for_logs, &Clock::system())?;
-    let runtime = run::runtime(&for_logs)?;
+    let runtime = run::runtime(None)?;
     runtime.block_on(play(arguments))?;
     runtime.shutdown_background();
     Ok(())
@@ -73,6 +71,7 @@ async fn play(arguments: &Arguments) -> anyhow::Result<()> {
     let echo = Echo::start(listen(arguments.upstream, "--upstream").await?, Transport::Plain)?;
     let admin = listen(arguments.admin, "--admin").await?;
     let config = configuration(arguments.proxy, idp.address(), echo.address(), arguments.telemetry)?;
+    run::log_to_stderr(&config, &clock)?;
     let app = App::bind(config, clock).await?;
     let (_, proxy) = app.listeners()?.into_iter().next().context("there is no listener")?;
     let addresses = Addresses {
@@ -86,13 +85,16 @@ async fn play(arguments: &Arguments) -> anyhow::Result<()> {
     let probes = app.probes();
     let serving = tokio::spawn(app.serve(probes.clone(), run::stopped()));
     ensure!(App::until_ready(&probes, PATIENCE).await, "the demo did not become ready");
-    let text = if arguments.json { serde_json::to_string(&addresses)? + "\n" } else { instructions(&addresses) };
+    let text =
+        if arguments.json { serde_json::to_string(&addresses)? + "\n" } else { instructions(&addresses) };
     std::io::stdout().write_all(text.as_bytes()).context("cannot write to stdout")?;
     serving.await.context("the proxy broke")
 }
 
 async fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("cannot bind {address}; choose another one with {flag}"))
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot bind {address}; choose another one with {flag}"))
 }
 
 /// What the admin address says: nothing is there yet.
@@ -103,7 +105,12 @@ fn not_found() -> Response<Body> {
 }
 
 /// The demo's configuration, read like anyone's.
-fn configuration(proxy: SocketAddr, idp: SocketAddr, upstream: SocketAddr, telemetry: SocketAddr) -> anyhow::Result<Config> {
+fn configuration(
+    proxy: SocketAddr,
+    idp: SocketAddr,
+    upstream: SocketAddr,
+    telemetry: SocketAddr,
+) -> anyhow::Result<Config> {
     let Settings { tenant, client_id, client_secret, .. } = Settings::default();
     let text = format!(
         r#"

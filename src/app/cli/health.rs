@@ -35,14 +35,16 @@ pub(super) fn run(files: &[PathBuf], arguments: &Arguments) -> Result<(), Failur
             address.to_string()
         }
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     Ok(runtime.block_on(ask(&address))?)
 }
 
 async fn ask(address: &str) -> anyhow::Result<()> {
     let request = http::Request::get(format!("http://{address}/readyz")).body(Full::<Bytes>::default());
     let request = request.with_context(|| format!("{address} is not of the form host:port"))?;
-    let response = Client::plain()?.send(request, BOUNDS).await.with_context(|| format!("no answer from {address}"))?;
+    let response =
+        Client::plain()?.send(request, BOUNDS).await.with_context(|| format!("no answer from {address}"))?;
     let said = String::from_utf8_lossy(response.body()).trim().to_owned();
     ensure!(response.status().is_success(), "not ready: {said}");
     Ok(())

@@ -11,6 +11,8 @@ use clap::Subcommand;
 
 use crate::config;
 use crate::config::Loaded;
+use crate::config::problem::Cause;
+use crate::config::problem::Report;
 
 mod check;
 mod demo;
@@ -51,7 +53,7 @@ enum Failure {
     /// The answer is no, or it could not go on.
     No(anyhow::Error),
     /// The configuration is wrong.
-    Config(config::Report),
+    Config(Report),
 }
 
 impl From<anyhow::Error> for Failure {
@@ -84,12 +86,15 @@ pub fn main() -> ExitCode {
 }
 
 /// 74 for a file that cannot be read, 78 for one that is wrong.
-fn exit_code(report: &config::Report) -> u8 {
-    if report.is_io() { 74 } else { 78 }
+fn exit_code(report: &Report) -> u8 {
+    match report.cause() {
+        Cause::Unreadable => 74,
+        Cause::Invalid => 78,
+    }
 }
 
 /// Reads the configuration with this process's environment.
-fn load(files: &[PathBuf]) -> Result<Loaded, config::Report> {
+fn load(files: &[PathBuf]) -> Result<Loaded, Report> {
     let environment: Vec<(String, String)> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();

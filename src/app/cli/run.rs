@@ -19,9 +19,9 @@ pub(super) fn run(files: &[PathBuf]) -> Result<(), Failure> {
     let clock = Clock::system();
     log_to_stderr(&config, &clock)?;
     for warning in &warnings {
-        tracing::warn!("{}", warning.one_line());
+        tracing::warn!(at = %warning.location, "{}", warning.message);
     }
-    let runtime = runtime(&config)?;
+    let runtime = runtime(config.workers)?;
     runtime.block_on(serve(config, clock))?;
     // what is still running was cut by the end of the drain; it must not hold the process
     runtime.shutdown_background();
@@ -43,14 +43,20 @@ async fn serve(config: Config, clock: Clock) -> anyhow::Result<()> {
 
 /// Sends log lines to stderr as the configuration says.
 pub(super) fn log_to_stderr(config: &Config, clock: &Clock) -> anyhow::Result<()> {
-    let subscriber = logs::subscriber(&config.telemetry.logs, clock.clone()).context("telemetry.logs.level is no log filter")?;
+    let subscriber = logs::subscriber(&config.telemetry.logs, clock.clone())
+        .context("telemetry.logs.level is no log filter")?;
     tracing::subscriber::set_global_default(subscriber).context("logging is set up already")
 }
 
-/// As many threads as the configuration says, or else as the cgroup allows.
-pub(super) fn runtime(config: &Config) -> anyhow::Result<tokio::runtime::Runtime> {
-    let workers = config.workers.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
-    tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build().context("cannot start threads")
+/// As many threads as `workers` says, or else as the cgroup allows.
+pub(super) fn runtime(workers: Option<usize>) -> anyhow::Result<tokio::runtime::Runtime> {
+    let workers =
+        workers.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build()
+        .context("cannot start threads")
 }
 
 /// Resolves on the first SIGTERM or SIGINT.

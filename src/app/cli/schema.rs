@@ -8,6 +8,6 @@ use crate::app::cli::Failure;
 use crate::config;
 
 pub(super) fn run() -> Result<(), Failure> {
-    std::io::stdout().write_all(config::schema().as_bytes()).context("cannot write to stdout")?;
+    writeln!(std::io::stdout(), "{:#}", config::schema()).context("cannot write to stdout")?;
     Ok(())
 }

@@ -47,6 +47,11 @@ impl Listener {
         Ok(Self { socket: TcpListener::bind(address).await?, settings: settings.clone() })
     }
 
+    /// What it was made from.
+    pub fn settings(&self) -> &config::Listener {
+        &self.settings
+    }
+
     /// The address that was bound.
     ///
     /// # Errors

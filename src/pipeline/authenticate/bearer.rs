@@ -1,6 +1,7 @@
 //! The bearer token of a request (RFC 6750 section 2.1). Pure.
 
 use http::HeaderMap;
+use http::HeaderValue;
 use http::header::AUTHORIZATION;
 
 use crate::domain::token::UserToken;
@@ -14,11 +15,7 @@ pub const MAX_TOKEN: usize = 16 * 1024;
 /// # Errors
 /// [`Kind::MissingToken`], [`Kind::InvalidRequest`], or [`Kind::Malformed`] if it is too long.
 pub fn token(headers: &HeaderMap) -> Result<UserToken, Kind> {
-    let mut fields = headers.get_all(AUTHORIZATION).iter();
-    let field = fields.next().ok_or(Kind::MissingToken)?;
-    if fields.next().is_some() {
-        return Err(Kind::InvalidRequest);
-    }
+    let field = sole_field(headers)?.ok_or(Kind::MissingToken)?;
     let text = field.to_str().map_err(|_| Kind::InvalidRequest)?;
     let scheme_ends = text.bytes().position(|byte| !is_tchar(byte)).unwrap_or(text.len());
     let (scheme, rest) = text.split_at(scheme_ends);
@@ -38,6 +35,19 @@ pub fn token(headers: &HeaderMap) -> Result<UserToken, Kind> {
     UserToken::from_authorization(field.clone(), scheme_ends + 1).ok_or(Kind::InvalidRequest)
 }
 
+/// The one `Authorization` field of `headers`, if there is any.
+///
+/// # Errors
+/// [`Kind::InvalidRequest`] if there are several: whoever reads them next may not read the same one.
+pub fn sole_field(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Kind> {
+    let mut fields = headers.get_all(AUTHORIZATION).iter();
+    let field = fields.next();
+    match fields.next() {
+        None => Ok(field),
+        Some(_) => Err(Kind::InvalidRequest),
+    }
+}
+
 /// `tchar` of RFC 9110 section 5.6.2, of which a scheme consists.
 fn is_tchar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
@@ -51,7 +61,6 @@ fn is_token68(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;

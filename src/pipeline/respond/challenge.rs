@@ -106,8 +106,14 @@ mod tests {
     fn claims_are_padded_standard_base64() {
         // two documented challenges of Microsoft's, white space and all
         for (claims, encoded) in [
-            (r#"{"access_token":{"acrs":{"essential":true,"value":"cp1"}}}"#, "eyJhY2Nlc3NfdG9rZW4iOnsiYWNycyI6eyJlc3NlbnRpYWwiOnRydWUsInZhbHVlIjoiY3AxIn19fQ=="),
-            (r#"{"access_token":{"nbf":{"essential":true, "value":"1604106651"}}}"#, "eyJhY2Nlc3NfdG9rZW4iOnsibmJmIjp7ImVzc2VudGlhbCI6dHJ1ZSwgInZhbHVlIjoiMTYwNDEwNjY1MSJ9fX0="),
+            (
+                r#"{"access_token":{"acrs":{"essential":true,"value":"cp1"}}}"#,
+                "eyJhY2Nlc3NfdG9rZW4iOnsiYWNycyI6eyJlc3NlbnRpYWwiOnRydWUsInZhbHVlIjoiY3AxIn19fQ==",
+            ),
+            (
+                r#"{"access_token":{"nbf":{"essential":true, "value":"1604106651"}}}"#,
+                "eyJhY2Nlc3NfdG9rZW4iOnsibmJmIjp7ImVzc2VudGlhbCI6dHJ1ZSwgInZhbHVlIjoiMTYwNDEwNjY1MSJ9fX0=",
+            ),
         ] {
             let header = challenge(Demand::Claims(claims), &realm()).unwrap();
             assert!(header.to_str().unwrap().ends_with(&format!("claims=\"{encoded}\"")));
@@ -117,14 +123,23 @@ mod tests {
     #[test]
     fn each_demand_has_its_error() {
         check(Demand::Token, r#"Bearer realm="26039cce-489d-4002-8293-5b0c5134eacb""#);
-        check(Demand::ValidRequest, r#"Bearer realm="26039cce-489d-4002-8293-5b0c5134eacb", error="invalid_request""#);
-        check(Demand::ValidToken, r#"Bearer realm="26039cce-489d-4002-8293-5b0c5134eacb", error="invalid_token""#);
+        check(
+            Demand::ValidRequest,
+            r#"Bearer realm="26039cce-489d-4002-8293-5b0c5134eacb", error="invalid_request""#,
+        );
+        check(
+            Demand::ValidToken,
+            r#"Bearer realm="26039cce-489d-4002-8293-5b0c5134eacb", error="invalid_token""#,
+        );
         let scopes = ["orders.read".to_owned(), "orders.write".to_owned()];
         check(
             Demand::Scopes(&scopes),
             r#"Bearer realm="26039cce-489d-4002-8293-5b0c5134eacb", error="insufficient_scope", scope="orders.read orders.write""#,
         );
-        check(Demand::Scopes(&[]), r#"Bearer realm="26039cce-489d-4002-8293-5b0c5134eacb", error="insufficient_scope""#);
+        check(
+            Demand::Scopes(&[]),
+            r#"Bearer realm="26039cce-489d-4002-8293-5b0c5134eacb", error="insufficient_scope""#,
+        );
         check(
             Demand::Interaction,
             concat!(

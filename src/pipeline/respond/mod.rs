@@ -126,7 +126,10 @@ impl Responder {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
         }
         if row.status == http::StatusCode::METHOD_NOT_ALLOWED {
-            headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+            headers.insert(
+                header::ALLOW,
+                HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+            );
         }
         if refusal.connection == Connection::Close {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -134,7 +137,12 @@ impl Responder {
         response
     }
 
-    fn challenge(&self, error: ChallengeError, refusal: &Refusal, context: Context<'_>) -> Option<HeaderValue> {
+    fn challenge(
+        &self,
+        error: ChallengeError,
+        refusal: &Refusal,
+        context: Context<'_>,
+    ) -> Option<HeaderValue> {
         let claims = refusal.idp.as_ref().and_then(|answer| answer.claims.as_deref());
         let demand = match error {
             ChallengeError::NoChallenge => return None,

@@ -95,7 +95,9 @@ impl From<authenticate::Error> for Refusal {
             Kind::UnsupportedCnf => Reason::UnsupportedCnf,
             Kind::ClientNotAllowed => Reason::ClientNotAllowed,
             Kind::InsufficientScope => Reason::InsufficientScope,
-            Kind::KeysUnavailable => return Self::new(Reason::KeysUnavailable, error).retry_after(KEYS_RETRY),
+            Kind::KeysUnavailable => {
+                return Self::new(Reason::KeysUnavailable, error).retry_after(KEYS_RETRY);
+            }
         };
         Self::new(reason, error)
     }
@@ -129,6 +131,8 @@ impl From<forward::Error> for Refusal {
             }
             Error::Timeout(_) => Self::new(Reason::UpstreamTimeout, error),
             Error::RequestBody(_) => Self::new(Reason::BadRequest, error).closing(),
+            Error::Target(_) => Self::new(Reason::BadRequest, error),
+            Error::UnknownRoute => Self::new(Reason::InternalError, error),
         }
     }
 }

@@ -39,7 +39,8 @@ fn refusal(reason: Reason) -> Refusal {
 fn answer(refusal: &Refusal) -> Response<Body> {
     let name = Name::parse("contoso").unwrap();
     let scopes = ["orders.read".to_owned()];
-    let context = Context { request_id: "r-1", identity_provider: Some(&name), tenant: None, scopes: &scopes };
+    let context =
+        Context { request_id: "r-1", identity_provider: Some(&name), tenant: None, scopes: &scopes };
     responder().answer(refusal, context)
 }
 
@@ -116,7 +117,12 @@ async fn the_body_says_what_happened_and_what_the_idp_said() {
     };
     let refusal = Refusal { idp: Some(Arc::new(error)), ..refusal(Reason::InteractionRequired) };
     let response = answer(&refusal);
-    assert!(response.headers()["www-authenticate"].to_str().unwrap().contains("error=\"insufficient_claims\", claims=\""));
+    assert!(
+        response.headers()["www-authenticate"]
+            .to_str()
+            .unwrap()
+            .contains("error=\"insufficient_claims\", claims=\"")
+    );
     assert_eq!(response.headers()["content-type"], "application/problem+json");
     assert_eq!(response.headers()["cache-control"], "no-store");
     let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -141,7 +147,8 @@ async fn the_body_says_what_happened_and_what_the_idp_said() {
 
 #[test]
 fn retry_after_is_rounded_up() {
-    let refusal = Refusal { retry_after: Some(Duration::from_millis(1_200)), ..refusal(Reason::IdpThrottled) };
+    let refusal =
+        Refusal { retry_after: Some(Duration::from_millis(1_200)), ..refusal(Reason::IdpThrottled) };
     assert_eq!(answer(&refusal).headers()["retry-after"], "2");
 }
 

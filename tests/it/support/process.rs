@@ -38,7 +38,8 @@ impl Demo {
     pub fn start() -> Self {
         let free = "127.0.0.1:0";
         let flags = ["--proxy", "--idp", "--upstream", "--telemetry", "--admin"].map(|flag| [flag, free]);
-        let arguments: Vec<&str> = ["demo", "--json"].into_iter().chain(flags.into_iter().flatten()).collect();
+        let arguments: Vec<&str> =
+            ["demo", "--json"].into_iter().chain(flags.into_iter().flatten()).collect();
         let mut child = obo_proxy(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -52,10 +53,6 @@ impl Demo {
 
     pub fn address(&self, of: &str) -> &str {
         self.addresses[of].as_str().unwrap()
-    }
-
-    pub fn id(&self) -> u32 {
-        self.child.id()
     }
 
     /// Sends it a signal.
