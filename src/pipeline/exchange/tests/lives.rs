@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::config;
 use crate::pipeline::exchange::row::Kind;
 use crate::pipeline::exchange::tests::World;
+use crate::pipeline::exchange::tests::idp::Answer;
 use crate::pipeline::exchange::tests::idp::Idp;
 use crate::pipeline::exchange::tests::idp::granted;
 use crate::pipeline::exchange::tests::idp::granted_for;
@@ -75,9 +76,52 @@ async fn a_renewal_that_fails_is_tried_again_after_ten_seconds() {
             "obo_exchanges_total{{identity_provider=\"contoso\",outcome=\"idp_unavailable\"}} {attempts}"
         );
         world.until(&failed).await;
+        world.pass(9);
         assert_eq!(world.fetch(&user).await.1, CacheResult::Stale);
+        assert!(!world.is_flying(&user));
         assert_eq!(idp.requests(), 1 + attempts);
-        world.pass(10);
+        world.pass(1);
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_is_not_tried_while_the_idp_asks_to_wait() {
+    let idp = Idp::open(in_turn(vec![
+        granted,
+        |_| Answer { status: 429, headers: vec![("retry-after", "60".into())], body: String::new() },
+        granted,
+    ]))
+    .await;
+    let world = World::of(&idp);
+    let user = caller("alice", 1);
+    world.fetch(&user).await;
+    world.pass(3300);
+    world.fetch(&user).await;
+    assert!(world.is_flying(&user));
+    world.until("obo_exchanges_total{identity_provider=\"contoso\",outcome=\"idp_throttled\"} 1").await;
+    for (seconds, flying) in [(59, false), (1, true)] {
+        world.pass(seconds);
+        assert_eq!(world.fetch(&user).await.1, CacheResult::Stale);
+        assert_eq!(world.is_flying(&user), flying);
+    }
+}
+
+#[tokio::test]
+async fn a_newcomer_is_kept_however_popular_the_others_are() {
+    let idp = Idp::open(granted).await;
+    let world =
+        World::new(sample::provider(&idp.authority()), &config::Cache { max_entries: 3, ..sample::cache() });
+    for _ in 0..10 {
+        for user in ["alice", "bob", "carol"] {
+            world.fetch(&caller(user, 1)).await;
+        }
+    }
+    world.fetch(&caller("dave", 1)).await;
+    assert_eq!(world.exchanger.cached(), 3);
+    for (user, cache) in
+        [("dave", CacheResult::Hit), ("carol", CacheResult::Hit), ("alice", CacheResult::Miss)]
+    {
+        assert_eq!(world.fetch(&caller(user, 1)).await.1, cache, "{user}");
     }
 }
 

@@ -54,6 +54,13 @@ impl World {
         self.get(caller).await.unwrap_err().kind
     }
 
+    /// Whether an exchange for that caller is under way.
+    fn is_flying(&self, caller: &Caller) -> bool {
+        let shared = &self.exchanger.shared;
+        let journey = shared.journey(caller, &sample::exchange(&["a"])).unwrap();
+        matches!(shared.flights.board(journey.key, || true), Boarding::Joined(_))
+    }
+
     fn begin(&self, caller: Caller) -> JoinHandle<Result<Exchanged, Error>> {
         let world = self.clone();
         tokio::spawn(async move { world.get(&caller).await })

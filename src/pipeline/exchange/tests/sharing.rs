@@ -39,6 +39,16 @@ async fn a_hundred_keys_make_a_hundred_requests_however_many_call() {
 }
 
 #[tokio::test]
+async fn a_token_that_arrives_between_look_up_and_take_off_spares_the_request() {
+    let idp = Idp::open(granted).await;
+    let world = World::of(&idp);
+    let user = caller("alice", 1);
+    let journey = world.exchanger.shared.journey(&user, &sample::exchange(&["a"])).unwrap();
+    world.fetch(&user).await;
+    assert!(world.exchanger.board(&journey).is_none());
+}
+
+#[tokio::test]
 async fn a_leader_that_hangs_up_changes_nothing_for_the_others() {
     let idp = Idp::closed(granted).await;
     let world = World::of(&idp);
