@@ -2,6 +2,9 @@
 //!
 //! **In:** files and environment variables. **Out:** a [`Config`], or every [`problem::Problem`] at once.
 //! **Never:** opens a socket, reads the process environment itself, or prints a secret.
+//!
+//! On the way: `yaml` reads a file, `layers` lays files and environment over each other, `tree` reads the result as the
+//! types of `wire`, and `check` makes a [`Config`] of them. `mask` says what must not be shown.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -18,6 +21,28 @@ use url::Url;
 use crate::domain::name::Name;
 use crate::domain::secret::Secret;
 use crate::domain::tenant::TenantId;
+
+pub mod problem;
+
+mod check;
+mod de;
+mod layers;
+mod load;
+mod mask;
+mod node;
+mod schema;
+mod source;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod unsupported;
+mod wire;
+mod yaml;
+
+pub use load::Loaded;
+pub use load::load;
+pub use load::load_text;
+pub use schema::schema;
 
 /// Everything the proxy was told, checked: names resolve, addresses parse, no two routes tie.
 #[derive(Debug)]
@@ -451,7 +476,7 @@ impl TokenType {
 }
 
 /// Where requests go.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Upstream {
     /// Host and port as written: the `server_address` label.
     pub authority: Authority,

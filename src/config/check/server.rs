@@ -1,0 +1,177 @@
+//! `listeners`, `cache`, `telemetry`, `limits` and `shutdown`.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::AccessLog;
+use crate::config::Address;
+use crate::config::Cache;
+use crate::config::CacheKeyMode;
+use crate::config::Limits;
+use crate::config::Listener;
+use crate::config::LogFormat;
+use crate::config::Logs;
+use crate::config::Shutdown;
+use crate::config::Telemetry;
+use crate::config::UnderscoreHeaders;
+use crate::config::check::At;
+use crate::config::check::address;
+use crate::config::check::items;
+use crate::config::check::name;
+use crate::config::check::positive;
+use crate::config::wire;
+use crate::config::wire::scalar::DurationText;
+use crate::domain::name::Name;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+/// The listeners, or the one that is there if none is written.
+pub fn listeners(written: Option<&BTreeMap<String, wire::listener::Listener>>, at: &At<'_>) -> Vec<Listener> {
+    match written {
+        Some(listeners) if !listeners.is_empty() => {
+            let one = |(text, wire): (&String, &wire::listener::Listener)| {
+                let at = at.key(text);
+                listener(name(text, &at)?, wire, &at)
+            };
+            listeners.iter().filter_map(one).collect()
+        }
+        _ => Name::parse("default").into_iter().map(default_listener).collect(),
+    }
+}
+
+fn default_listener(name: Name) -> Listener {
+    Listener {
+        name,
+        address: Address { host: "0.0.0.0".into(), port: 8080 },
+        underscore_headers: UnderscoreHeaders::Drop,
+        trusted_proxies: Vec::new(),
+    }
+}
+
+fn listener(name: Name, wire: &wire::listener::Listener, at: &At<'_>) -> Option<Listener> {
+    let address = match &wire.address {
+        Some(text) => address::parse(text, &at.key("address")),
+        None => {
+            at.missing("address", "write what to bind, as in address: 0.0.0.0:8080");
+            None
+        }
+    };
+    let proxies = at.key("trusted_proxies");
+    let trusted = items(wire.trusted_proxies.as_ref(), &proxies).unwrap_or_default();
+    let trusted_proxies = trusted.into_iter().filter_map(|(text, at)| network(text, &at)).collect();
+    let underscore_headers = match wire.underscore_headers {
+        None | Some(wire::listener::UnderscoreHeaders::Drop) => UnderscoreHeaders::Drop,
+        Some(wire::listener::UnderscoreHeaders::Keep) => UnderscoreHeaders::Keep,
+    };
+    Some(Listener { name, address: address?, underscore_headers, trusted_proxies })
+}
+
+fn network(text: &str, at: &At<'_>) -> Option<IpNet> {
+    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    match network {
+        Ok(network) => {
+            if network.prefix_len() == 0 {
+                let message = "every caller is believed about where the request comes from";
+                at.warning(message, "name the network of the proxies in front");
+            }
+            Some(network.trunc())
+        }
+        Err(_) => {
+            let message = format!("`{}` is not a network", at.shown(text));
+            at.error_with(message, "write it in CIDR notation, as in 10.0.0.0/8 or fd00::/8");
+            None
+        }
+    }
+}
+
+/// The token cache's bounds.
+pub fn cache(written: Option<&wire::server::Cache>, at: &At<'_>) -> Cache {
+    let max_entries = written.and_then(|cache| cache.max_entries).unwrap_or(10_000);
+    let max_bytes = written.and_then(|cache| cache.max_bytes).map_or(64 * MIB, |size| size.0);
+    if max_entries == 0 {
+        at.key("max_entries").error("the cache must hold one entry at least");
+    }
+    if max_bytes < max_entries || max_bytes == 0 {
+        at.key("max_bytes").error("the cache must hold one byte an entry at least");
+    }
+    Cache {
+        max_entries,
+        max_bytes,
+        key: match written.and_then(|cache| cache.key) {
+            None | Some(wire::server::CacheKey::User) => CacheKeyMode::User,
+            Some(wire::server::CacheKey::Assertion) => CacheKeyMode::Assertion,
+        },
+        expiry_margin: or_seconds(written.and_then(|cache| cache.expiry_margin), 300),
+        negative_ttl: or_seconds(written.and_then(|cache| cache.negative_ttl), 30),
+    }
+}
+
+/// Probes, metrics and logs. `None` if the address cannot be read.
+pub fn telemetry(written: Option<&wire::server::Telemetry>, at: &At<'_>) -> Option<Telemetry> {
+    let address = match written.and_then(|telemetry| telemetry.address.as_ref()) {
+        Some(text) => address::parse(text, &at.key("address")),
+        None => Some(Address { host: "0.0.0.0".into(), port: 9902 }),
+    };
+    let logs = logs(written.and_then(|telemetry| telemetry.logs.as_ref()), &at.key("logs"));
+    Some(Telemetry { address: address?, logs })
+}
+
+fn logs(written: Option<&wire::server::Logs>, at: &At<'_>) -> Logs {
+    let level = written.and_then(|logs| logs.level.as_deref()).unwrap_or("info");
+    if level.trim().is_empty() || EnvFilter::builder().parse(level).is_err() {
+        let at = at.key("level");
+        let help = "write error, warn, info, debug or trace, or a filter such as info,obo_proxy=debug";
+        at.error_with(format!("`{}` is not a log level", at.shown(level)), help);
+    }
+    Logs {
+        format: match written.and_then(|logs| logs.format) {
+            None | Some(wire::server::LogFormat::Auto) => LogFormat::Auto,
+            Some(wire::server::LogFormat::Human) => LogFormat::Human,
+            Some(wire::server::LogFormat::Json) => LogFormat::Json,
+        },
+        level: level.into(),
+        access: match written.and_then(|logs| logs.access) {
+            None | Some(true) => AccessLog::On,
+            Some(false) => AccessLog::Off,
+        },
+    }
+}
+
+/// Bounds on connections and request heads.
+pub fn limits(written: Option<&wire::server::Limits>, at: &At<'_>) -> Limits {
+    let connections = written.and_then(|limits| limits.connections).unwrap_or(10_000);
+    // more permits than a semaphore can hold
+    let most = u64::try_from(usize::MAX >> 3).unwrap_or(u64::MAX);
+    if connections == 0 || connections > most {
+        at.key("connections").error("this must be a number of connections, from 1");
+    }
+    let header_bytes = written.and_then(|limits| limits.header_bytes).map_or(64 * KIB, |size| size.0);
+    if !(8 * KIB..=MIB).contains(&header_bytes) {
+        at.key("header_bytes").error("this must be from 8KiB to 1MiB");
+    }
+    let header_timeout = written.and_then(|limits| limits.header_timeout);
+    let idle_timeout = written.and_then(|limits| limits.idle_timeout);
+    Limits {
+        connections: usize::try_from(connections).unwrap_or(usize::MAX),
+        header_bytes: usize::try_from(header_bytes).unwrap_or(usize::MAX),
+        header_timeout: positive(header_timeout, Duration::from_secs(10), &at.key("header_timeout")),
+        idle_timeout: positive(idle_timeout, Duration::from_secs(90), &at.key("idle_timeout")),
+    }
+}
+
+/// How to stop.
+pub fn shutdown(written: Option<&wire::server::Shutdown>) -> Shutdown {
+    Shutdown {
+        delay: or_seconds(written.and_then(|shutdown| shutdown.delay), 5),
+        drain: or_seconds(written.and_then(|shutdown| shutdown.drain), 25),
+    }
+}
+
+fn or_seconds(text: Option<DurationText>, default: u64) -> Duration {
+    text.map_or(Duration::from_secs(default), |text| text.0)
+}

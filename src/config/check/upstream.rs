@@ -1,0 +1,134 @@
+//! `upstreams`: what a route's upstream is, once its timeouts are known.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::uri::Authority;
+use url::Url;
+
+use crate::config::Http2;
+use crate::config::Scheme;
+use crate::config::Upstream;
+use crate::config::UpstreamTls;
+use crate::config::check::At;
+use crate::config::check::endpoint;
+use crate::config::wire;
+
+/// A checked upstream, but for its connect timeout, which a route may set.
+pub struct Target {
+    url: Url,
+    authority: Authority,
+    base_path: String,
+    http2: Http2,
+    tls: UpstreamTls,
+    /// Its own timeouts.
+    pub timeouts: wire::upstream::Timeouts,
+}
+
+impl Target {
+    /// An upstream of the `upstreams` map. `None` if it cannot be used, which was reported.
+    pub fn named(wire: &wire::upstream::Upstream, at: &At<'_>) -> Option<Self> {
+        let mut target = match &wire.url {
+            Some(url) => Self::at_url(url, &at.key("url")),
+            None => {
+                at.missing("url", "write where it is, as in url: http://127.0.0.1:8000");
+                None
+            }
+        };
+        let own_tls = wire.tls.as_ref().map(|wire| tls(wire, &at.key("tls"))).unwrap_or_default();
+        if let Some(target) = &mut target {
+            if wire.tls.is_some() && target.scheme() == Scheme::Http {
+                at.key("tls")
+                    .warning("`tls` has no effect on an http:// upstream", "write https://, or leave it out");
+            }
+            target.http2 = match wire.http2 {
+                None | Some(wire::upstream::Http2::Auto) => Http2::Auto,
+                Some(wire::upstream::Http2::Always) => Http2::Always,
+                Some(wire::upstream::Http2::Never) => Http2::Never,
+            };
+            target.tls = own_tls;
+            target.timeouts = wire.timeouts.unwrap_or_default();
+        }
+        target
+    }
+
+    /// An upstream that a route names by its URL.
+    pub fn at_url(text: &str, at: &At<'_>) -> Option<Self> {
+        if text.starts_with("unix:") {
+            at.error("`unix:` upstreams are not supported yet");
+            return None;
+        }
+        let url = endpoint::parse(text, at)?;
+        let base_path = endpoint::base_path(text, at)?;
+        let host = url.host_str()?;
+        let authority = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        let Ok(authority) = authority.parse() else {
+            at.error(format!("the host of `{}` cannot be sent in a request", at.shown(text)));
+            return None;
+        };
+        let (http2, tls, timeouts) =
+            (Http2::Auto, UpstreamTls::default(), wire::upstream::Timeouts::default());
+        Some(Self { url, authority, base_path, http2, tls, timeouts })
+    }
+
+    /// Plain or TLS.
+    pub fn scheme(&self) -> Scheme {
+        if self.url.scheme() == "https" { Scheme::Https } else { Scheme::Http }
+    }
+
+    /// Whether it is on this machine.
+    pub fn is_loopback(&self) -> bool {
+        endpoint::is_loopback(&self.url)
+    }
+
+    /// The upstream, with that bound on connecting.
+    pub fn with_connect_timeout(&self, connect_timeout: Duration) -> Upstream {
+        Upstream {
+            authority: self.authority.clone(),
+            scheme: self.scheme(),
+            base_path: self.base_path.clone(),
+            http2: self.http2,
+            tls: self.tls.clone(),
+            connect_timeout,
+        }
+    }
+}
+
+fn tls(wire: &wire::upstream::Tls, at: &At<'_>) -> UpstreamTls {
+    let ca = wire.ca.as_deref().filter(|ca| *ca != "system");
+    let client = wire.client_certificate.as_ref().and_then(|client| {
+        let at = at.key("client_certificate");
+        if client.file.is_none() {
+            at.missing("file", "write the path of a PEM file with the certificate");
+        }
+        if client.key.is_none() {
+            at.missing("key", "write the path of a PEM file with the private key");
+        }
+        let file = path(client.file.as_deref()?, &at.key("file"))?;
+        Some((file, path(client.key.as_deref()?, &at.key("key"))?))
+    });
+    if let Some(name) = &wire.server_name {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':');
+        if name.is_empty() || name.len() > 253 || !name.bytes().all(plain) {
+            let at = at.key("server_name");
+            at.error_with(
+                format!("`{}` is not a host name", at.shown(name)),
+                "write it without scheme and port",
+            );
+        }
+    }
+    UpstreamTls {
+        ca: ca.and_then(|ca| path(ca, &at.key("ca"))),
+        server_name: wire.server_name.clone(),
+        client_certificate: client,
+    }
+}
+
+/// A path that names something.
+pub fn path(text: &str, at: &At<'_>) -> Option<PathBuf> {
+    if text.trim().is_empty() || text.contains('\0') {
+        at.error("this must be the path of a file");
+        return None;
+    }
+    Some(text.into())
+}

@@ -1,0 +1,111 @@
+//! From files and environment to a checked configuration, or to everything that is wrong with it.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::path::PathBuf;
+
+use crate::config::Config;
+use crate::config::check;
+use crate::config::layers::Input;
+use crate::config::layers::Layers;
+use crate::config::mask;
+use crate::config::problem;
+use crate::config::problem::Cause;
+use crate::config::problem::Location;
+use crate::config::problem::Problem;
+use crate::config::problem::Report;
+use crate::config::problem::Severity;
+use crate::config::tree::Tree;
+use crate::config::wire;
+use crate::config::yaml::MAX_BYTES;
+
+/// A configuration that can be used.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What is probably not meant.
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads `files`, later ones over earlier ones, with the whole process environment: it overrides settings by `OBO__*`
+/// variables, holds secrets named by `{ env: NAME }`, and provides AZURE_TENANT_ID and AZURE_CLIENT_ID.
+///
+/// # Errors
+/// If a file cannot be read, or the configuration cannot be used: everything that is wrong, at once.
+pub fn load(files: &[PathBuf], environment: &[(String, String)]) -> Result<Loaded, Report> {
+    let mut inputs = Vec::new();
+    let mut problems = Vec::new();
+    let mut cause = Cause::Invalid;
+    for (order, path) in files.iter().enumerate() {
+        let name: String = path.display().to_string().chars().map(mask::printable).collect();
+        let message = match read(path) {
+            Ok(bytes) => match String::from_utf8(bytes) {
+                Ok(text) => {
+                    inputs.push(Input { name, text });
+                    continue;
+                }
+                Err(_) => "the file is not UTF-8 text".to_owned(),
+            },
+            Err(error) => {
+                cause = Cause::Unreadable;
+                format!("the file cannot be read: {error}")
+            }
+        };
+        problems.push(Problem {
+            severity: Severity::Error,
+            location: Location::File { order, name, position: None },
+            message,
+            help: None,
+            excerpt: None,
+        });
+    }
+    match problems.is_empty() {
+        true => load_inputs(&inputs, environment),
+        false => Err(Report::new(cause, problems)),
+    }
+}
+
+/// Reads a configuration from `text`, which is called `name` in problems.
+///
+/// # Errors
+/// If the configuration cannot be used: everything that is wrong, at once.
+pub fn load_text(name: &str, text: &str, environment: &[(String, String)]) -> Result<Loaded, Report> {
+    load_inputs(&[Input { name: name.into(), text: text.into() }], environment)
+}
+
+/// Reads a little more than may be read, so that a longer file is noticed.
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX).saturating_add(4);
+    File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    if bytes.len() > MAX_BYTES {
+        // a character may be cut in two at the end: what follows only reports the length
+        bytes = vec![b'#'; MAX_BYTES + 1];
+    }
+    Ok(bytes)
+}
+
+fn load_inputs(inputs: &[Input], environment: &[(String, String)]) -> Result<Loaded, Report> {
+    let layers = Layers::merge(inputs, environment).map_err(|_| {
+        // the crate's own text is not shown: it may quote values
+        let location = Location::Environment("OBO__*".into());
+        let message = "the files and the environment cannot be merged".into();
+        let problem = Problem { severity: Severity::Error, location, message, help: None, excerpt: None };
+        Report::new(Cause::Invalid, vec![problem])
+    })?;
+    let (mut tree, mut problems, complete) = Tree::new(layers);
+    if !complete {
+        return Err(Report::new(Cause::Invalid, problems));
+    }
+    let wire: wire::File = tree.read(&mut problems);
+    let (config, found) = check::check(&wire, &tree, environment);
+    problems.extend(found);
+    problem::sort(&mut problems);
+    let failed = problems.iter().any(|problem| problem.severity == Severity::Error);
+    match config {
+        Some(config) if !failed => Ok(Loaded { config, warnings: problems }),
+        _ => Err(Report::new(Cause::Invalid, problems)),
+    }
+}

@@ -1,0 +1,220 @@
+//! What must not be shown: decided by where a value stands and what it looks like, never by what it is used for.
+//!
+//! A secret is most often shown by a mistake nobody foresaw: a mis-spelt key, a value on the wrong level. So words are
+//! compared loosely, and whatever hangs below one of them is hidden, but for the leaves that only name a secret's place.
+
+use crate::config::node::Path;
+use crate::config::node::Segment;
+
+/// What stands in a secret's place.
+pub const MASK: &str = "***";
+
+/// Longer values are cut when they are shown.
+const LONGEST_SHOWN: usize = 80;
+
+/// Words that make a secret of what hangs below them. Compared without case, mis-spellings included.
+const SECRET_WORDS: [&str; 7] =
+    ["secret", "password", "passphrase", "credential", "assertion", "authorization", "passwd"];
+
+/// The same, but too short or too common to guess mis-spellings of.
+const EXACT_SECRET_WORDS: [&str; 8] = ["key", "keys", "apikey", "pwd", "pass", "psk", "bearer", "pin"];
+
+/// Keys below a secret word that are no secrets themselves, and may be shown.
+const KNOWN_KEYS: [&str; 14] = [
+    "secret",
+    "file",
+    "env",
+    "value",
+    "certificate",
+    "federated_token",
+    "workload_identity",
+    "managed_identity",
+    "key",
+    "algorithm",
+    "send_x5c",
+    "client_id",
+    "password",
+    "assertion_audience",
+];
+
+/// Whether the scalar at `path` must not be shown.
+pub fn is_secret_value(path: &Path) -> bool {
+    let keys = path.keys();
+    if matches!(keys.as_slice(), ["cache", "key"]) {
+        return false;
+    }
+    let named = matches!(path.0.last(), Some(Segment::Key(leaf)) if matches!(leaf.as_ref(), "file" | "env"));
+    !named && holds_secret_word(&keys)
+}
+
+/// Whether the key that ends `path` must not be shown: somebody may have written a secret where a key belongs.
+pub fn is_secret_key(path: &Path) -> bool {
+    let mut keys = path.keys();
+    let Some(own) = keys.pop() else { return false };
+    let known = KNOWN_KEYS.iter().any(|known| strsim::damerau_levenshtein(known, own) <= 2);
+    looks_secret(own) || (holds_secret_word(&keys) && !known)
+}
+
+/// Whether `value` looks like a secret wherever it stands: a JWT, a PEM block, a URL with a password or a query, or a
+/// text that has swallowed part of the file.
+pub fn looks_secret(value: &str) -> bool {
+    let url = value.split_once("://").is_some_and(|(_, rest)| rest.contains('@') || rest.contains('?'));
+    let swallowed = value.contains('\n') || (value.contains(':') && secret_word_end(value).is_some());
+    value.starts_with("eyJ") || value.contains("-----BEGIN") || url || swallowed
+}
+
+/// `value` as a message may show it: masked, cut, and without control characters.
+pub fn shown(path: &Path, value: &str) -> String {
+    if is_secret_value(path) || looks_secret(value) {
+        return MASK.into();
+    }
+    let mut text: String = value.chars().take(LONGEST_SHOWN).map(printable).collect();
+    if value.chars().nth(LONGEST_SHOWN).is_some() {
+        text.push('…');
+    }
+    text
+}
+
+/// The key that ends `path` as a message may show it.
+pub fn shown_key(path: &Path) -> String {
+    match path.0.last() {
+        Some(Segment::Key(_)) if is_secret_key(path) => MASK.into(),
+        Some(Segment::Key(key)) => shown(&Path::default(), key),
+        Some(Segment::Item(item)) => item.to_string(),
+        None => String::new(),
+    }
+}
+
+/// `path` as a message may show it.
+pub fn shown_path(path: &Path) -> String {
+    let mut shown = Path::default();
+    let mut way = Path::default();
+    for segment in &path.0 {
+        way = way.and(segment.clone());
+        shown = match segment {
+            Segment::Key(_) => shown.key(&shown_key(&way)),
+            Segment::Item(_) => shown.and(segment.clone()),
+        };
+    }
+    shown.to_string()
+}
+
+/// `character`, or a sign for one that a terminal would obey.
+pub fn printable(character: char) -> char {
+    if character == '\t' {
+        ' '
+    } else if character.is_control() || ('\u{200b}'..='\u{202e}').contains(&character) {
+        '\u{fffd}'
+    } else {
+        character
+    }
+}
+
+/// Where the first secret word of a raw line ends, as a byte offset. Used where a file could not be parsed.
+pub fn secret_word_end(text: &str) -> Option<usize> {
+    let mut start = None;
+    for (at, character) in text.char_indices().chain([(text.len(), ' ')]) {
+        let in_word = character.is_alphanumeric() || character == '_' || character == '-';
+        match start {
+            None if in_word => start = Some(at),
+            Some(from) if !in_word => {
+                if text.get(from..at).is_some_and(|word| is_secret_word(word) || word == "value") {
+                    return Some(at);
+                }
+                start = None;
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Names that operators give to listeners, upstreams and routes do not count: `routes.secrets` is a route. Names of
+/// identity providers do: there, a lost level of indentation puts `secret` in their place.
+fn holds_secret_word(keys: &[&str]) -> bool {
+    match keys {
+        ["listeners" | "upstreams" | "routes", _, rest @ ..] if !rest.is_empty() => {
+            rest.iter().any(|key| is_secret_word(key))
+        }
+        _ => keys.iter().any(|key| is_secret_word(key)),
+    }
+}
+
+fn is_secret_word(key: &str) -> bool {
+    let key = key.to_lowercase();
+    let whole: String = key.chars().filter(|character| character.is_alphanumeric()).collect();
+    let loose = |part: &str| {
+        EXACT_SECRET_WORDS.contains(&part)
+            || SECRET_WORDS.iter().any(|word| {
+                part.contains(word) || (part.len() >= 4 && strsim::damerau_levenshtein(word, part) <= 2)
+            })
+    };
+    whole == "tokenvalue" || loose(&whole) || key.split(|c: char| !c.is_alphanumeric()).any(loose)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> Path {
+        Path(text.split('.').map(|key| Segment::Key(key.into())).collect())
+    }
+
+    #[test]
+    fn what_hangs_below_a_secret_word_is_hidden_even_mis_spelt() {
+        for hidden in [
+            "identity_providers.contoso.credential.secret.value",
+            "identity_providers.contoso.credential",
+            "identity_providers.contoso.secrt",
+            "identity_providers.contoso.credental.secert.value",
+            "identity_providers.contoso.client_secret",
+            "identity_providers.secret.value",
+            "identity_providers.contoso.parameters.client-assertion",
+            "cache.redis.password.value",
+            "x.token_value",
+            "x.api_key",
+            "x.apiKey",
+            "x.Password",
+        ] {
+            assert!(is_secret_value(&path(hidden)), "{hidden}");
+        }
+        for open in [
+            "identity_providers.contoso.credential.secret.file",
+            "identity_providers.contoso.credential.secret.env",
+            "identity_providers.contoso.client_id",
+            "identity_providers.contoso.entra.tenant",
+            "routes.secrets.upstream",
+            "routes.orders.exchange.scopes",
+            "routes.orders.token",
+            "routes.orders.exchange.requested_token_type",
+            "cache.key",
+            "cache.expiry_margin",
+        ] {
+            assert!(!is_secret_value(&path(open)), "{open}");
+        }
+    }
+
+    #[test]
+    fn a_secret_written_as_a_key_is_hidden_and_a_mis_spelt_key_is_not() {
+        assert!(is_secret_key(&path("identity_providers.contoso.credential.hunter2")));
+        assert!(is_secret_key(&path("identity_providers.contoso.credential.secret.hunter2")));
+        assert!(!is_secret_key(&path("identity_providers.contoso.credential.secrt")));
+        assert!(!is_secret_key(&path("identity_providers.contoso.credential.secret.fil")));
+        assert!(!is_secret_key(&path("routes.orders.scpoes")));
+    }
+
+    #[test]
+    fn some_values_are_hidden_wherever_they_stand() {
+        for hidden in [
+            "https://user:pw@host/",
+            "https://host/?code=1",
+            "eyJhbGciOiJub25lIn0",
+            "-----BEGIN KEY-----",
+            "a\nb",
+        ] {
+            assert_eq!(shown(&path("routes.a.upstream"), hidden), MASK, "{hidden}");
+        }
+        assert_eq!(shown(&path("routes.a.upstream"), "http://host"), "http://host");
+        assert_eq!(shown(&path("routes.a.upstream"), "a\u{1b}[31m"), "a\u{fffd}[31m");
+    }
+}

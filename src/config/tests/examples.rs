@@ -1,0 +1,122 @@
+//! The example files and the schema: they load, and they hold the same keys.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::config::layers::Input;
+use crate::config::layers::Layers;
+use crate::config::load;
+use crate::config::node::Kind;
+use crate::config::node::Node;
+use crate::config::schema;
+use crate::config::tests::env;
+
+fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name)
+}
+
+#[test]
+fn the_shortest_example_loads_without_a_warning() {
+    let loaded = load(&[example("minimal.yaml")], &[]).unwrap();
+    assert_eq!(loaded.warnings, []);
+}
+
+#[test]
+fn the_reference_loads_and_warns_of_nothing_but_its_literal_secret() {
+    let loaded = load(&[example("reference.yaml")], &env(&[("PARTNERS_SECRET", "x")])).unwrap();
+    let warnings: Vec<&str> = loaded.warnings.iter().map(|warning| warning.message.as_str()).collect();
+    assert_eq!(warnings, ["a secret stands in the configuration itself: whoever can read that has it"]);
+}
+
+#[test]
+fn the_schema_file_is_fresh() {
+    let text = std::fs::read_to_string(example("schema.json")).unwrap_or_default();
+    let written: Value = serde_json::from_str(&text).unwrap_or_default();
+    assert_eq!(written, schema(), "run: cargo run -- schema > config/schema.json");
+}
+
+#[test]
+fn the_reference_holds_exactly_the_keys_of_the_schema() {
+    let text = std::fs::read_to_string(example("reference.yaml")).unwrap();
+    let root = Layers::merge(&[Input { name: "reference.yaml".into(), text }], &[]).unwrap().root;
+    let schema = schema();
+    let mut walk = Walk { schema: &schema, all: BTreeSet::new(), written: BTreeSet::new() };
+    walk.collect(&schema, "", 0);
+    walk.visit(&root, &schema, "");
+    // what may stand in `defaults` stands in the routes of the reference already
+    let repeated = |key: &&String| !key.starts_with("defaults.");
+    let all: Vec<_> = walk.all.iter().filter(repeated).collect();
+    let written: Vec<_> = walk.written.iter().filter(repeated).collect();
+    assert_eq!(written, all);
+    let routes: BTreeSet<_> = walk.all.iter().filter_map(|key| key.strip_prefix("routes.*.")).collect();
+    let defaults: BTreeSet<_> = walk.all.iter().filter_map(|key| key.strip_prefix("defaults.")).collect();
+    let expected: BTreeSet<_> = routes.into_iter().filter(|key| !key.starts_with("match")).collect();
+    assert_eq!(defaults, expected, "any route setting but match may stand in defaults");
+}
+
+/// Walks a schema, and a file along it. Names that an operator chooses are `*`.
+struct Walk<'a> {
+    schema: &'a Value,
+    all: BTreeSet<String>,
+    written: BTreeSet<String>,
+}
+
+impl<'a> Walk<'a> {
+    /// All alternatives of a schema, references followed.
+    fn alternatives(&self, schema: &'a Value) -> Vec<&'a Value> {
+        if let Some(reference) = schema["$ref"].as_str() {
+            let target = self.schema.pointer(reference.trim_start_matches('#')).unwrap();
+            return self.alternatives(target);
+        }
+        let mut all = vec![schema];
+        for word in ["anyOf", "oneOf"] {
+            for one in schema[word].as_array().into_iter().flatten() {
+                all.extend(self.alternatives(one));
+            }
+        }
+        all
+    }
+
+    fn collect(&mut self, schema: &'a Value, path: &str, depth: usize) {
+        assert!(depth < 20);
+        for schema in self.alternatives(schema) {
+            for (key, below) in schema["properties"].as_object().into_iter().flatten() {
+                assert!(schema["additionalProperties"] == false, "{path} takes unknown keys");
+                let path = format!("{path}.{key}").trim_start_matches('.').to_owned();
+                self.all.insert(path.clone());
+                self.collect(below, &path, depth + 1);
+            }
+            if schema["additionalProperties"].is_object() {
+                self.collect(&schema["additionalProperties"], &format!("{path}.*"), depth + 1);
+            }
+            if schema["items"].is_object() {
+                self.collect(&schema["items"], path, depth + 1);
+            }
+        }
+    }
+
+    fn visit(&mut self, node: &Node, schema: &'a Value, path: &str) {
+        for schema in self.alternatives(schema) {
+            match &node.kind {
+                Kind::Map(map) => {
+                    for (key, node) in map {
+                        if let Some(below) = schema["properties"].get(key.as_ref()) {
+                            let path = format!("{path}.{key}").trim_start_matches('.').to_owned();
+                            self.written.insert(path.clone());
+                            self.visit(node, below, &path);
+                        } else if schema["additionalProperties"].is_object() {
+                            self.visit(node, &schema["additionalProperties"], &format!("{path}.*"));
+                        }
+                    }
+                }
+                Kind::List(items) if schema["items"].is_object() => {
+                    items.iter().for_each(|item| self.visit(item, &schema["items"], path));
+                }
+                _ => {}
+            }
+        }
+    }
+}
