@@ -32,8 +32,6 @@ mod mask;
 mod node;
 mod schema;
 mod source;
-#[cfg(test)]
-mod tests;
 mod tree;
 mod unsupported;
 mod wire;
@@ -643,3 +641,6 @@ pub struct Shutdown {
     /// Then time for requests in flight.
     pub drain: Duration,
 }
+
+#[cfg(test)]
+mod tests;

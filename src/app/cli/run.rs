@@ -50,8 +50,7 @@ pub(super) fn log_to_stderr(config: &Config, clock: &Clock) -> anyhow::Result<()
 
 /// As many threads as `workers` says, or else as the cgroup allows.
 pub(super) fn runtime(workers: Option<usize>) -> anyhow::Result<tokio::runtime::Runtime> {
-    let workers =
-        workers.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
+    let workers = workers.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
         .enable_all()

@@ -23,6 +23,8 @@ const FAILURES: [&str; 6] = ["Error", "Failure", "Kind", "Phase", "Reason", "Why
 const SECRETS: [&str; 3] = ["UserToken", "DownstreamToken", "Secret"];
 /// Lines of code a file may have, tests not counted.
 const LONGEST: usize = 400;
+/// What tests may import whole: what they test, and a prelude that is made for it.
+const TEST_GLOBS: [&str; 2] = ["super", "proptest::prelude"];
 /// Files that may be longer, each with its reason.
 const LONG: [(&str, &str); 1] =
     [("src/config/mod.rs", "the checked configuration is one vocabulary, almost all of it comments")];
@@ -158,7 +160,9 @@ fn import_style(file: &File<'_>) -> Vec<String> {
         let is_ours =
             path.names.first().is_some_and(|name| ["crate", "super", "self"].contains(&name.as_str()));
         match path.end {
-            Some('*') if written != "super" || !in_tests => problems.push(format!("a glob: {written}::*")),
+            Some('*') if !in_tests || !TEST_GLOBS.contains(&written.as_str()) => {
+                problems.push(format!("a glob: {written}::*"))
+            }
             Some('{') if is_ours => problems.push(format!("a group: {written}::{{")),
             _ => {}
         }
