@@ -226,6 +226,17 @@ async fn a_head_too_large_is_answered_431() {
 }
 
 #[tokio::test]
+async fn a_head_may_be_bounded_below_the_smallest_buffer() {
+    let served = served(Limits { header_bytes: 1000, ..limits(LONG, LONG) }, ok).await;
+    for (length, expected) in [(900, "HTTP/1.1 200 "), (1000, "HTTP/1.1 431 ")] {
+        let mut stream = served.connect().await;
+        let head = format!("GET /{} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", "x".repeat(length));
+        stream.write_all(head.as_bytes()).await.unwrap();
+        assert!(rest(&mut stream).await.starts_with(expected), "{length}");
+    }
+}
+
+#[tokio::test]
 async fn a_drain_lets_requests_in_flight_end_and_closes_the_rest() {
     let (entered, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let handler = {

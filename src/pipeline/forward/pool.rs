@@ -79,9 +79,9 @@ impl Pools {
 /// In HTTP/2 the `:authority` is the one we connect to, and a `Host` beside it must not differ (RFC 9113 section
 /// 8.3.1): where the caller's is to be preserved, HTTP/1.1 is chosen if there is a choice.
 fn version(route: &Route) -> Http2 {
-    match (route.upstream.http2, route.upstream.scheme, route.rewrite.host) {
-        (Http2::Auto, Scheme::Http, _) | (Http2::Auto, _, HostRewrite::Preserve) => Http2::Never,
-        (version, _, _) => version,
+    match (route.upstream.http2, route.rewrite.host) {
+        (Http2::Auto, HostRewrite::Preserve) => Http2::Never,
+        (version, _) => version,
     }
 }
 

@@ -199,7 +199,7 @@ fn a_path_whose_readings_lead_to_two_routes_is_refused() {
     }
 }
 
-/// What the contract says, said differently: of all routes that take the request, the best by pairwise comparison.
+/// The precedence, said differently: of all routes that take the request, the best by pairwise comparison.
 fn reference<'a>(routes: &'a [Arc<Route>], host: &str, method: &str, path: &str) -> Option<&'a Arc<Route>> {
     let host_rank = |matches: &Match| match matches.hosts.as_slice() {
         [] => Some(0),

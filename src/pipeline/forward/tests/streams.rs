@@ -183,8 +183,8 @@ async fn a_body_keeps_its_framing() {
 async fn chunks_and_trailers_pass_both_ways() {
     let gateway = Case::new(route(&echoing().await)).gateway().await;
     let request = "POST / HTTP/1.1\r\nhost: a\r\nconnection: close, te\r\nte: trailers\r\n\
-                   trailer: x-sum, authorization\r\ntransfer-encoding: chunked\r\n\r\n\
-                   3\r\nabc\r\n0\r\nx-sum: 6\r\nauthorization: Bearer smuggled\r\nhost: evil\r\n\r\n";
+                   trailer: x-sum, authorization, x-forwarded-for\r\ntransfer-encoding: chunked\r\n\r\n\
+                   3\r\nabc\r\n0\r\nx-sum: 6\r\nauthorization: Bearer smuggled\r\nhost: evil\r\nx-forwarded-for: evil\r\n\r\n";
     let got = asked(gateway, request).await;
     assert!(got.contains("x-te: trailers\r\n"), "{got}");
     assert!(got.contains("x-authorization: Bearer ours\r\n"), "{got}");
