@@ -1,4 +1,4 @@
-//! Floor 4: the life of one request. Read [`Pipeline::try_handle`] first.
+//! Floor 4: the life of one request. Read `Pipeline::try_handle` first.
 //!
 //! **In:** a request and whose socket it came from. **Out:** a response, always. **Never:** forwards token A in place
 //! of token B; answers before the record of the request is written.

@@ -127,11 +127,11 @@ fn a_file_that_cannot_be_read_is_74_and_bad_usage_is_2() {
 fn a_later_file_and_then_the_environment_win() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("over.yaml");
-    fs::write(&file, "telemetry: { logs: { level: bad level here } }\n").unwrap();
+    fs::write(&file, "workers: many\n").unwrap();
     let over = file.to_str().unwrap();
     let arguments = ["check", "--config", "config/minimal.yaml", "--config", over];
     assert_eq!(run(&arguments).status.code(), Some(78));
-    let output = obo_proxy(&arguments).env("OBO__TELEMETRY__LOGS__LEVEL", "debug").output().unwrap();
+    let output = obo_proxy(&arguments).env("OBO__WORKERS", "2").output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
 

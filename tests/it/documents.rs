@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::support::process::Demo;
+use crate::support::process::obo_proxy;
 use crate::support::process::repository;
 use crate::support::process::run;
 use crate::support::process::shell;
@@ -61,7 +62,8 @@ fn the_readmes_configuration_is_the_minimal_one_and_checks() {
 
 #[test]
 fn the_reference_configuration_checks() {
-    let output = run(&["check", "--config", "config/reference.yaml"]);
+    let mut command = obo_proxy(&["check", "--config", "config/reference.yaml"]);
+    let output = command.env("PARTNERS_SECRET", "secret").output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stdout));
 }
 

@@ -53,7 +53,7 @@ impl<'a> File<'a> {
     }
 
     fn is_tests(&self) -> bool {
-        self.module.last() == Some(&"tests")
+        self.module.contains(&"tests")
     }
 
     /// Its code without tests.

@@ -142,7 +142,7 @@ routes:{}"#,
             plan.sections,
             plan.routes,
         );
-        let secret = plan.secret.unwrap_or(settings.client_secret.expose()).to_owned();
+        let secret = plan.secret.unwrap_or_else(|| settings.client_secret.expose()).to_owned();
         let loaded = config::load_text("test.yaml", &text, &[("SECRET".into(), secret)]);
         let config = loaded.unwrap_or_else(|report| panic!("{report}")).config;
         let app = App::bind(config, clock.clone()).await.unwrap();
