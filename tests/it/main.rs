@@ -12,3 +12,4 @@ mod forward;
 mod route;
 mod support;
 mod telemetry;
+mod tls;

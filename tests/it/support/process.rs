@@ -1,5 +1,7 @@
 //! The real binary as a child process.
 
+use std::fs;
+use std::fs::File;
 use std::io::BufRead;
 use std::io::BufReader;
 use std::io::Read;
@@ -8,6 +10,8 @@ use std::process::Child;
 use std::process::Command;
 use std::process::Output;
 use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -69,6 +73,56 @@ impl Demo {
 }
 
 impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A running `run`. Killed when dropped.
+pub struct Proxy {
+    child: Child,
+    /// Where callers connect.
+    pub address: String,
+    directory: tempfile::TempDir,
+}
+
+impl Proxy {
+    /// Starts it with a configuration and an environment, and waits until it listens.
+    pub fn start(config: &str, environment: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config.yaml");
+        fs::write(&file, config).unwrap();
+        let log = File::create(directory.path().join("log")).unwrap();
+        let mut command = obo_proxy(&["run", "--config", file.to_str().unwrap()]);
+        let child = command.envs(environment.iter().copied()).stderr(log).spawn().unwrap();
+        let mut proxy = Self { child, address: String::new(), directory };
+        proxy.address = loop {
+            let log = proxy.log();
+            let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            if let Some(line) = lines.into_iter().find(|line| line["msg"] == "listening") {
+                break line["address"].as_str().unwrap().to_owned();
+            }
+            assert!(proxy.child.try_wait().unwrap().is_none(), "the proxy did not start: {log}");
+            thread::sleep(Duration::from_millis(10));
+        };
+        proxy
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("log")).unwrap()
+    }
+
+    /// Ends it by SIGTERM: its exit code and all it logged.
+    pub fn stop(mut self) -> (Option<i32>, String) {
+        signal(self.child.id(), "TERM");
+        let code = self.child.wait().unwrap().code();
+        (code, self.log())
+    }
+}
+
+impl Drop for Proxy {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
