@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::config::Algorithm;
 use crate::pipeline::authenticate::jws;
+use crate::pipeline::authenticate::roca;
 
 /// The longest key set that is read, in bytes.
 pub const MAX_BYTES: usize = 1024 * 1024;
@@ -188,7 +189,7 @@ fn bytes(entry: &Map<String, Value>, name: &str) -> Option<Vec<u8>> {
     jws::decode(entry.get(name)?.as_str()?)
 }
 
-/// RFC 7518 section 6.3.1: a modulus of 2048 to 8192 bits and an odd exponent of 3 at least.
+/// RFC 7518 section 6.3.1: a sound modulus of 2048 to 8192 bits and an odd exponent of 3 at least.
 fn rsa(entry: &Map<String, Value>) -> Option<Material> {
     // some libraries prefix a zero octet, which the RFC knows of and aws-lc does not take
     let unsigned = |name: &str| -> Option<Vec<u8>> {
@@ -197,7 +198,7 @@ fn rsa(entry: &Map<String, Value>) -> Option<Material> {
     let (n, e) = (unsigned("n")?, unsigned("e")?);
     let bits = (n.len() * 8).checked_sub(usize::try_from(n.first()?.leading_zeros()).ok()?)?;
     let is_odd = |number: &[u8]| number.last().is_some_and(|byte| byte % 2 == 1);
-    let sound = (2048..=8192).contains(&bits) && is_odd(&n) && is_odd(&e) && e != [1];
+    let sound = (2048..=8192).contains(&bits) && is_odd(&n) && is_odd(&e) && e != [1] && !roca::is_weak(&n);
     sound.then_some(())?;
     let components = RsaPublicKeyComponents { n: &n, e: &e };
     components.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256).ok()?;

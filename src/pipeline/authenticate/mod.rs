@@ -42,6 +42,7 @@ pub mod jwks;
 pub mod jws;
 pub mod keys;
 pub mod policy;
+pub mod roca;
 pub mod verify;
 
 #[cfg(test)]

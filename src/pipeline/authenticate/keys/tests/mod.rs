@@ -84,9 +84,13 @@ impl Running {
 
     /// Returns when that many callers wait for a fetch to end.
     async fn until_waiting(&self, callers: usize) {
-        while self.source.ended.receiver_count() != callers {
-            tokio::task::yield_now().await;
-        }
+        let all_wait = async {
+            while self.source.ended.receiver_count() != callers {
+                tokio::task::yield_now().await;
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(20), all_wait).await;
+        assert!(in_time.is_ok(), "{} callers wait", self.source.ended.receiver_count());
     }
 
     fn fetches(&self, result: &str) -> usize {
