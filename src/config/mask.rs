@@ -51,8 +51,7 @@ pub fn is_secret_value(path: &Path) -> bool {
 pub fn is_secret_key(path: &Path) -> bool {
     let mut keys = path.keys();
     let Some(own) = keys.pop() else { return false };
-    let known = KNOWN_KEYS.iter().any(|known| strsim::damerau_levenshtein(known, own) <= 2);
-    looks_secret(own) || (holds_secret_word(&keys) && !known)
+    looks_secret(own) || (holds_secret_word(&keys) && !KNOWN_KEYS.iter().any(|known| resembles(own, known)))
 }
 
 /// Whether `value` looks like a secret wherever it stands: a JWT, a PEM block, a URL with a password or a query, or a
@@ -145,11 +144,17 @@ fn is_secret_word(key: &str) -> bool {
     let whole: String = key.chars().filter(|character| character.is_alphanumeric()).collect();
     let loose = |part: &str| {
         EXACT_SECRET_WORDS.contains(&part)
-            || SECRET_WORDS.iter().any(|word| {
-                part.contains(word) || (part.len() >= 4 && strsim::damerau_levenshtein(word, part) <= 2)
-            })
+            || SECRET_WORDS
+                .iter()
+                .any(|word| part.contains(word) || (part.len() >= 4 && resembles(part, word)))
     };
     whole == "tokenvalue" || loose(&whole) || key.split(|c: char| !c.is_alphanumeric()).any(loose)
+}
+
+/// Whether `word` is `known` with two typing errors at most. Lengths are compared first: this runs for every key of a
+/// file.
+fn resembles(word: &str, known: &str) -> bool {
+    word.len().abs_diff(known.len()) <= 2 && strsim::osa_distance(known, word) <= 2
 }
 
 #[cfg(test)]

@@ -243,15 +243,28 @@ impl<'a> Reader<'a> {
 
     fn refuse_decoration(&mut self, at: usize, anchor: usize, tagged: bool) {
         if anchor != 0 {
-            self.complain(at..at + 1, "anchors are not allowed", "write the value where it is needed");
+            let at = self.decoration('&', at);
+            self.complain(
+                at..self.word_end(at),
+                "anchors are not allowed",
+                "write the value where it is needed",
+            );
         }
         if tagged {
+            let at = self.decoration('!', at);
             self.complain(
-                at..at + 1,
+                at..self.word_end(at),
                 "tags are not allowed",
                 "every value is read as the type its key wants",
             );
         }
+    }
+
+    /// Where the anchor or tag of the node at `before` begins. Its event tells only where the node itself does.
+    fn decoration(&self, sign: char, before: usize) -> usize {
+        let from = self.tokens.last().map_or(0, |token| token.end.unwrap_or(token.start));
+        let between = self.document.source.slice(from.min(before)..before);
+        between.iter().position(|character| *character == sign).map_or(before, |at| from + at)
     }
 
     fn complain(&mut self, at: Range<usize>, message: &str, help: &str) {
