@@ -17,7 +17,8 @@ const SECRET_WORDS: [&str; 7] =
     ["secret", "password", "passphrase", "credential", "assertion", "authorization", "passwd"];
 
 /// The same, but too short or too common to guess mis-spellings of.
-const EXACT_SECRET_WORDS: [&str; 8] = ["key", "keys", "apikey", "pwd", "pass", "psk", "bearer", "pin"];
+const EXACT_SECRET_WORDS: [&str; 12] =
+    ["key", "keys", "apikey", "pwd", "pass", "psk", "bearer", "pin", "value", "valu", "vale", "val"];
 
 /// Keys below a secret word that are no secrets themselves, and may be shown.
 const KNOWN_KEYS: [&str; 14] = [
@@ -42,6 +43,10 @@ pub fn is_secret_value(path: &Path) -> bool {
     let keys = path.keys();
     if matches!(keys.as_slice(), ["cache", "key"]) {
         return false;
+    }
+    if keys.contains(&"") {
+        // a key that got lost: nobody knows what it was
+        return true;
     }
     let named = matches!(path.0.last(), Some(Segment::Key(leaf)) if matches!(leaf.as_ref(), "file" | "env"));
     !named && holds_secret_word(&keys)
@@ -117,7 +122,7 @@ pub fn secret_word_end(text: &str) -> Option<usize> {
         match start {
             None if in_word => start = Some(at),
             Some(from) if !in_word => {
-                if text.get(from..at).is_some_and(|word| is_secret_word(word) || word == "value") {
+                if text.get(from..at).is_some_and(is_secret_word) {
                     return Some(at);
                 }
                 start = None;
