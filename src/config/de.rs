@@ -148,7 +148,7 @@ impl<'de> de::Deserializer<'de> for &'de Node {
         }
     }
 
-    /// An empty value is an empty map: `entra:` says as much as `entra: {}`.
+    /// An empty entry of a map is an empty map: what is missing in it is told by the checks.
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match &self.kind {
             Kind::Map(map) => visitor.visit_map(MapReader { entries: map.iter(), value: None }),

@@ -60,9 +60,9 @@ impl Layers {
             builder = builder.add_source(File::from_str(&file.text, format.clone()));
         }
         let (overrides, misnamed) = overrides(environment);
-        for (variable, _, value) in &overrides {
+        for Override { variable, value, .. } in &overrides {
             // one source a variable: of two that contradict each other, the later in the alphabet always wins
-            let one = Map::from([(variable.to_string(), (*value).clone())]);
+            let one = Map::from([(variable.to_string(), (*value).to_owned())]);
             let source =
                 Environment::with_prefix("OBO").prefix_separator("__").separator("__").source(Some(one));
             builder = builder.add_source(source);
@@ -74,7 +74,7 @@ impl Layers {
         for (file, document) in documents.iter().enumerate() {
             origins.lay_file(file, document);
         }
-        for (variable, path, _) in &overrides {
+        for Override { variable, path, .. } in &overrides {
             origins.lay_variable(path, variable);
         }
         let whole = Origin { key: None, value: Place::File { file: 0, span: None } };
@@ -83,21 +83,28 @@ impl Layers {
     }
 }
 
+/// A variable that overrides a setting.
+struct Override<'a> {
+    variable: Arc<str>,
+    path: Path,
+    value: &'a str,
+}
+
 /// The variables that override settings, with the paths they set, in the order of their names; and those whose names
 /// are of the right form but can be no path.
-fn overrides(environment: &[(String, String)]) -> (Vec<(Arc<str>, Path, &String)>, Vec<String>) {
-    let mut found: Vec<(Arc<str>, Path, &String)> = Vec::new();
+fn overrides(environment: &[(String, String)]) -> (Vec<Override<'_>>, Vec<String>) {
+    let mut found = Vec::new();
     let mut misnamed = Vec::new();
     let mut taken = BTreeSet::new();
     for (variable, value) in environment {
         let Some(name) = variable.strip_prefix(PREFIX) else { continue };
         let path = path_of(name).filter(|path| taken.insert(path.clone()));
         match path {
-            Some(path) => found.push((variable.as_str().into(), path, value)),
+            Some(path) => found.push(Override { variable: variable.as_str().into(), path, value }),
             None => misnamed.push(variable.clone()),
         }
     }
-    found.sort_by(|a, b| a.1.cmp(&b.1));
+    found.sort_by(|a, b| a.path.cmp(&b.path));
     (found, misnamed)
 }
 

@@ -17,7 +17,8 @@ const SECRET_WORDS: [&str; 7] =
     ["secret", "password", "passphrase", "credential", "assertion", "authorization", "passwd"];
 
 /// The same, but too short or too common to guess mis-spellings of.
-const EXACT_SECRET_WORDS: [&str; 8] = ["key", "keys", "apikey", "pwd", "pass", "psk", "bearer", "pin"];
+const EXACT_SECRET_WORDS: [&str; 12] =
+    ["key", "keys", "apikey", "pwd", "pass", "psk", "bearer", "pin", "value", "valu", "vale", "val"];
 
 /// Keys below a secret word that are no secrets themselves, and may be shown.
 const KNOWN_KEYS: [&str; 14] = [
@@ -43,6 +44,10 @@ pub fn is_secret_value(path: &Path) -> bool {
     if matches!(keys.as_slice(), ["cache", "key"]) {
         return false;
     }
+    if keys.contains(&"") {
+        // a key that got lost: nobody knows what it was
+        return true;
+    }
     let named = matches!(path.0.last(), Some(Segment::Key(leaf)) if matches!(leaf.as_ref(), "file" | "env"));
     !named && holds_secret_word(&keys)
 }
@@ -51,8 +56,7 @@ pub fn is_secret_value(path: &Path) -> bool {
 pub fn is_secret_key(path: &Path) -> bool {
     let mut keys = path.keys();
     let Some(own) = keys.pop() else { return false };
-    let known = KNOWN_KEYS.iter().any(|known| strsim::damerau_levenshtein(known, own) <= 2);
-    looks_secret(own) || (holds_secret_word(&keys) && !known)
+    looks_secret(own) || (holds_secret_word(&keys) && !KNOWN_KEYS.iter().any(|known| resembles(own, known)))
 }
 
 /// Whether `value` looks like a secret wherever it stands: a JWT, a PEM block, a URL with a password or a query, or a
@@ -118,7 +122,7 @@ pub fn secret_word_end(text: &str) -> Option<usize> {
         match start {
             None if in_word => start = Some(at),
             Some(from) if !in_word => {
-                if text.get(from..at).is_some_and(|word| is_secret_word(word) || word == "value") {
+                if text.get(from..at).is_some_and(is_secret_word) {
                     return Some(at);
                 }
                 start = None;
@@ -145,11 +149,17 @@ fn is_secret_word(key: &str) -> bool {
     let whole: String = key.chars().filter(|character| character.is_alphanumeric()).collect();
     let loose = |part: &str| {
         EXACT_SECRET_WORDS.contains(&part)
-            || SECRET_WORDS.iter().any(|word| {
-                part.contains(word) || (part.len() >= 4 && strsim::damerau_levenshtein(word, part) <= 2)
-            })
+            || SECRET_WORDS
+                .iter()
+                .any(|word| part.contains(word) || (part.len() >= 4 && resembles(part, word)))
     };
     whole == "tokenvalue" || loose(&whole) || key.split(|c: char| !c.is_alphanumeric()).any(loose)
+}
+
+/// Whether `word` is `known` with two typing errors at most. Lengths are compared first: this runs for every key of a
+/// file.
+fn resembles(word: &str, known: &str) -> bool {
+    word.len().abs_diff(known.len()) <= 2 && strsim::osa_distance(known, word) <= 2
 }
 
 #[cfg(test)]

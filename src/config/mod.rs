@@ -37,10 +37,10 @@ mod unsupported;
 mod wire;
 mod yaml;
 
-pub use load::Loaded;
-pub use load::load;
-pub use load::load_text;
-pub use schema::schema;
+pub use crate::config::load::Loaded;
+pub use crate::config::load::load;
+pub use crate::config::load::load_text;
+pub use crate::config::schema::schema;
 
 /// Everything the proxy was told, checked: names resolve, addresses parse, no two routes tie.
 #[derive(Debug)]

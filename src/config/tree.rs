@@ -11,6 +11,7 @@ use crate::config::node::Node;
 use crate::config::node::Path;
 use crate::config::node::Place;
 use crate::config::node::Poisoned;
+use crate::config::node::Segment;
 use crate::config::problem::Location;
 use crate::config::problem::Problem;
 use crate::config::problem::Severity;
@@ -150,7 +151,7 @@ impl Tree {
     fn poison(&mut self, path: &Path, siblings: &[&str]) {
         if let Some((parent, last)) = path.split_last() {
             siblings.iter().for_each(|sibling| self.poisoned.insert(parent.key(sibling)));
-            if matches!(last, crate::config::node::Segment::Item(_)) {
+            if matches!(last, Segment::Item(_)) {
                 self.poisoned.insert(parent);
             }
         }
@@ -197,7 +198,9 @@ pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     let allowed = (word.chars().count() / 3).clamp(1, 3);
     candidates
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&word.to_lowercase(), candidate), candidate))
+        .map(|candidate| {
+            (strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase()), candidate)
+        })
         .filter(|(distance, _)| *distance <= allowed)
         .min()
         .map(|(_, candidate)| candidate)

@@ -1,11 +1,13 @@
 //! Who may pass a route and what happens to the caller's token: `auth`, `exchange`, `token`, `require` and
 //! `identity_provider`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::config::Access;
 use crate::config::Demand;
 use crate::config::Exchange;
+use crate::config::IdentityProvider;
 use crate::config::Policy;
 use crate::config::Principals;
 use crate::config::TokenType;
@@ -16,14 +18,17 @@ use crate::config::check::entra;
 use crate::config::check::items;
 use crate::config::check::lookup;
 use crate::config::check::route::Layered;
-use crate::config::check::route::Providers;
 use crate::config::wire;
 use crate::config::wire::route::Settings;
 use crate::config::wire::route::Token;
 use crate::domain::name::Name;
 
 /// What a route says about its callers.
-pub fn check(layered: &Layered<'_, '_>, providers: &Providers, root: &At<'_>) -> Option<Access> {
+pub fn check(
+    layered: &Layered<'_, '_>,
+    providers: &BTreeMap<Name, Option<Arc<IdentityProvider>>>,
+    root: &At<'_>,
+) -> Option<Access> {
     let at = &layered.at;
     let own = &layered.own;
     let is_own = own.auth.is_some() || own.exchange.is_some() || own.token.is_some();
@@ -92,7 +97,7 @@ fn anonymous(said: &Settings<'_>, layered: &Layered<'_, '_>) -> Option<Access> {
 fn policy(
     layered: &Layered<'_, '_>,
     principals: Principals,
-    providers: &Providers,
+    providers: &BTreeMap<Name, Option<Arc<IdentityProvider>>>,
     root: &At<'_>,
 ) -> Option<Policy> {
     let identity_providers = identity_providers(layered, providers, root);
@@ -125,7 +130,11 @@ fn policy(
     })
 }
 
-fn identity_providers(layered: &Layered<'_, '_>, providers: &Providers, root: &At<'_>) -> Option<Vec<Name>> {
+fn identity_providers(
+    layered: &Layered<'_, '_>,
+    providers: &BTreeMap<Name, Option<Arc<IdentityProvider>>>,
+    root: &At<'_>,
+) -> Option<Vec<Name>> {
     let picked = layered.pick(&["identity_provider"], |settings| settings.identity_provider);
     let Some((written, at)) = picked else {
         let mut names = providers.keys();
@@ -175,11 +184,10 @@ fn demand(
     what: &str,
     is_valid: fn(&str) -> bool,
 ) -> Option<Demand> {
-    use wire::route::Demand as Written;
     let Some((written, at)) = picked else { return Some(Demand::All(Vec::new())) };
     match written {
-        Written::List(list) => words(items(Some(list), &at)?, what, is_valid).map(Demand::All),
-        Written::Map(parts) => match (&parts.any_of, &parts.all_of) {
+        wire::route::Demand::List(list) => words(items(Some(list), &at)?, what, is_valid).map(Demand::All),
+        wire::route::Demand::Map(parts) => match (&parts.any_of, &parts.all_of) {
             (Some(list), None) => {
                 words(items(Some(list), &at.key("any_of"))?, what, is_valid).map(Demand::Any)
             }

@@ -32,14 +32,11 @@ const CONNECT: Duration = Duration::from_secs(2);
 const RESPONSE: Duration = Duration::from_secs(30);
 const IDLE: Duration = Duration::from_secs(90);
 
-/// The providers by name; `None` for those with errors.
-pub type Providers = BTreeMap<Name, Option<Arc<IdentityProvider>>>;
-
 /// What routes refer to.
 struct Surroundings<'w, 'a> {
     root: &'w At<'a>,
     listeners: BTreeMap<Name, ()>,
-    providers: &'w Providers,
+    providers: &'w BTreeMap<Name, Option<Arc<IdentityProvider>>>,
     targets: BTreeMap<Name, Option<Target>>,
 }
 
@@ -67,7 +64,11 @@ impl<'w, 'a> Layered<'w, 'a> {
 }
 
 /// All routes without errors, with their places.
-pub fn all<'a>(file: &File, providers: &Providers, root: &At<'a>) -> Vec<(Arc<Route>, At<'a>)> {
+pub fn all<'a>(
+    file: &File,
+    providers: &BTreeMap<Name, Option<Arc<IdentityProvider>>>,
+    root: &At<'a>,
+) -> Vec<(Arc<Route>, At<'a>)> {
     let upstreams_at = root.key("upstreams");
     let target = |(text, wire): (&String, &wire::upstream::Upstream)| {
         let at = upstreams_at.key(text);
@@ -153,7 +154,7 @@ impl Surroundings<'_, '_> {
         let base = layered.base.timeouts;
         let named = target.timeouts;
         let first = |of: fn(&TimeoutTexts) -> Option<wire::scalar::DurationText>, built_in: Duration| {
-            of(&own).or(of(&named)).or(of(&base)).map_or(built_in, |text| text.0)
+            [own, named, base].iter().find_map(of).map_or(built_in, |text| text.0)
         };
         let connect = first(|timeouts| timeouts.connect, CONNECT);
         let host = layered.pick(&["rewrite", "host"], |settings| settings.rewrite?.host);

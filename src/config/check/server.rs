@@ -173,5 +173,5 @@ pub fn shutdown(written: Option<&wire::server::Shutdown>) -> Shutdown {
 }
 
 fn or_seconds(text: Option<DurationText>, default: u64) -> Duration {
-    text.map_or(Duration::from_secs(default), |text| text.0)
+    text.map_or_else(|| Duration::from_secs(default), |text| text.0)
 }

@@ -1,1 +1,174 @@
-//! x
+//! What is wrong, as it is told: files that are no configuration, all problems at once, what comes later, bombs.
+
+use crate::config::load_text;
+use crate::config::problem::Report;
+use crate::config::tests::FINE;
+use crate::config::tests::env;
+use crate::config::tests::lines;
+use crate::config::tests::told;
+use crate::config::tests::with;
+use crate::config::unsupported;
+
+#[test]
+fn a_problem_is_shown_with_its_line_underlined() {
+    assert_eq!(
+        told(&with(10, "    exchange:\n      scpoes: [api://orders-backend/.default]"), &[]),
+        "\
+error: unknown setting `scpoes`
+  --> config.yaml:11:7
+   |
+11 |       scpoes: [api://orders-backend/.default]
+   |       ^^^^^^
+   = help: did you mean `scopes`?
+"
+    );
+}
+
+#[test]
+fn yaml_that_is_no_configuration_is_refused_where_it_goes_wrong() {
+    for (text, expected) in [
+        ("version: 1\nversion: 1\n", "2:1 error: duplicate key `version` [it was set on line 1 already]"),
+        ("limits: &a\n  connections: 1\n", "1:9 error: anchors are not allowed"),
+        ("limits: *a\n", "1:9 error: this is not YAML: while parsing node, found unknown anchor"),
+        ("workers: !!int 4\n", "1:10 error: tags are not allowed"),
+        ("version: 1\n---\nversion: 1\n", "2:1 error: a second document begins here"),
+        ("? [a]\n: 1\n", "1:3 error: a key must be a text"),
+        ("limits:\n\tconnections: 1\n", "2:2 error: this is not YAML: tabs disallowed"),
+        ("limits: {connections: 1\n", "error: this is not YAML: "),
+        ("limits: [1, 2\n", "error: this is not YAML: "),
+        (
+            "a: 'b\n",
+            "1:4 error: this is not YAML: while scanning a quoted scalar, found unexpected end of stream",
+        ),
+        ("- a\n- b\n", "1:1 error: the file must be a map of settings"),
+        ("hello\n", "1:1 error: the file must be a map of settings"),
+        ("limits.connections: 1\n", "1:1 error: unknown setting `limits.connections` [write the parts"),
+        ("limits:\n  connections: 1\n bad\n", "error: this is not YAML: "),
+    ] {
+        let told = lines(text);
+        assert!(told.iter().any(|line| line.contains(expected)), "{text}\n{told:#?}");
+    }
+}
+#[test]
+fn all_problems_are_told_at_once_by_file_and_line() {
+    let text = "\
+version: 3
+listeners:
+  public: { address: nowhere, tls: {} }
+identity_providers:
+  contoso:
+    entra: { tenant: '../x', cloud: moon }
+    client_id: a
+    credentials: { secret: { file: /x } }
+routes:
+  orders:
+    match: orders
+    upstream: legacy
+    exchange: { scopes: [] }
+    retry: { attempts: 2 }
+version: 1
+";
+    let told = lines(text);
+    let places: Vec<&str> = told.iter().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(
+        places,
+        ["1:10", "3:22", "3:31", "6:22", "6:37", "8:5", "11:12", "12:15", "13:17", "14:5", "15:1"],
+        "{told:#?}"
+    );
+}
+
+#[test]
+fn what_comes_later_is_refused_by_name_and_place() {
+    for (path, values) in unsupported::all() {
+        for route in ["routes", "defaults"] {
+            if route == "defaults" && path[0] != "routes" {
+                continue;
+            }
+            for value in values.iter().copied().chain(values.is_empty().then_some("{ x: 1 }")) {
+                let mut text = String::new();
+                let keys: Vec<&str> = match route {
+                    "defaults" => ["defaults"].into_iter().chain(path[2..].iter().copied()).collect(),
+                    _ => path.to_vec(),
+                };
+                for (depth, key) in keys.iter().enumerate() {
+                    let key = if *key == "*" { "some_name" } else { key };
+                    text += &format!("\n{}{key}:", "  ".repeat(depth));
+                }
+                text += &format!(" {value}\n");
+                let line = keys.len() + 1;
+                let named =
+                    values.iter().find(|known| **known == value).copied().unwrap_or(keys[keys.len() - 1]);
+                let indent = 2 * (keys.len() - 1) + 1;
+                let column = if values.is_empty() { indent } else { indent + keys[keys.len() - 1].len() + 2 };
+                let expected = format!("{line}:{column} error: `{named}` is not supported yet");
+                let told = lines(&text);
+                assert!(told.contains(&expected), "{text}\n{expected}\n{told:#?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn later_credentials_are_refused_in_a_list_too() {
+    let told = lines(&with(5, "    credential: [{ secret: { file: /s } }, { certificate: { file: /c } }]"));
+    assert_eq!(told, ["5:46 error: `certificate` is not supported yet"]);
+    let told = lines(&with(5, "    credential: workload_identity"));
+    assert_eq!(told, ["5:17 error: `workload_identity` is not supported yet"]);
+}
+
+#[test]
+fn what_is_not_supported_yet_is_in_no_schema() {
+    let schema = crate::config::schema().to_string();
+    for (path, values) in unsupported::all().filter(|(path, _)| {
+        !matches!(path.last(), Some(&"limits" | &"headers" | &"tls" | &"client_certificate"))
+    }) {
+        for word in
+            values.iter().chain(path.last().filter(|_| values.is_empty())).filter(|word| **word != "none")
+        {
+            assert!(!schema.contains(&format!("\"{word}\"")), "{word}");
+        }
+    }
+}
+
+#[test]
+fn bombs_are_refused_quickly() {
+    let deep = "[".repeat(100_000);
+    let deep_block: String = (0..2_000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
+    let aliases = format!("a: &a [x]\n{}", "b: [*a,*a,*a,*a]\n".repeat(5_000));
+    let long = "a: b\n".repeat(300_000);
+    let many: String = (0..20_000).map(|n| format!("k{n}: 1\n")).collect();
+    let lists = format!("a: [{}", "[],".repeat(110_000));
+    let routes: String = (0..1_000).map(|n| format!("  r{n}: {{ match: /, upstream: x }}\n")).collect();
+    let started = crate::domain::clock::Clock::system().monotonic();
+    for text in [deep, deep_block, aliases, long, many, lists, format!("routes:\n{routes}")] {
+        let report = load_text("config.yaml", &text, &[]).unwrap_err();
+        assert!(report.problems().len() <= 3_001, "{}", report.problems().len());
+    }
+    let took = crate::domain::clock::Clock::system().monotonic() - started;
+    assert!(took.as_secs() < 60, "{took:?}");
+}
+
+#[test]
+fn problems_of_the_environment_name_the_variable_and_not_a_line() {
+    let report: Report =
+        load_text("config.yaml", FINE, &env(&[("OBO__LIMITS__CONNECTIONS", "many"), ("OBO____X", "1")]))
+            .unwrap_err();
+    assert_eq!(
+        report.to_string(),
+        "\
+error: `many` is not a whole number
+ --> environment variable OBO__LIMITS__CONNECTIONS
+
+error: this variable names no setting
+ --> environment variable OBO____X
+  = help: the form is OBO__SECTION__KEY, and each setting can be named once
+"
+    );
+    assert_eq!(
+        report.to_json()[0],
+        serde_json::json!({
+            "severity": "error", "file": null, "line": null, "column": null,
+            "variable": "OBO__LIMITS__CONNECTIONS", "message": "`many` is not a whole number", "help": null,
+        })
+    );
+}

@@ -2,11 +2,15 @@
 
 mod examples;
 mod malformed;
+mod routes;
 mod secrets;
+mod settings;
 mod values;
 
 use crate::config::Config;
+use crate::config::Route;
 use crate::config::load_text;
+use crate::config::problem::Problem;
 
 /// A configuration that is fine, to which tests add what they are about.
 const FINE: &str = "\
@@ -39,4 +43,38 @@ fn config(text: &str) -> Config {
         Ok(loaded) => loaded.config,
         Err(report) => panic!("{report}"),
     }
+}
+
+fn route<'a>(config: &'a Config, name: &str) -> &'a Route {
+    config.routes.iter().find(|route| route.name.as_str() == name).unwrap()
+}
+
+/// The fine configuration with more top-level settings and routes.
+fn routes(before: &str, more: &str) -> Config {
+    config(&format!("{before}\n{FINE}{more}"))
+}
+
+/// The problems of `text`, one a line: `line:column severity: message [help]`.
+fn lines(text: &str) -> Vec<String> {
+    let problems = match load_text("config.yaml", text, &[]) {
+        Ok(loaded) => loaded.warnings,
+        Err(report) => report.problems().to_vec(),
+    };
+    let line = |problem: &Problem| {
+        let json = problem.to_json();
+        let place = match (json["line"].as_u64(), json["column"].as_u64()) {
+            (Some(line), Some(column)) => format!("{line}:{column}"),
+            _ => "-".into(),
+        };
+        let help = problem.help.as_ref().map(|help| format!(" [{help}]")).unwrap_or_default();
+        format!("{place} {}: {}{help}", problem.severity.as_str(), problem.message)
+    };
+    problems.iter().map(line).collect()
+}
+
+/// The fine configuration with one line replaced.
+fn with(line: usize, text: &str) -> String {
+    let mut lines: Vec<&str> = FINE.lines().collect();
+    lines[line - 1] = text;
+    lines.join("\n")
 }

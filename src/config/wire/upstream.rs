@@ -27,7 +27,7 @@ pub struct Upstream {
 #[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Timeouts {
-    /// Bound on connecting, TLS included.
+    /// Bound on connecting.
     /// Default: `2s`. Too short answers with 502 while a back end is merely busy.
     pub connect: Option<DurationText>,
     /// Until the head of the response.

@@ -108,6 +108,7 @@ impl<'a> Reader<'a> {
                     }
                 }
                 Event::Alias(_) => {
+                    self.document.source.hide(at + 1..self.word_end(at));
                     self.complain(at..self.word_end(at), "aliases are not allowed", "write the value again");
                     self.complete_value(Value::new(None, ValueKind::Nil), at..self.word_end(at))?;
                 }
@@ -243,15 +244,28 @@ impl<'a> Reader<'a> {
 
     fn refuse_decoration(&mut self, at: usize, anchor: usize, tagged: bool) {
         if anchor != 0 {
-            self.complain(at..at + 1, "anchors are not allowed", "write the value where it is needed");
+            let at = self.decoration('&', at);
+            self.complain(
+                at..self.word_end(at),
+                "anchors are not allowed",
+                "write the value where it is needed",
+            );
         }
         if tagged {
+            let at = self.decoration('!', at);
             self.complain(
-                at..at + 1,
+                at..self.word_end(at),
                 "tags are not allowed",
                 "every value is read as the type its key wants",
             );
         }
+    }
+
+    /// Where the anchor or tag of the node at `before` begins. Its event tells only where the node itself does.
+    fn decoration(&self, sign: char, before: usize) -> usize {
+        let from = self.tokens.last().map_or(0, |token| token.end.unwrap_or(token.start));
+        let between = self.document.source.slice(from.min(before)..before);
+        between.iter().position(|character| *character == sign).map_or(before, |at| from + at)
     }
 
     fn complain(&mut self, at: Range<usize>, message: &str, help: &str) {
@@ -322,7 +336,9 @@ impl<'a> Reader<'a> {
     fn hide_secrets(&mut self) {
         let source_end = self.document.source.len();
         let parsed_to = self.tokens.iter().map(|token| token.end.unwrap_or(token.start)).max().unwrap_or(0);
-        let pending_secret = mask::is_secret_value(&self.path());
+        // where a file breaks off, what belongs to a secret is guessed generously
+        let near_secret = self.tokens.iter().rev().take(4).any(|token| token.secret);
+        let pending_secret = near_secret || mask::is_secret_value(&self.path());
         let mut next_start = source_end;
         self.tokens.sort_by_key(|token| token.start);
         let mut ranges = Vec::new();
@@ -330,7 +346,10 @@ impl<'a> Reader<'a> {
             ranges.push((token.start..token.end.unwrap_or(next_start), token.secret));
             next_start = token.start;
         }
+        let mut end = 0;
         for (range, secret) in ranges.into_iter().rev() {
+            self.hide_decorations(end..range.start);
+            end = range.end;
             if secret && !range.is_empty() {
                 self.document.source.hide(range.clone());
             }
@@ -343,6 +362,17 @@ impl<'a> Reader<'a> {
             if let Some(from) = if pending_secret { Some(parsed_to) } else { from } {
                 self.document.source.hide(from..source_end);
             }
+        }
+    }
+
+    /// Hides the names of anchors and tags between two tokens: `!hunter2` is a secret that lacks its quotes.
+    fn hide_decorations(&mut self, gap: Range<usize>) {
+        let signs = self.document.source.slice(gap.clone()).iter().enumerate();
+        let signs: Vec<usize> =
+            signs.filter(|(_, c)| matches!(c, '!' | '&')).map(|(at, _)| gap.start + at).collect();
+        for at in signs {
+            let end = self.word_end(at);
+            self.document.source.hide(at + 1..end);
         }
     }
 }
