@@ -4,13 +4,12 @@
 //! of token B; answers before the record of the request is written.
 
 use std::sync::Arc;
-use std::time::Duration;
-use std::time::Instant;
 
 use http::HeaderMap;
 use http::HeaderValue;
 use http::Request;
 use http::Response;
+use http::request::Parts;
 use hyper::body::Incoming;
 
 use crate::config;
@@ -23,16 +22,15 @@ use crate::config::ValidatedToken;
 use crate::domain::caller::Caller;
 use crate::domain::clock::Clock;
 use crate::domain::peer::Peer;
-use crate::domain::tenant::TenantId;
 use crate::domain::token::DownstreamToken;
 use crate::net::Body;
 use crate::net::client::Client;
 use crate::telemetry::access_log::Fault;
-use crate::telemetry::access_log::Record;
-use crate::telemetry::access_log::UserHash;
+use crate::telemetry::journey::Journey;
+use crate::telemetry::journey::Observer;
+use crate::telemetry::journey::REQUEST_ID;
 use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::trace;
 
 pub mod accept;
 pub mod authenticate;
@@ -51,8 +49,6 @@ use respond::Responder;
 use respond::refusal::Refusal;
 use route::RouteTable;
 
-const REQUEST_ID: http::HeaderName = http::HeaderName::from_static("x-request-id");
-
 /// The stages, ready to serve.
 pub struct Pipeline {
     routes: RouteTable,
@@ -60,7 +56,7 @@ pub struct Pipeline {
     exchanger: Arc<Exchanger>,
     forwarder: Forwarder,
     responder: Responder,
-    user_hash: UserHash,
+    observer: Observer,
     metrics: Arc<Metrics>,
     clock: Clock,
 }
@@ -105,7 +101,7 @@ impl Pipeline {
             )),
             forwarder: Forwarder::new(&config.routes, clock.clone(), metrics.clone())?,
             responder: Responder::new(providers),
-            user_hash: UserHash::new()?,
+            observer: Observer::new(metrics.clone(), clock.clone())?,
             metrics: metrics.clone(),
             clock: clock.clone(),
         })
@@ -121,21 +117,21 @@ impl Pipeline {
         self.exchanger.cached()
     }
 
-    /// Answers one request. Logs it, counts it, and turns every refusal into an answer.
+    /// Answers one request. Turns every refusal into an answer, logs and counts.
     pub async fn handle(
         &self,
         listener: &config::Listener,
         peer: Peer,
         request: Request<Incoming>,
     ) -> Response<Body> {
-        let request_id = request_id(request.headers());
-        let mut journey = Journey::begin(self, &request, &request_id);
-        let outcome = self.try_handle(listener, peer, request, &request_id, &mut journey).await;
+        let (head, body) = request.into_parts();
+        let mut journey = self.observer.begin(&head);
+        let outcome = self.try_handle(listener, peer, head, body, &mut journey).await;
         let (mut response, fault) = match outcome {
             Ok(response) => (response, None),
             Err(refusal) => (self.refuse(&refusal, &mut journey), Some(refusal.reason.row().fault)),
         };
-        response.headers_mut().insert(REQUEST_ID, request_id);
+        response.headers_mut().insert(REQUEST_ID, journey.request_id.clone());
         journey.end(response.status(), fault);
         response
     }
@@ -145,44 +141,51 @@ impl Pipeline {
         &self,
         listener: &config::Listener,
         peer: Peer,
-        request: Request<Incoming>,
-        request_id: &HeaderValue,
+        mut head: Parts,
+        body: Incoming,
         journey: &mut Journey<'_>,
     ) -> Result<Response<Body>, Refusal> {
-        let (mut head, body) = request.into_parts();
         accept::head::check(&mut head, listener.underscore_headers)?;
         let route::Routed { route, path } = self.routes.find(&listener.name, &head)?;
-        journey.routed(&route);
-
-        let sent = match &route.access {
-            Access::Anonymous(UnvalidatedToken::Remove) => Sent::Nothing,
-            Access::Anonymous(UnvalidatedToken::Passthrough) => {
-                let field =
-                    authenticate::bearer::sole_field(&head.headers).map_err(authenticate::Error::from)?;
-                field.cloned().map_or(Sent::Nothing, Sent::AsItCame)
-            }
-            Access::Validated { policy, token } => {
-                let caller = self.authenticate(&head.headers, policy, journey).await?;
-                match token {
-                    ValidatedToken::Exchange(wanted) => {
-                        Sent::TokenB(self.exchange(&caller, wanted, journey).await?)
-                    }
-                    ValidatedToken::Passthrough => Sent::AsItCame(caller.token.authorization().clone()),
-                    ValidatedToken::Remove => Sent::Nothing,
-                }
-            }
-        };
+        journey.route = Some(route.clone());
+        let sent = self.sent(&route.access, &head.headers, journey).await?;
         let authorization = match &sent {
             Sent::TokenB(token) => Authorization::Replace(token.authorization()),
             Sent::AsItCame(value) => Authorization::Keep(value),
             Sent::Nothing => Authorization::Remove,
         };
+        let request_id = &journey.request_id;
         let onward =
             Onward { route: &route, path: &path, authorization, peer, scheme: Scheme::Http, request_id };
         let started = self.clock.monotonic();
         let response = self.forwarder.send(Request::from_parts(head, body), onward).await;
-        journey.record.upstream = Some(self.clock.monotonic() - started);
+        journey.upstream = Some(self.clock.monotonic() - started);
         Ok(response?)
+    }
+
+    /// Authenticates and exchanges as the route says: what goes upstream in place of the caller's `Authorization`.
+    async fn sent(
+        &self,
+        access: &Access,
+        headers: &HeaderMap,
+        journey: &mut Journey<'_>,
+    ) -> Result<Sent, Refusal> {
+        let (policy, token) = match access {
+            Access::Anonymous(UnvalidatedToken::Remove) => return Ok(Sent::Nothing),
+            Access::Anonymous(UnvalidatedToken::Passthrough) => {
+                let field = authenticate::bearer::sole_field(headers).map_err(authenticate::Error::from)?;
+                return Ok(field.cloned().map_or(Sent::Nothing, Sent::AsItCame));
+            }
+            Access::Validated { policy, token } => (policy, token),
+        };
+        let caller = self.authenticate(headers, policy, journey).await?;
+        match token {
+            ValidatedToken::Exchange(wanted) => {
+                Ok(Sent::TokenB(self.exchange(&caller, wanted, journey).await?))
+            }
+            ValidatedToken::Passthrough => Ok(Sent::AsItCame(caller.token.authorization().clone())),
+            ValidatedToken::Remove => Ok(Sent::Nothing),
+        }
     }
 
     async fn authenticate(
@@ -194,14 +197,14 @@ impl Pipeline {
         match self.authenticator.caller(headers, policy).await {
             Ok(caller) => {
                 self.metrics.authentication(Some(&caller.claims.identity_provider), "ok");
-                journey.authenticated(&caller, &self.user_hash);
+                journey.identity_provider = Some(caller.claims.identity_provider.clone());
+                journey.caller = Some(caller.clone());
                 Ok(caller)
             }
             Err(error) => {
-                journey.record.identity_provider.clone_from(&error.identity_provider);
+                journey.identity_provider.clone_from(&error.identity_provider);
                 let refusal = Refusal::from(error);
-                self.metrics
-                    .authentication(journey.record.identity_provider.as_ref(), refusal.reason.as_str());
+                self.metrics.authentication(journey.identity_provider.as_ref(), refusal.reason.as_str());
                 Err(refusal)
             }
         }
@@ -215,36 +218,35 @@ impl Pipeline {
     ) -> Result<DownstreamToken, Refusal> {
         let started = self.clock.monotonic();
         let outcome = self.exchanger.token(caller, wanted).await;
-        journey.record.exchange = Some(self.clock.monotonic() - started);
+        journey.exchange = Some(self.clock.monotonic() - started);
         let exchanged = outcome?;
-        journey.record.cache = Some(exchanged.cache);
+        journey.cache = Some(exchanged.cache);
+        journey.correlation_id = exchanged.correlation_id.as_deref().map(String::from);
         Ok(exchanged.token)
     }
 
     fn refuse(&self, refusal: &Refusal, journey: &mut Journey<'_>) -> Response<Body> {
         let row = refusal.reason.row();
-        journey.record.reason = Some(row.word);
-        journey.record.correlation_id = refusal.idp.as_ref().and_then(|idp| idp.correlation_id.clone());
-        self.metrics.refusal(journey.record.route.as_ref().map(|(name, _)| name), row.word);
+        journey.reason = Some(row.word);
+        journey.correlation_id = refusal.idp.as_ref().and_then(|idp| idp.correlation_id.clone());
+        let route = journey.route.as_deref();
+        self.metrics.refusal(route.map(|route| &route.name), row.word);
         let cause = logs::report(&*refusal.source);
-        let request_id = journey.record.request_id.as_str();
+        let request_id = journey.request_id.to_str().unwrap_or_default();
         match row.fault {
             Fault::Client => tracing::debug!(request_id, reason = row.word, cause, "refused"),
             Fault::Idp | Fault::Upstream => tracing::warn!(request_id, reason = row.word, cause, "refused"),
             Fault::Proxy => tracing::error!(request_id, reason = row.word, cause, "refused"),
         }
-        let policy = journey.route.as_ref().and_then(|route| match &route.access {
+        let policy = route.and_then(|route| match &route.access {
             Access::Validated { policy, .. } => Some(policy),
             Access::Anonymous(_) => None,
         });
+        let first = policy.and_then(|policy| policy.identity_providers.first());
         let context = Context {
             request_id,
-            identity_provider: journey
-                .record
-                .identity_provider
-                .as_ref()
-                .or_else(|| policy.and_then(|policy| policy.identity_providers.first())),
-            tenant: journey.tenant.as_ref(),
+            identity_provider: journey.identity_provider.as_ref().or(first),
+            tenant: journey.caller.as_ref().and_then(|caller| caller.claims.tenant.as_ref()),
             scopes: policy.map_or(&[], |policy| policy.scopes.words()),
         };
         self.responder.answer(refusal, context)
@@ -259,88 +261,4 @@ enum Sent {
     AsItCame(HeaderValue),
     /// Nothing.
     Nothing,
-}
-
-/// What happened to one request so far. Writes its log line and its metric when it ends, also when the caller hangs
-/// up in between.
-struct Journey<'a> {
-    pipeline: &'a Pipeline,
-    method: http::Method,
-    record: Record,
-    route: Option<Arc<config::Route>>,
-    tenant: Option<TenantId>,
-    started: Instant,
-    ended: bool,
-}
-
-/// What a request is logged as whose caller hung up: no answer of that status is ever sent.
-const CLIENT_CLOSED_REQUEST: u16 = 499;
-
-impl<'a> Journey<'a> {
-    fn begin(pipeline: &'a Pipeline, request: &Request<Incoming>, request_id: &HeaderValue) -> Self {
-        let record = Record {
-            request_id: request_id.to_str().unwrap_or_default().to_owned(),
-            trace_id: trace::trace_id(request.headers()).map(String::from),
-            method: request.method().as_str().to_owned(),
-            path: request.uri().path().to_owned(),
-            ..Record::default()
-        };
-        let started = pipeline.clock.monotonic();
-        Self {
-            pipeline,
-            method: request.method().clone(),
-            record,
-            route: None,
-            tenant: None,
-            started,
-            ended: false,
-        }
-    }
-
-    fn routed(&mut self, route: &Arc<config::Route>) {
-        self.record.route = Some((route.name.clone(), route.matches.path.clone()));
-        self.route = Some(route.clone());
-    }
-
-    fn authenticated(&mut self, caller: &Caller, user_hash: &UserHash) {
-        self.record.identity_provider = Some(caller.claims.identity_provider.clone());
-        self.record.user = Some(user_hash.of(&caller.claims));
-        self.tenant.clone_from(&caller.claims.tenant);
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.pipeline.clock.monotonic() - self.started
-    }
-
-    fn end(mut self, status: http::StatusCode, fault: Option<Fault>) {
-        self.ended = true;
-        let took = self.elapsed();
-        let route = self.record.route.as_ref().map(|(name, _)| name);
-        self.pipeline.metrics.server_request(route, &self.method, status, took);
-        self.record.write(status.as_u16(), fault, took);
-    }
-}
-
-impl Drop for Journey<'_> {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.record.write(CLIENT_CLOSED_REQUEST, Some(Fault::Client), self.elapsed());
-        }
-    }
-}
-
-/// The inbound `x-request-id` if it is 1 to 128 visible ASCII characters, else a fresh one.
-fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let mut inbound = headers.get_all(REQUEST_ID).iter();
-    if let (Some(id), None) = (inbound.next(), inbound.next())
-        && (1..=128).contains(&id.len())
-        && id.as_bytes().iter().all(u8::is_ascii_graphic)
-    {
-        return id.clone();
-    }
-    let mut random = [0; 16];
-    // without random bytes the id is all zero: a log line without a usable id, but no refused request
-    let _ = aws_lc_rs::rand::fill(&mut random);
-    let hex: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    HeaderValue::try_from(hex).unwrap_or(HeaderValue::from_static("-"))
 }

@@ -6,8 +6,6 @@ use aws_lc_rs::hmac;
 
 use crate::domain::caller::Claims;
 use crate::domain::digest::Digest;
-use crate::domain::name::Name;
-use crate::telemetry::metrics::CacheResult;
 
 /// The `tracing` target of access-log lines.
 pub const TARGET: &str = "access";
@@ -25,36 +23,45 @@ pub enum Fault {
     Proxy,
 }
 
+/// Whether a line of that fault would be written at all.
+pub fn is_on(fault: Option<Fault>) -> bool {
+    match fault {
+        None | Some(Fault::Client) => tracing::enabled!(target: TARGET, tracing::Level::INFO),
+        Some(Fault::Idp | Fault::Upstream) => tracing::enabled!(target: TARGET, tracing::Level::WARN),
+        Some(Fault::Proxy) => tracing::enabled!(target: TARGET, tracing::Level::ERROR),
+    }
+}
+
 /// What is known of one request. Absent facts are absent from the line.
-#[derive(Debug, Default)]
-pub struct Record {
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Line<'a> {
     /// The id that caller, log and upstream share.
-    pub request_id: String,
+    pub request_id: &'a str,
     /// The trace id of an inbound `traceparent`.
-    pub trace_id: Option<String>,
+    pub trace_id: Option<&'a str>,
     /// The method.
-    pub method: String,
+    pub method: &'a str,
     /// The path without its query.
-    pub path: String,
+    pub path: &'a str,
     /// The route's name and path.
-    pub route: Option<(Name, String)>,
+    pub route: Option<(&'a str, &'a str)>,
     /// Whose token came in.
-    pub identity_provider: Option<Name>,
+    pub identity_provider: Option<&'a str>,
     /// Why the request was refused.
-    pub reason: Option<&'static str>,
+    pub reason: Option<&'a str>,
     /// How the token cache answered.
-    pub cache: Option<CacheResult>,
+    pub cache: Option<&'a str>,
     /// Until the upstream's response head.
     pub upstream: Option<Duration>,
     /// Waiting for token B.
     pub exchange: Option<Duration>,
     /// The user, hashed with a key.
-    pub user: Option<String>,
+    pub user: Option<&'a str>,
     /// The identity provider's correlation id.
-    pub correlation_id: Option<String>,
+    pub correlation_id: Option<&'a str>,
 }
 
-impl Record {
+impl Line<'_> {
     /// Writes the line of a request answered with `status` after `took`.
     pub fn write(&self, status: u16, fault: Option<Fault>, took: Duration) {
         macro_rules! line {
@@ -64,13 +71,13 @@ impl Record {
                     request_id = self.request_id,
                     trace_id = self.trace_id,
                     http.request.method = self.method,
-                    http.route = self.route.as_ref().map(|(_, path)| path.as_str()),
+                    http.route = self.route.map(|(_, path)| path),
                     http.response.status_code = status,
                     url.path = self.path,
-                    route = self.route.as_ref().map(|(name, _)| name.as_str()),
-                    identity_provider = self.identity_provider.as_ref().map(Name::as_str),
+                    route = self.route.map(|(name, _)| name),
+                    identity_provider = self.identity_provider,
                     reason = self.reason,
-                    cache = self.cache.map(CacheResult::as_str),
+                    cache = self.cache,
                     duration_ms = milliseconds(took),
                     upstream_ms = self.upstream.map(milliseconds),
                     exchange_ms = self.exchange.map(milliseconds),

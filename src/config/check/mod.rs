@@ -29,6 +29,7 @@ mod address;
 mod endpoint;
 mod entra;
 mod identity_provider;
+mod layered;
 mod matches;
 mod overlap;
 mod route;

@@ -16,6 +16,7 @@ use crate::config::Upstream;
 use crate::config::check::At;
 use crate::config::check::access;
 use crate::config::check::items;
+use crate::config::check::layered::Layered;
 use crate::config::check::lookup;
 use crate::config::check::matches;
 use crate::config::check::name;
@@ -24,7 +25,6 @@ use crate::config::check::shared;
 use crate::config::check::upstream::Target;
 use crate::config::wire;
 use crate::config::wire::File;
-use crate::config::wire::route::Settings;
 use crate::config::wire::upstream::Timeouts as TimeoutTexts;
 use crate::domain::name::Name;
 
@@ -38,29 +38,6 @@ struct Surroundings<'w, 'a> {
     listeners: BTreeMap<Name, ()>,
     providers: &'w BTreeMap<Name, Option<Arc<IdentityProvider>>>,
     targets: BTreeMap<Name, Option<Target>>,
-}
-
-/// The settings of one route: its own, and the defaults behind them.
-pub struct Layered<'w, 'a> {
-    /// Its own.
-    pub own: Settings<'w>,
-    /// The defaults.
-    pub base: Settings<'w>,
-    /// The place of its own.
-    pub at: At<'a>,
-    /// The place of the defaults.
-    pub base_at: At<'a>,
-}
-
-impl<'w, 'a> Layered<'w, 'a> {
-    /// One setting and where it was written: the route's, or else the defaults'.
-    pub fn pick<T>(&self, keys: &[&str], of: impl Fn(&Settings<'w>) -> Option<T>) -> Option<(T, At<'a>)> {
-        let below = |at: &At<'a>| keys.iter().fold(at.clone(), |at, key| at.key(key));
-        match of(&self.own) {
-            Some(own) => Some((own, below(&self.at))),
-            None => of(&self.base).map(|base| (base, below(&self.base_at))),
-        }
-    }
 }
 
 /// All routes without errors, with their places.

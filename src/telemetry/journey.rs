@@ -1,0 +1,212 @@
+//! What happened to one request so far: the source of its log line and of its metric.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::time::Instant;
+
+use aws_lc_rs::error::Unspecified;
+use bytes::Bytes;
+use http::HeaderMap;
+use http::HeaderName;
+use http::HeaderValue;
+use http::Method;
+use http::StatusCode;
+use http::Uri;
+use http::request::Parts;
+
+use crate::config::Route;
+use crate::domain::caller::Caller;
+use crate::domain::clock::Clock;
+use crate::domain::name::Name;
+use crate::telemetry::access_log;
+use crate::telemetry::access_log::Fault;
+use crate::telemetry::access_log::Line;
+use crate::telemetry::access_log::UserHash;
+use crate::telemetry::metrics::CacheResult;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace;
+
+/// The header that carries a request's id.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What a request is logged as whose caller hung up: no answer of that status is ever sent.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// Watches requests come and go.
+#[derive(Debug)]
+pub struct Observer {
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    user_hash: UserHash,
+    /// Makes the ids of two processes differ.
+    origin: [u8; 8],
+    requests: AtomicU64,
+}
+
+impl Observer {
+    /// An observer with a fresh key for users and a fresh origin for request ids.
+    ///
+    /// # Errors
+    /// If the system gives no random bytes.
+    pub fn new(metrics: Arc<Metrics>, clock: Clock) -> Result<Self, Unspecified> {
+        let mut origin = [0; 8];
+        aws_lc_rs::rand::fill(&mut origin)?;
+        Ok(Self { metrics, clock, user_hash: UserHash::new()?, origin, requests: AtomicU64::new(0) })
+    }
+
+    /// A request has come.
+    pub fn begin(&self, head: &Parts) -> Journey<'_> {
+        Journey {
+            request_id: inbound_id(&head.headers).unwrap_or_else(|| self.fresh_id()),
+            traceparent: head.headers.get(trace::TRACEPARENT).cloned(),
+            method: head.method.clone(),
+            uri: head.uri.clone(),
+            started: self.clock.monotonic(),
+            observer: self,
+            route: None,
+            identity_provider: None,
+            caller: None,
+            cache: None,
+            reason: None,
+            upstream: None,
+            exchange: None,
+            correlation_id: None,
+            ended: Ended::No,
+        }
+    }
+
+    fn fresh_id(&self) -> HeaderValue {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let mut hex = Vec::with_capacity(32);
+        for byte in self.origin.iter().chain(&number) {
+            hex.extend(
+                [byte >> 4, byte & 15].map(|digit| if digit < 10 { b'0' + digit } else { b'a' + digit - 10 }),
+            );
+        }
+        HeaderValue::from_maybe_shared(Bytes::from(hex)).unwrap_or(HeaderValue::from_static("-"))
+    }
+}
+
+/// The inbound `x-request-id` if there is one and it is 1 to 128 visible ASCII characters.
+fn inbound_id(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut inbound = headers.get_all(REQUEST_ID).iter();
+    let (Some(id), None) = (inbound.next(), inbound.next()) else { return None };
+    let is_sane = (1..=128).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic);
+    is_sane.then(|| id.clone())
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    No,
+    Yes,
+}
+
+/// One request under way. Its log line is written when it ends, also when the caller hangs up before.
+pub struct Journey<'a> {
+    observer: &'a Observer,
+    /// The id that caller, log and upstream share.
+    pub request_id: HeaderValue,
+    traceparent: Option<HeaderValue>,
+    method: Method,
+    uri: Uri,
+    started: Instant,
+    /// The route, once it is known.
+    pub route: Option<Arc<Route>>,
+    /// Whose token came in, as far as that is known.
+    pub identity_provider: Option<Name>,
+    /// Who is calling, once that is proven.
+    pub caller: Option<Caller>,
+    /// How the token cache answered.
+    pub cache: Option<CacheResult>,
+    /// Why the request was refused.
+    pub reason: Option<&'static str>,
+    /// Until the upstream's response head.
+    pub upstream: Option<Duration>,
+    /// Waiting for token B.
+    pub exchange: Option<Duration>,
+    /// The identity provider's correlation id.
+    pub correlation_id: Option<String>,
+    ended: Ended,
+}
+
+impl Journey<'_> {
+    /// The request is answered with `status`, by whose fault if it was refused.
+    pub fn end(mut self, status: StatusCode, fault: Option<Fault>) {
+        self.ended = Ended::Yes;
+        let took = self.elapsed();
+        let route = self.route.as_ref().map(|route| &route.name);
+        self.observer.metrics.server_request(route, &self.method, status, took);
+        self.log(status.as_u16(), fault, took);
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.observer.clock.monotonic().saturating_duration_since(self.started)
+    }
+
+    fn log(&self, status: u16, fault: Option<Fault>, took: Duration) {
+        if !access_log::is_on(fault) {
+            return;
+        }
+        let user = self.caller.as_ref().map(|caller| self.observer.user_hash.of(&caller.claims));
+        let line = Line {
+            request_id: self.request_id.to_str().unwrap_or_default(),
+            trace_id: self.traceparent.as_ref().and_then(trace::trace_id),
+            method: self.method.as_str(),
+            path: self.uri.path(),
+            route: self.route.as_ref().map(|route| (route.name.as_str(), route.matches.path.as_str())),
+            identity_provider: self.identity_provider.as_ref().map(Name::as_str),
+            reason: self.reason,
+            cache: self.cache.map(CacheResult::as_str),
+            upstream: self.upstream,
+            exchange: self.exchange,
+            user: user.as_deref(),
+            correlation_id: self.correlation_id.as_deref(),
+        };
+        line.write(status, fault, took);
+    }
+}
+
+impl Drop for Journey<'_> {
+    fn drop(&mut self) {
+        if self.ended == Ended::No {
+            self.log(CLIENT_CLOSED_REQUEST, Some(Fault::Client), self.elapsed());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::clock::UnixTime;
+
+    fn id_for(inbound: &[&str]) -> String {
+        let clock = Clock::manual(UnixTime::from_seconds(0));
+        let observer = Observer::new(Arc::new(Metrics::new()), clock).unwrap();
+        let mut request = http::Request::new(());
+        for value in inbound {
+            request.headers_mut().append(REQUEST_ID, value.parse().unwrap());
+        }
+        let journey = observer.begin(&request.into_parts().0);
+        journey.request_id.to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_sane_inbound_id_is_kept_and_any_other_replaced() {
+        assert_eq!(id_for(&["abc-123"]), "abc-123");
+        let long = "a".repeat(129);
+        for inbound in [&[][..], &[""], &["a b"], &[&long], &["a", "a"]] {
+            let fresh = id_for(inbound);
+            assert!(fresh.len() == 32 && fresh.bytes().all(|byte| byte.is_ascii_hexdigit()), "{fresh}");
+        }
+    }
+
+    #[test]
+    fn no_two_requests_get_the_same_id() {
+        let clock = Clock::manual(UnixTime::from_seconds(0));
+        let observer = Observer::new(Arc::new(Metrics::new()), clock).unwrap();
+        assert_ne!(observer.fresh_id(), observer.fresh_id());
+        assert_ne!(id_for(&[]), id_for(&[]));
+    }
+}
