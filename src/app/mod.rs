@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::config;
 use crate::config::Address;
 use crate::config::Config;
 use crate::domain::clock::Clock;
@@ -27,10 +28,12 @@ pub mod admin;
 pub mod cli;
 pub mod demo;
 pub mod server;
+pub mod workers;
 
 use admin::Probes;
 use server::Server;
 use server::Transport;
+use workers::Workers;
 
 /// The proxy with its listeners bound, ready to serve.
 pub struct App {
@@ -93,47 +96,43 @@ impl App {
 
     /// Serves until `stop`, then drains: not ready at once; `shutdown.delay` later no new connection; then requests
     /// in flight have `shutdown.drain` to end.
-    pub async fn serve(self, probes: Probes, stop: impl Future<Output = ()>) {
+    ///
+    /// # Errors
+    /// If a worker cannot be started.
+    pub async fn serve(self, probes: Probes, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         self.pipeline.authenticator().start();
         let drain = Drain::new();
+        let count = self.config.workers.unwrap_or_else(cores);
+        let workers = Arc::new(Workers::start(count, &self.config, &self.pipeline, &drain)?);
         let permits = Arc::new(Semaphore::new(self.config.limits.connections));
-        let mut serving = JoinSet::new();
+        let mut accepting = JoinSet::new();
         for listener in self.listeners {
-            let settings = Arc::new(listener.settings().clone());
-            let pipeline = self.pipeline.clone();
-            let handler = move |request, peer, _| {
-                let (pipeline, settings) = (pipeline.clone(), settings.clone());
-                async move { pipeline.handle(&settings, peer, request).await }
-            };
-            let limits = self.config.limits;
-            serving.spawn(accept::serve(
+            let dealer = workers.clone();
+            let deal = move |connection| dealer.deal(connection);
+            accepting.spawn(accept::accept(
                 listener,
-                limits,
                 permits.clone(),
-                handler,
                 self.metrics.clone(),
                 drain.clone(),
+                deal,
             ));
         }
         let answers = probes.clone();
-        let telemetry = Server::start(self.telemetry, Transport::Plain, move |request| {
+        let _telemetry = Server::start(self.telemetry, Transport::Plain, move |request| {
             std::future::ready(answers.answer(request.uri().path()))
-        });
-        if let Err(error) = &telemetry {
-            tracing::error!(%error, "probes and metrics cannot be served");
-        }
+        })?;
         stop.await;
         probes.drain();
-        tracing::info!(delay = ?self.config.shutdown.delay, drain = ?self.config.shutdown.drain, "stopping");
-        tokio::time::sleep(self.config.shutdown.delay).await;
+        let config::Shutdown { delay, drain: patience } = self.config.shutdown;
+        tracing::info!(?delay, drain = ?patience, "stopping");
+        tokio::time::sleep(delay).await;
         drain.start();
-        let ended = tokio::time::timeout(self.config.shutdown.drain, async {
-            while serving.join_next().await.is_some() {}
-        });
-        if ended.await.is_err() {
+        while accepting.join_next().await.is_some() {}
+        let Some(workers) = Arc::into_inner(workers) else { return Ok(()) };
+        if tokio::time::timeout(patience, workers.finish()).await.is_err() {
             tracing::warn!("requests were still in flight when the drain time ended; they are cut");
         }
-        drop(telemetry);
+        Ok(())
     }
 
     /// Resolves once the proxy is ready, or after `patience`.
@@ -145,6 +144,11 @@ impl App {
         };
         tokio::time::timeout(patience, ready).await.is_ok()
     }
+}
+
+/// As many as the cgroup allows.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Binds `address`.

@@ -49,12 +49,17 @@ use respond::Responder;
 use respond::refusal::Refusal;
 use route::RouteTable;
 
-/// The stages, ready to serve.
+/// The stages, ready to serve on one worker: connections to upstreams are its own, all else is shared with the others.
 pub struct Pipeline {
-    routes: RouteTable,
-    authenticator: Arc<Authenticator>,
-    exchanger: Arc<Exchanger>,
+    stages: Arc<Stages>,
     forwarder: Forwarder,
+}
+
+/// The stages that all workers share.
+struct Stages {
+    routes: RouteTable,
+    authenticator: Authenticator,
+    exchanger: Exchanger,
     responder: Responder,
     observer: Observer,
     metrics: Arc<Metrics>,
@@ -73,7 +78,8 @@ pub enum SetupError {
 }
 
 impl Pipeline {
-    /// The stages for `config`. `client` talks to the identity providers. Nothing is contacted yet.
+    /// The stages for `config`. `client` talks to the identity providers; it does so on the runtime this is called on,
+    /// whichever worker asks. Nothing is contacted yet.
     ///
     /// # Errors
     /// If TLS cannot be set up or the system gives no random numbers.
@@ -84,37 +90,43 @@ impl Pipeline {
         metrics: &Arc<Metrics>,
     ) -> Result<Self, SetupError> {
         let providers = &config.identity_providers;
-        Ok(Self {
+        let stages = Stages {
             routes: RouteTable::new(&config.routes),
-            authenticator: Arc::new(Authenticator::new(
-                providers,
-                client.clone(),
-                clock.clone(),
-                metrics.clone(),
-            )),
-            exchanger: Arc::new(Exchanger::new(
+            authenticator: Authenticator::new(providers, client.clone(), clock.clone(), metrics.clone()),
+            exchanger: Exchanger::new(
                 providers,
                 &config.cache,
                 client.clone(),
                 clock.clone(),
                 metrics.clone(),
-            )),
-            forwarder: Forwarder::new(&config.routes, clock.clone(), metrics.clone())?,
+            ),
             responder: Responder::new(providers),
             observer: Observer::new(metrics.clone(), clock.clone())?,
             metrics: metrics.clone(),
             clock: clock.clone(),
-        })
+        };
+        let forwarder = Forwarder::new(&config.routes, clock.clone(), metrics.clone())?;
+        Ok(Self { stages: Arc::new(stages), forwarder })
+    }
+
+    /// The same stages for one more worker.
+    ///
+    /// # Errors
+    /// If TLS towards an upstream cannot be set up.
+    pub fn for_worker(&self, config: &Config) -> Result<Self, SetupError> {
+        let Stages { clock, metrics, .. } = &*self.stages;
+        let forwarder = Forwarder::new(&config.routes, clock.clone(), metrics.clone())?;
+        Ok(Self { stages: self.stages.clone(), forwarder })
     }
 
     /// The stage that holds the identity providers' keys: to be started, and asked whether it is ready.
-    pub fn authenticator(&self) -> &Arc<Authenticator> {
-        &self.authenticator
+    pub fn authenticator(&self) -> &Authenticator {
+        &self.stages.authenticator
     }
 
     /// How many tokens the cache holds.
     pub fn cached_tokens(&self) -> u64 {
-        self.exchanger.cached()
+        self.stages.exchanger.cached()
     }
 
     /// Answers one request. Turns every refusal into an answer, logs and counts.
@@ -125,7 +137,7 @@ impl Pipeline {
         request: Request<Incoming>,
     ) -> Response<Body> {
         let (head, body) = request.into_parts();
-        let mut journey = self.observer.begin(&head);
+        let mut journey = self.stages.observer.begin(&head);
         let outcome = self.try_handle(listener, peer, head, body, &mut journey).await;
         let (mut response, fault) = match outcome {
             Ok(response) => (response, None),
@@ -146,7 +158,7 @@ impl Pipeline {
         journey: &mut Journey<'_>,
     ) -> Result<Response<Body>, Refusal> {
         accept::head::check(&mut head, listener.underscore_headers)?;
-        let route::Routed { route, path } = self.routes.find(&listener.name, &head)?;
+        let route::Routed { route, path } = self.stages.routes.find(&listener.name, &head)?;
         journey.route = Some(route.clone());
         let sent = self.sent(&route.access, &head.headers, journey).await?;
         let authorization = match &sent {
@@ -157,9 +169,9 @@ impl Pipeline {
         let request_id = &journey.request_id;
         let onward =
             Onward { route: &route, path: &path, authorization, peer, scheme: Scheme::Http, request_id };
-        let started = self.clock.monotonic();
+        let started = self.stages.clock.monotonic();
         let response = self.forwarder.send(Request::from_parts(head, body), onward).await;
-        journey.upstream = Some(self.clock.monotonic() - started);
+        journey.upstream = Some(self.stages.clock.monotonic() - started);
         Ok(response?)
     }
 
@@ -194,9 +206,9 @@ impl Pipeline {
         policy: &Policy,
         journey: &mut Journey<'_>,
     ) -> Result<Caller, Refusal> {
-        match self.authenticator.caller(headers, policy).await {
+        match self.stages.authenticator.caller(headers, policy).await {
             Ok(caller) => {
-                self.metrics.authentication(Some(&caller.claims.identity_provider), "ok");
+                self.stages.metrics.authentication(Some(&caller.claims.identity_provider), "ok");
                 journey.identity_provider = Some(caller.claims.identity_provider.clone());
                 journey.caller = Some(caller.clone());
                 Ok(caller)
@@ -204,7 +216,9 @@ impl Pipeline {
             Err(error) => {
                 journey.identity_provider.clone_from(&error.identity_provider);
                 let refusal = Refusal::from(error);
-                self.metrics.authentication(journey.identity_provider.as_ref(), refusal.reason.as_str());
+                self.stages
+                    .metrics
+                    .authentication(journey.identity_provider.as_ref(), refusal.reason.as_str());
                 Err(refusal)
             }
         }
@@ -216,9 +230,9 @@ impl Pipeline {
         wanted: &Arc<config::Exchange>,
         journey: &mut Journey<'_>,
     ) -> Result<DownstreamToken, Refusal> {
-        let started = self.clock.monotonic();
-        let outcome = self.exchanger.token(caller, wanted).await;
-        journey.exchange = Some(self.clock.monotonic() - started);
+        let started = self.stages.clock.monotonic();
+        let outcome = self.stages.exchanger.token(caller, wanted).await;
+        journey.exchange = Some(self.stages.clock.monotonic() - started);
         let exchanged = outcome?;
         journey.cache = Some(exchanged.cache);
         journey.correlation_id = exchanged.correlation_id.as_deref().map(String::from);
@@ -230,7 +244,7 @@ impl Pipeline {
         journey.reason = Some(row.word);
         journey.correlation_id = refusal.idp.as_ref().and_then(|idp| idp.correlation_id.clone());
         let route = journey.route.as_deref();
-        self.metrics.refusal(route.map(|route| &route.name), row.word);
+        self.stages.metrics.refusal(route.map(|route| &route.name), row.word);
         let cause = logs::report(&*refusal.source);
         let request_id = journey.request_id.to_str().unwrap_or_default();
         match row.fault {
@@ -249,7 +263,7 @@ impl Pipeline {
             tenant: journey.caller.as_ref().and_then(|caller| caller.claims.tenant.as_ref()),
             scopes: policy.map_or(&[], |policy| policy.scopes.words()),
         };
-        self.responder.answer(refusal, context)
+        self.stages.responder.answer(refusal, context)
     }
 }
 

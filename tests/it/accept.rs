@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 
 use crate::support::Plan;
 use crate::support::World;
+use crate::support::process::shell;
 
 #[track_caller]
 fn check(answer: &str, status: u16, reason: &str) {
@@ -158,4 +159,32 @@ async fn a_head_request_has_no_body_in_its_refusal() {
     let answer = world.send(world.request(http::Method::HEAD, "/orders")).await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
     assert!(answer.body.is_empty());
+}
+
+/// What curl gets over HTTP/2 without TLS: protocol, status and body.
+async fn over_http2(url: String, options: &str) -> String {
+    let line = format!(
+        "curl -sS --http2-prior-knowledge -w '\\n%{{http_version}} %{{http_code}}' {options} '{url}'"
+    );
+    tokio::task::spawn_blocking(move || shell(&line)).await.unwrap()
+}
+
+#[tokio::test]
+async fn http_2_without_tls_is_spoken_on_the_same_port() {
+    let world = World::new().await;
+    let token = world.token("alice");
+    let url = |path: &str| format!("http://{}{path}", world.proxy);
+    let answer = over_http2(url("/orders/7"), &format!("-H 'authorization: Bearer {token}'")).await;
+    assert!(answer.ends_with("\n2 200") && answer.contains("\"aud\":\"api://orders-backend\""), "{answer}");
+    let answer = over_http2(url("/public"), "-d hello -H 'cookie: a=b' -H 'host: shop.example'").await;
+    assert!(answer.ends_with("\n2 200") && answer.contains("\"body_bytes\":5"), "{answer}");
+    assert!(
+        answer.contains("\"host\":\"shop.example\"") && answer.contains("\"cookie\":\"a=b\""),
+        "{answer}"
+    );
+    let answer = over_http2(url("/orders"), "").await;
+    assert!(answer.ends_with("\n2 401") && answer.contains("missing_token"), "{answer}");
+    let answer = over_http2(url("/public/../orders"), "--path-as-is").await;
+    assert!(answer.ends_with("\n2 400") && answer.contains("invalid_path"), "{answer}");
+    assert_eq!(world.get_anonymously("/public").await.status, StatusCode::OK);
 }

@@ -59,7 +59,7 @@ struct Addresses {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let runtime = run::runtime(None)?;
+    let runtime = run::runtime()?;
     runtime.block_on(play(arguments))?;
     runtime.shutdown_background();
     Ok(())
@@ -88,7 +88,7 @@ async fn play(arguments: &Arguments) -> anyhow::Result<()> {
     let text =
         if arguments.json { serde_json::to_string(&addresses)? + "\n" } else { instructions(&addresses) };
     std::io::stdout().write_all(text.as_bytes()).context("cannot write to stdout")?;
-    serving.await.context("the proxy broke")
+    serving.await.context("the proxy broke")?
 }
 
 async fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {

@@ -21,7 +21,7 @@ pub(super) fn run(files: &[PathBuf]) -> Result<(), Failure> {
     for warning in &warnings {
         tracing::warn!(at = %warning.location, "{}", warning.message);
     }
-    let runtime = runtime(config.workers)?;
+    let runtime = runtime()?;
     runtime.block_on(serve(config, clock))?;
     // what is still running was cut by the end of the drain; it must not hold the process
     runtime.shutdown_background();
@@ -36,7 +36,7 @@ async fn serve(config: Config, clock: Clock) -> anyhow::Result<()> {
     tracing::info!(address = %app.telemetry()?, "probes and metrics");
     let probes = app.probes();
     tokio::select! {
-        () = app.serve(probes, stopped()) => Ok(()),
+        result = app.serve(probes, stopped()) => result,
         result = stopped_twice() => result,
     }
 }
@@ -48,11 +48,11 @@ pub(super) fn log_to_stderr(config: &Config, clock: &Clock) -> anyhow::Result<()
     tracing::subscriber::set_global_default(subscriber).context("logging is set up already")
 }
 
-/// As many threads as `workers` says, or else as the cgroup allows.
-pub(super) fn runtime(workers: Option<usize>) -> anyhow::Result<tokio::runtime::Runtime> {
-    let workers = workers.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
+/// The runtime of everything but the requests themselves: one thread, as the workers have the cores.
+pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers)
+        .worker_threads(1)
+        .thread_name("control")
         .enable_all()
         .build()
         .context("cannot start threads")

@@ -25,10 +25,22 @@ const WRITE_STALL: Duration = Duration::from_secs(30);
 pub struct Activity {
     opened: Instant,
     limits: Limits,
+    protocol: Protocol,
+    /// Requests being answered: several at a time in HTTP/2.
+    answers: AtomicU64,
     /// A [`Phase`] in the two lowest bits, above them the milliseconds after `opened` at which it began.
     phase: AtomicU64,
     /// 0, or 1 + the milliseconds after `opened` since which a write has made no progress.
     stalled: AtomicU64,
+}
+
+/// What is spoken on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Requests one after the other.
+    Http1,
+    /// Requests side by side, and frames that belong to none.
+    Http2,
 }
 
 /// The bits of a phase.
@@ -45,11 +57,13 @@ impl Phase {
 }
 
 impl Activity {
-    /// Of a connection just opened.
-    pub fn new(limits: Limits) -> Arc<Self> {
+    /// Of a connection that was `opened` a moment ago.
+    pub fn new(opened: Instant, limits: Limits, protocol: Protocol) -> Arc<Self> {
         Arc::new(Self {
-            opened: Instant::now(),
+            opened,
             limits,
+            protocol,
+            answers: AtomicU64::new(0),
             phase: AtomicU64::new(Phase::HEAD),
             stalled: AtomicU64::new(0),
         })
@@ -57,6 +71,7 @@ impl Activity {
 
     /// A request head is complete; until the guard is dropped the request is being answered.
     pub fn answering(self: &Arc<Self>) -> Answering {
+        self.answers.fetch_add(1, Ordering::Relaxed);
         self.enter(Phase::ANSWERING);
         Answering(Arc::clone(self))
     }
@@ -89,8 +104,11 @@ impl Activity {
         self.limits.idle_timeout.min(WRITE_STALL)
     }
 
+    /// Bytes have come. In HTTP/2 they need not be of a request: a peer that only sends PINGs goes on resting.
     fn received(&self) {
-        if self.phase.load(Ordering::Relaxed) & ((1 << Phase::BITS) - 1) == Phase::RESTING {
+        if self.protocol == Protocol::Http1
+            && self.phase.load(Ordering::Relaxed) & ((1 << Phase::BITS) - 1) == Phase::RESTING
+        {
             self.enter(Phase::HEAD);
         }
     }
@@ -123,7 +141,9 @@ pub struct Answering(Arc<Activity>);
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.enter(Phase::RESTING);
+        if self.0.answers.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.enter(Phase::RESTING);
+        }
     }
 }
 
@@ -211,7 +231,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_phase_has_its_deadline() {
-        let activity = Activity::new(limits());
+        let activity = Activity::new(Instant::now(), limits(), Protocol::Http1);
         let (near, mut far) = tokio::io::duplex(64);
         let mut near = Noted::new(near, Arc::clone(&activity));
         tokio::time::advance(Duration::from_secs(3)).await;
@@ -235,8 +255,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn an_http_2_connection_rests_only_when_its_last_answer_is_done() {
+        let activity = Activity::new(Instant::now(), limits(), Protocol::Http2);
+        let (near, mut far) = tokio::io::duplex(64);
+        let mut near = Noted::new(near, Arc::clone(&activity));
+        let (first, second) = (activity.answering(), activity.answering());
+        drop(first);
+        assert_eq!(left(&activity), None);
+        drop(second);
+        far.write_all(b"ping").await.unwrap();
+        near.read_exact(&mut [0; 4]).await.unwrap();
+        assert_eq!(left(&activity), Some(Duration::from_secs(90)), "a frame is not a request");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn an_answer_nobody_reads_has_a_deadline() {
-        let activity = Activity::new(limits());
+        let activity = Activity::new(Instant::now(), limits(), Protocol::Http1);
         let (near, mut far) = tokio::io::duplex(4);
         let mut near = Noted::new(near, Arc::clone(&activity));
         let _answering = activity.answering();
@@ -252,7 +286,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_watchdog_looks_again_before_any_new_phase_could_end() {
-        let activity = Activity::new(limits());
+        let activity = Activity::new(Instant::now(), limits(), Protocol::Http1);
         let _answering = activity.answering();
         assert_eq!(activity.next_look() - Instant::now(), Duration::from_secs(10));
     }

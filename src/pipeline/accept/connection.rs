@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
@@ -14,8 +15,12 @@ use http_body::Frame;
 use http_body::SizeHint;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::server::conn::http2;
+use hyper::service::HttpService;
 use hyper::service::service_fn;
+use hyper_util::rt::TokioExecutor;
 use hyper_util::rt::TokioIo;
+use hyper_util::rt::TokioTimer;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -27,37 +32,122 @@ use crate::pipeline::accept::Drain;
 use crate::pipeline::accept::activity::Activity;
 use crate::pipeline::accept::activity::Answering;
 use crate::pipeline::accept::activity::Noted;
+use crate::pipeline::accept::activity::Protocol;
 
 /// More fields than this in one head are answered 431.
 const MAX_HEADERS: usize = 128;
 /// hyper wants no less.
 const SMALLEST_BUFFER: usize = 8192;
+/// Most requests under way on one HTTP/2 connection.
+const MAX_STREAMS: u32 = 128;
+/// How much of a request's body, and of all bodies of a connection, HTTP/2 peers may send unasked.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Most of an answer that is held for an HTTP/2 peer who does not read.
+const SEND_BUFFER: usize = 64 * 1024;
+/// How often an HTTP/2 peer is asked whether it is still there, and how long it may think about it.
+const PING: Duration = Duration::from_secs(20);
+/// What HTTP/2 by prior knowledge begins with (RFC 9113 section 3.4); no HTTP/1.1 method ends after these letters.
+const PREFACE: &[u8] = b"PRI ";
+/// How long to wait for the rest of a preface whose first bytes came alone.
+const PREFACE_PAUSE: Duration = Duration::from_millis(5);
 
 /// Answers the requests of one connection with `handler` until either side ends it or its time is up.
 pub async fn serve<H, F>(stream: TcpStream, peer: Peer, limits: Limits, handler: H, drain: Drain)
 where
     H: Fn(Request<Incoming>) -> F + Send,
-    F: Future<Output = Response<net::Body>> + Send,
+    F: Future<Output = Response<net::Body>> + Send + 'static,
 {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(peer = %peer.address, %error, "cannot set TCP_NODELAY");
     }
-    let activity = Activity::new(limits);
-    let noted = Noted::new(stream, Arc::clone(&activity));
+    let opened = Instant::now();
+    let protocol = tokio::select! {
+        biased;
+        protocol = protocol(&stream) => protocol,
+        () = tokio::time::sleep(limits.header_timeout) => return,
+        () = drain.started() => return,
+    };
+    let Ok(protocol) = protocol else { return };
+    let activity = Activity::new(opened, limits, protocol);
+    let io = TokioIo::new(Noted::new(stream, Arc::clone(&activity)));
     let seen = Arc::clone(&activity);
     let service = service_fn(move |request| {
         let answering = seen.answering();
         let response = handler(request);
         async move { Ok::<_, Infallible>(response.await.map(|body| Answer { body, _answering: answering })) }
     });
-    let connection = http1::Builder::new()
-        // the watchdog below keeps all deadlines, also the one before the first byte, which hyper has none for
-        .header_read_timeout(None)
-        .max_header_size(limits.header_bytes)
-        .max_buf_size(limits.header_bytes.max(SMALLEST_BUFFER))
-        .max_headers(MAX_HEADERS)
-        .half_close(false)
-        .serve_connection(TokioIo::new(noted), service);
+    match protocol {
+        Protocol::Http1 => {
+            let connection = http1::Builder::new()
+                // the watchdog keeps all deadlines, also the one before the first byte, which hyper has none for
+                .header_read_timeout(None)
+                .max_header_size(limits.header_bytes)
+                .max_buf_size(limits.header_bytes.max(SMALLEST_BUFFER))
+                .max_headers(MAX_HEADERS)
+                .half_close(false)
+                .serve_connection(io, service);
+            converse(connection, &activity, peer, drain).await;
+        }
+        Protocol::Http2 => {
+            let connection = http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+                .max_concurrent_streams(MAX_STREAMS)
+                .initial_stream_window_size(STREAM_WINDOW)
+                .initial_connection_window_size(CONNECTION_WINDOW)
+                .max_send_buf_size(SEND_BUFFER)
+                .keep_alive_interval(PING)
+                .keep_alive_timeout(PING)
+                .serve_connection(io, service);
+            converse(connection, &activity, peer, drain).await;
+        }
+    }
+}
+
+/// Which protocol the peer's first bytes speak. They stay where they are.
+async fn protocol(stream: &TcpStream) -> std::io::Result<Protocol> {
+    loop {
+        let mut start = [0; PREFACE.len()];
+        let seen = stream.peek(&mut start).await?;
+        let start = start.get(..seen).unwrap_or_default();
+        if start == PREFACE {
+            return Ok(Protocol::Http2);
+        }
+        if start.is_empty() || !PREFACE.starts_with(start) {
+            return Ok(Protocol::Http1);
+        }
+        tokio::time::sleep(PREFACE_PAUSE).await;
+    }
+}
+
+/// A connection of either protocol.
+trait Conversation: Future<Output = hyper::Result<()>> {
+    /// Finishes what is under way and takes nothing new.
+    fn finish(self: Pin<&mut Self>);
+}
+
+impl<S, F> Conversation for http1::Connection<TokioIo<Noted<TcpStream>>, S>
+where
+    S: HttpService<Incoming, ResBody = Answer, Error = Infallible, Future = F>,
+    F: Future<Output = Result<Response<Answer>, Infallible>>,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<S, F> Conversation for http2::Connection<TokioIo<Noted<TcpStream>>, S, TokioExecutor>
+where
+    S: HttpService<Incoming, ResBody = Answer, Error = Infallible, Future = F>,
+    F: Future<Output = Result<Response<Answer>, Infallible>> + Send + 'static,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+async fn converse(connection: impl Conversation, activity: &Activity, peer: Peer, drain: Drain) {
     let watchdog = tokio::time::sleep_until(activity.next_look());
     let mut draining = std::pin::pin!(drain.started());
     let mut is_draining = false;
@@ -80,7 +170,7 @@ where
             }
             () = draining.as_mut(), if !is_draining => {
                 is_draining = true;
-                connection.as_mut().graceful_shutdown();
+                connection.as_mut().finish();
             }
         }
     }

@@ -4,8 +4,10 @@ use std::net::Ipv6Addr;
 
 use http::HeaderMap;
 use http::HeaderName;
+use http::HeaderValue;
 use http::Method;
 use http::Version;
+use http::header::COOKIE;
 use http::header::EXPECT;
 use http::header::HOST;
 use http::header::TRANSFER_ENCODING;
@@ -46,7 +48,26 @@ pub fn check(parts: &mut Parts, underscore: UnderscoreHeaders) -> Result<(), Err
         UnderscoreHeaders::Drop => drop_underscored(&mut parts.headers),
         UnderscoreHeaders::Keep => {}
     }
+    if parts.version == Version::HTTP_2 {
+        speak_http1(parts);
+    }
     Ok(())
+}
+
+/// Says in HTTP/1.1's words what HTTP/2 says otherwise, so that the stages know one language: the authority is the
+/// Host (RFC 9113 section 8.3.1), and cookies are one field (section 8.2.3).
+fn speak_http1(parts: &mut Parts) {
+    if let Some(host) = parts.uri.authority().and_then(|own| HeaderValue::try_from(own.as_str()).ok()) {
+        parts.headers.insert(HOST, host);
+    }
+    let mut crumbs = parts.headers.get_all(COOKIE).iter();
+    if crumbs.next().is_some() && crumbs.next().is_some() {
+        let crumbs: Vec<&[u8]> = parts.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+        // each crumb was a field value, and so is their sum
+        if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+            parts.headers.insert(COOKIE, cookie);
+        }
+    }
 }
 
 fn check_transfer_encoding(parts: &Parts) -> Result<(), Error> {
@@ -67,7 +88,12 @@ fn check_host(parts: &Parts) -> Result<(), Error> {
     if hosts.next().is_some() {
         return Err(Error::BadRequest("there is more than one Host"));
     }
-    if host.is_none() && parts.version == Version::HTTP_11 {
+    let is_named = match parts.version {
+        Version::HTTP_11 => host.is_some(),
+        Version::HTTP_2 => host.is_some() || parts.uri.authority().is_some(),
+        _ => true,
+    };
+    if !is_named {
         return Err(Error::BadRequest("there is no Host"));
     }
     if host.is_some_and(|host| !host.to_str().is_ok_and(is_host)) {
@@ -107,7 +133,7 @@ fn is_host(text: &str) -> bool {
 }
 
 fn check_expect(headers: &HeaderMap) -> Result<(), Error> {
-    let is_known = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    let is_known = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
     match headers.get_all(EXPECT).iter().all(is_known) {
         true => Ok(()),
         false => Err(Error::ExpectationFailed),
@@ -131,8 +157,6 @@ fn drop_underscored(headers: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn parts(target: &str, headers: &[(&'static str, &'static str)]) -> Parts {
@@ -208,6 +232,24 @@ mod tests {
         assert_eq!(old(&[]), Ok(()));
         assert!(is_bad(old(&[("host", "a"), ("host", "a")])));
         assert!(is_bad(old(&[("transfer-encoding", "chunked")])));
+    }
+
+    #[test]
+    fn http_2_is_told_in_the_words_of_http_1() {
+        let two = |target: &str, headers: &[(&'static str, &'static str)]| {
+            let mut parts = parts(target, headers);
+            parts.version = Version::HTTP_2;
+            check(&mut parts, UnderscoreHeaders::Drop).map(|()| parts.headers)
+        };
+        let headers = two("http://a.example:80/x", &[("cookie", "a=b"), ("cookie", "c=d")]).unwrap();
+        assert_eq!(headers[HOST], "a.example:80");
+        assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=b; c=d"]);
+        assert_eq!(two("http://a/x", &[("host", "a")]).unwrap()[HOST], "a");
+        assert_eq!(two("/x", &[("host", "a")]).unwrap()[HOST], "a");
+        for (target, host) in [("http://a/x", "b"), ("http://u@a/x", "a")] {
+            assert!(matches!(two(target, &[("host", host)]), Err(Error::BadRequest(_))), "{target} {host}");
+        }
+        assert!(matches!(two("/x", &[]), Err(Error::BadRequest(_))));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A socket becomes a request.
 //!
-//! **In:** an address, the bounds on connections, a handler. **Out:** requests, each with its peer, and their answers
-//! written back. **Never:** waits for ever; accepts past the limit; lets one connection's trouble reach another.
+//! **In:** an address, the bounds on connections, a handler. **Out:** connections to deal out, then requests, each with its
+//! peer, and their answers written back. **Never:** waits for ever; accepts past the limit; lets one connection's trouble reach another.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,17 +13,16 @@ use http::Response;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 use tokio::sync::watch;
-use tokio::task::JoinError;
-use tokio::task::JoinSet;
 
 use crate::config;
 use crate::config::Limits;
-use crate::domain::name::Name;
 use crate::domain::peer::Peer;
 use crate::domain::peer::Trust;
 use crate::net;
+use crate::telemetry::metrics::InFlight;
 use crate::telemetry::metrics::Metrics;
 
 mod activity;
@@ -34,7 +33,7 @@ pub mod head;
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
-    settings: config::Listener,
+    settings: Arc<config::Listener>,
 }
 
 impl Listener {
@@ -44,7 +43,7 @@ impl Listener {
     /// If the address cannot be resolved or bound.
     pub async fn bind(settings: &config::Listener) -> io::Result<Self> {
         let address = (settings.address.host.as_str(), settings.address.port);
-        Ok(Self { socket: TcpListener::bind(address).await?, settings: settings.clone() })
+        Ok(Self { socket: TcpListener::bind(address).await?, settings: Arc::new(settings.clone()) })
     }
 
     /// What it was made from.
@@ -95,71 +94,89 @@ impl Default for Drain {
     }
 }
 
-/// Accepts connections and answers their requests with `handler` until `drain` starts and the last of them is gone.
-/// Dropping the future cuts what is left. While `permits` has none, accepting pauses.
-pub async fn serve<H, F>(
+/// An accepted connection and the permit it holds, to be served wherever there is room.
+#[derive(Debug)]
+pub struct Accepted {
+    stream: std::net::TcpStream,
+    peer: Peer,
+    listener: Arc<config::Listener>,
+    _counted: InFlight,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Accepted {
+    /// On which listener it came.
+    pub fn listener(&self) -> &Arc<config::Listener> {
+        &self.listener
+    }
+
+    /// Answers its requests with `handler`, on the current runtime, until either side ends it, its time is up, or
+    /// `drain` starts and its last request is answered. Dropping the future cuts it.
+    pub async fn serve<H, F>(self, limits: Limits, handler: H, drain: Drain)
+    where
+        H: Fn(Request<Incoming>, Peer) -> F + Send + Sync,
+        F: Future<Output = Response<net::Body>> + Send + 'static,
+    {
+        let peer = self.peer;
+        match TcpStream::from_std(self.stream) {
+            Ok(stream) => {
+                connection::serve(stream, peer, limits, |request| handler(request, peer), drain).await;
+            }
+            Err(error) => tracing::debug!(peer = %peer.address, %error, "cannot watch a connection"),
+        }
+    }
+}
+
+/// Accepts connections and hands them to `deal` until `drain` starts. While `permits` has none, accepting pauses.
+pub async fn accept<D>(
     listener: Listener,
-    limits: Limits,
     permits: Arc<Semaphore>,
-    handler: H,
     metrics: Arc<Metrics>,
     drain: Drain,
+    mut deal: D,
 ) where
-    H: Fn(Request<Incoming>, Peer, Name) -> F + Clone + Send + 'static,
-    F: Future<Output = Response<net::Body>> + Send + 'static,
+    D: FnMut(Accepted),
 {
     let Listener { socket, settings } = listener;
-    let mut connections = JoinSet::new();
     let mut pause = Pause::default();
-    // one connection may be accepted without a permit yet: a permit taken in advance would be lost to other listeners
-    let mut waiting = None;
     let draining = drain.started();
     tokio::pin!(draining);
     loop {
-        let (permit, (stream, address)) = tokio::select! {
+        // one connection may be accepted without a permit yet: one taken in advance would be lost to other listeners
+        let accepted = tokio::select! {
             biased;
-            () = &mut draining => break,
-            Some(ended) = connections.join_next() => {
-                report(ended);
-                continue;
-            }
-            permit = Arc::clone(&permits).acquire_owned(), if waiting.is_some() => match (permit, waiting.take()) {
-                (Ok(permit), Some(accepted)) => (permit, accepted),
-                _ => break,
-            },
-            accepted = accept(&socket, pause), if waiting.is_none() => {
-                match accepted {
-                    Ok(accepted) => {
-                        pause = Pause::default();
-                        waiting = Some(accepted);
-                    }
-                    Err(error) => {
-                        pause = pause.after(&error);
-                        if pause.is_first() {
-                            tracing::warn!(listener = %settings.name, %error, "cannot accept connections");
-                        }
-                    }
+            () = &mut draining => return,
+            accepted = accept_one(&socket, pause) => accepted,
+        };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                pause = pause.after(&error);
+                if pause.is_first() {
+                    tracing::warn!(listener = %settings.name, %error, "cannot accept connections");
                 }
                 continue;
             }
         };
+        pause = Pause::default();
+        let permit = tokio::select! {
+            biased;
+            () = &mut draining => return,
+            permit = Arc::clone(&permits).acquire_owned() => permit,
+        };
+        let (Ok(permit), Ok(stream)) = (permit, stream.into_std()) else { continue };
         let trust = if settings.trusts(address.ip()) { Trust::Trusted } else { Trust::Untrusted };
-        let peer = Peer { address, trust };
-        let counted = metrics.connected(&settings.name);
-        let (handler, listener, drain) = (handler.clone(), settings.name.clone(), drain.clone());
-        connections.spawn(async move {
-            let handler = move |request| handler(request, peer, listener.clone());
-            connection::serve(stream, peer, limits, handler, drain).await;
-            drop((counted, permit));
+        deal(Accepted {
+            stream,
+            peer: Peer { address, trust },
+            listener: Arc::clone(&settings),
+            _counted: metrics.connected(&settings.name),
+            _permit: permit,
         });
-    }
-    drop((socket, waiting));
-    while let Some(ended) = connections.join_next().await {
-        report(ended);
     }
 }
 
-async fn accept(socket: &TcpListener, pause: Pause) -> io::Result<(TcpStream, SocketAddr)> {
+async fn accept_one(socket: &TcpListener, pause: Pause) -> io::Result<(TcpStream, SocketAddr)> {
     if let Some(pause) = pause.0 {
         tokio::time::sleep(pause).await;
     }
@@ -187,15 +204,6 @@ impl Pause {
 
     fn is_first(self) -> bool {
         self.0 == Some(Self::SHORTEST)
-    }
-}
-
-fn report(ended: Result<(), JoinError>) {
-    if let Err(error) = ended
-        && error.is_panic()
-    {
-        // the text of a panic may hold anything: it stays out of the log
-        tracing::error!("a connection ended in a panic");
     }
 }
 

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::config::Address;
 use crate::config::UnderscoreHeaders;
+use crate::domain::name::Name;
 use crate::net::BoxError;
 
 use super::*;
@@ -41,7 +42,7 @@ fn limits(header_timeout: Duration, idle_timeout: Duration) -> Limits {
 
 async fn served<H, F>(limits: Limits, handler: H) -> Served
 where
-    H: Fn(Request<Incoming>, Peer, Name) -> F + Clone + Send + 'static,
+    H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<net::Body>> + Send + 'static,
 {
     let settings = config::Listener {
@@ -54,14 +55,18 @@ where
     let address = listener.local_addr().unwrap();
     let (metrics, drain) = (Arc::new(Metrics::new()), Drain::new());
     let permits = Arc::new(Semaphore::new(limits.connections));
-    let task = tokio::spawn(serve(
-        listener,
-        limits,
-        Arc::clone(&permits),
-        handler,
-        Arc::clone(&metrics),
-        drain.clone(),
-    ));
+    let (dealt, mut sockets) = tokio::sync::mpsc::unbounded_channel::<Accepted>();
+    let deal = move |accepted| drop(dealt.send(accepted));
+    let accepting = accept(listener, Arc::clone(&permits), Arc::clone(&metrics), drain.clone(), deal);
+    let draining = drain.clone();
+    let task = tokio::spawn(async move {
+        let mut connections = tokio::task::JoinSet::new();
+        connections.spawn(accepting);
+        while let Some(accepted) = sockets.recv().await {
+            connections.spawn(accepted.serve(limits, handler.clone(), draining.clone()));
+        }
+        while connections.join_next().await.is_some() {}
+    });
     Served { address, metrics, drain, permits, task }
 }
 
@@ -69,7 +74,7 @@ fn text(text: &'static str) -> Response<net::Body> {
     Response::new(Full::from(text).map_err(|never| match never {}).boxed_unsync())
 }
 
-async fn ok(_: Request<Incoming>, _: Peer, _: Name) -> Response<net::Body> {
+async fn ok(_: Request<Incoming>, _: Peer) -> Response<net::Body> {
     text("fine")
 }
 
@@ -166,7 +171,7 @@ async fn a_resting_connection_is_closed_in_time() {
 
 #[tokio::test]
 async fn an_answer_may_take_its_time() {
-    let served = served(limits(SHORT, SHORT), |_, _, _| async {
+    let served = served(limits(SHORT, SHORT), |_, _| async {
         tokio::time::sleep(SHORT * 4).await;
         text("late")
     })
@@ -193,7 +198,7 @@ impl Body for Endless {
 async fn who_does_not_read_the_answer_is_cut_off() {
     let frames = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&frames);
-    let served = served(limits(LONG, SHORT), move |_, _, _| {
+    let served = served(limits(LONG, SHORT), move |_, _| {
         let body = Endless(Arc::clone(&counted)).boxed_unsync();
         async { Response::new(body) }
     })
@@ -241,7 +246,7 @@ async fn a_drain_lets_requests_in_flight_end_and_closes_the_rest() {
     let (entered, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let handler = {
         let (entered, go) = (Arc::clone(&entered), Arc::clone(&go));
-        move |request: Request<Incoming>, _, _| {
+        move |request: Request<Incoming>, _| {
             let (entered, go) = (Arc::clone(&entered), Arc::clone(&go));
             async move {
                 if request.uri().path() == "/slow" {
@@ -275,7 +280,7 @@ async fn a_drain_lets_requests_in_flight_end_and_closes_the_rest() {
 
 #[tokio::test]
 async fn dropping_the_server_cuts_what_is_left() {
-    let served = served(limits(LONG, LONG), |_, _, _| std::future::pending()).await;
+    let served = served(limits(LONG, LONG), |_, _| std::future::pending()).await;
     let mut stream = served.connect().await;
     stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
     served.wait_for_connections(1).await;
@@ -286,7 +291,7 @@ async fn dropping_the_server_cuts_what_is_left() {
 
 #[tokio::test]
 async fn a_panic_costs_one_connection() {
-    let served = served(limits(LONG, LONG), |request: Request<Incoming>, _, _| async move {
+    let served = served(limits(LONG, LONG), |request: Request<Incoming>, _| async move {
         assert_ne!(request.uri().path(), "/panic", "told to");
         text("fine")
     })
@@ -319,8 +324,7 @@ async fn accepting_pauses_at_the_limit() {
 
 #[tokio::test]
 async fn a_peer_is_trusted_by_its_address() {
-    let served = served(limits(LONG, LONG), |_, peer: Peer, name: Name| async move {
-        assert_eq!(name.as_str(), "default");
+    let served = served(limits(LONG, LONG), |_, peer: Peer| async move {
         match peer.trust {
             Trust::Trusted => text("trusted."),
             Trust::Untrusted => text("untrusted."),
@@ -339,7 +343,7 @@ async fn a_peer_is_trusted_by_its_address() {
 
 #[tokio::test]
 async fn a_malformed_body_can_still_be_answered_and_then_the_connection_ends() {
-    let served = served(limits(LONG, LONG), |request: Request<Incoming>, _, _| async move {
+    let served = served(limits(LONG, LONG), |request: Request<Incoming>, _| async move {
         match request.into_body().collect().await {
             Ok(_) => text("whole"),
             Err(_) => {
@@ -372,7 +376,7 @@ async fn a_malformed_body_can_still_be_answered_and_then_the_connection_ends() {
 async fn the_next_request_is_never_read_out_of_a_body_nobody_wanted() {
     let paths = Arc::new(std::sync::Mutex::new(Vec::new()));
     let seen = Arc::clone(&paths);
-    let served = served(limits(LONG, SHORT), move |request: Request<Incoming>, _, _| {
+    let served = served(limits(LONG, SHORT), move |request: Request<Incoming>, _| {
         seen.lock().unwrap().push(request.uri().path().to_owned());
         async { text("early") }
     })
@@ -389,7 +393,7 @@ async fn the_next_request_is_never_read_out_of_a_body_nobody_wanted() {
 
 #[tokio::test]
 async fn no_body_is_an_empty_body() {
-    let served = served(limits(LONG, LONG), |request: Request<Incoming>, _, _| async move {
+    let served = served(limits(LONG, LONG), |request: Request<Incoming>, _| async move {
         assert!(request.body().is_end_stream());
         Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync())
     })

@@ -150,9 +150,10 @@ routes:{}"#,
         let telemetry = app.telemetry().unwrap();
         let probes = app.probes();
         let (stop, stopped) = oneshot::channel::<()>();
-        let serving = tokio::spawn(app.serve(probes.clone(), async {
+        let serving = app.serve(probes.clone(), async {
             let _ = stopped.await;
-        }));
+        });
+        let serving = tokio::spawn(async move { serving.await.unwrap() });
         let client = Client::plain().unwrap();
         let (stop, serving) = (Some(stop), Some(serving));
         Self { entra: Some(entra), echo, proxy, telemetry, clock, probes, client, stop, serving }
