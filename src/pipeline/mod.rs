@@ -1,4 +1,4 @@
-//! Floor 4: the life of one request. Read `Pipeline::try_handle` first.
+//! Floor 4: the life of one request. Read `Pipeline::handle` first.
 //!
 //! **In:** a request and whose socket it came from. **Out:** a response, always. **Never:** forwards token A in place
 //! of token B; answers before the record of the request is written.
@@ -9,7 +9,9 @@ use http::HeaderMap;
 use http::HeaderValue;
 use http::Request;
 use http::Response;
+use http::header;
 use http::request::Parts;
+use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::config;
@@ -136,9 +138,18 @@ impl Pipeline {
         peer: Peer,
         request: Request<Incoming>,
     ) -> Response<Body> {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let mut journey = self.stages.observer.begin(&head);
-        let outcome = self.try_handle(listener, peer, head, body, &mut journey).await;
+        let outcome = match self.admit(listener, &mut head, &mut journey).await {
+            Ok(admitted) => self.forward(admitted, peer, Request::from_parts(head, body), &mut journey).await,
+            Err(refusal) => {
+                // a caller who waits for our word before sending its body gets the answer instead
+                if !head.headers.contains_key(header::EXPECT) && !body.is_end_stream() {
+                    tokio::spawn(respond::drain::drain(body));
+                }
+                Err(refusal)
+            }
+        };
         let (mut response, fault) = match outcome {
             Ok(response) => (response, None),
             Err(refusal) => (self.refuse(&refusal, &mut journey), Some(refusal.reason.row().fault)),
@@ -148,19 +159,28 @@ impl Pipeline {
         response
     }
 
-    /// The straight line. Every `?` leaves through [`respond`].
-    async fn try_handle(
+    /// The straight line, up to the request's body. Every `?` leaves through [`respond`].
+    async fn admit(
         &self,
         listener: &config::Listener,
-        peer: Peer,
-        mut head: Parts,
-        body: Incoming,
+        head: &mut Parts,
         journey: &mut Journey<'_>,
-    ) -> Result<Response<Body>, Refusal> {
-        accept::head::check(&mut head, listener.underscore_headers)?;
-        let route::Routed { route, path } = self.stages.routes.find(&listener.name, &head)?;
+    ) -> Result<Admitted, Refusal> {
+        accept::head::check(head, listener.underscore_headers)?;
+        let route::Routed { route, path } = self.stages.routes.find(&listener.name, head)?;
         journey.route = Some(route.clone());
         let sent = self.sent(&route.access, &head.headers, journey).await?;
+        Ok(Admitted { route, path, sent })
+    }
+
+    /// The rest of the line: the request goes on, body and all.
+    async fn forward(
+        &self,
+        Admitted { route, path, sent }: Admitted,
+        peer: Peer,
+        request: Request<Incoming>,
+        journey: &mut Journey<'_>,
+    ) -> Result<Response<Body>, Refusal> {
         let authorization = match &sent {
             Sent::TokenB(token) => Authorization::Replace(token.authorization()),
             Sent::AsItCame(value) => Authorization::Keep(value),
@@ -170,7 +190,7 @@ impl Pipeline {
         let onward =
             Onward { route: &route, path: &path, authorization, peer, scheme: Scheme::Http, request_id };
         let started = self.stages.clock.monotonic();
-        let response = self.forwarder.send(Request::from_parts(head, body), onward).await;
+        let response = self.forwarder.send(request, onward).await;
         journey.upstream = Some(self.stages.clock.monotonic() - started);
         Ok(response?)
     }
@@ -265,6 +285,13 @@ impl Pipeline {
         };
         self.stages.responder.answer(refusal, context)
     }
+}
+
+/// A request that may go on.
+struct Admitted {
+    route: Arc<config::Route>,
+    path: String,
+    sent: Sent,
 }
 
 /// What goes upstream as `Authorization`.

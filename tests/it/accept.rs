@@ -161,6 +161,28 @@ async fn a_head_request_has_no_body_in_its_refusal() {
     assert!(answer.body.is_empty());
 }
 
+#[tokio::test]
+async fn a_refused_requests_body_is_drained_if_it_is_small_and_never_read_as_a_request() {
+    let world = World::new().await;
+    let next = "GET /public/next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let refused = |length: usize, extra: &str| {
+        let body = "GET /public/smuggled HTTP/1.1\r\nHost: a\r\n\r\n".repeat(length / 40 + 1);
+        format!(
+            "POST /orders HTTP/1.1\r\nHost: a\r\n{extra}Content-Length: {length}\r\n\r\n{}",
+            &body[..length]
+        )
+    };
+    let answer = world.raw(&format!("{}{next}", refused(60_000, ""))).await;
+    assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("/public/next"), "{answer}");
+    let answer = world.raw(&format!("{}{next}", refused(1_000_000, ""))).await;
+    assert!(!answer.contains("/public/next"), "{answer}");
+    // nobody is told to send what nobody wants
+    let waiting = "POST /orders HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
+    let answer = world.raw(waiting).await;
+    assert!(answer.starts_with("HTTP/1.1 401 ") && !answer.contains("100 Continue"), "{answer}");
+    assert_eq!(world.echo.requests(), 1);
+}
+
 /// What curl gets over HTTP/2 without TLS: protocol, status and body.
 async fn over_http2(url: String, options: &str) -> String {
     let line = format!(

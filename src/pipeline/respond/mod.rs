@@ -22,6 +22,7 @@ use crate::net::Body;
 use crate::pipeline::exchange::OAuthError;
 
 pub mod challenge;
+pub mod drain;
 pub mod reason;
 pub mod refusal;
 
