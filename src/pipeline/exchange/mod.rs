@@ -1,4 +1,4 @@
-//! Stage 3: a caller becomes token B.
+//! Fourth stage: a caller becomes token B.
 //!
 //! **In:** a validated [`Caller`] and what the route wants. **Out:** a live token B that was issued for this very
 //! caller, or why there is none. **Never:** token A in its place, a token past its end, another user's token.
