@@ -100,7 +100,7 @@ impl App {
     /// # Errors
     /// If a worker cannot be started.
     pub async fn serve(self, probes: Probes, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-        self.pipeline.authenticator().start();
+        self.pipeline.start();
         let drain = Drain::new();
         let count = self.config.workers.unwrap_or_else(cores);
         let workers = Arc::new(Workers::start(count, &self.config, &self.pipeline, &drain)?);

@@ -9,6 +9,7 @@ use http::HeaderMap;
 use http::HeaderValue;
 use http::Request;
 use http::Response;
+use http::StatusCode;
 use http::header;
 use http::request::Parts;
 use http_body::Body as _;
@@ -23,6 +24,7 @@ use crate::config::UnvalidatedToken;
 use crate::config::ValidatedToken;
 use crate::domain::caller::Caller;
 use crate::domain::clock::Clock;
+use crate::domain::name::Name;
 use crate::domain::peer::Peer;
 use crate::domain::token::DownstreamToken;
 use crate::net::Body;
@@ -66,6 +68,8 @@ struct Stages {
     observer: Observer,
     metrics: Arc<Metrics>,
     clock: Clock,
+    /// There is no identity provider: every route is anonymous.
+    is_anonymous: bool,
 }
 
 /// Why the stages cannot be set up.
@@ -106,6 +110,7 @@ impl Pipeline {
             observer: Observer::new(metrics.clone(), clock.clone())?,
             metrics: metrics.clone(),
             clock: clock.clone(),
+            is_anonymous: providers.is_empty(),
         };
         let forwarder = Forwarder::new(&config.routes, clock.clone(), metrics.clone())?;
         Ok(Self { stages: Arc::new(stages), forwarder })
@@ -121,9 +126,14 @@ impl Pipeline {
         Ok(Self { stages: self.stages.clone(), forwarder })
     }
 
-    /// The stage that holds the identity providers' keys: to be started, and asked whether it is ready.
-    pub fn authenticator(&self) -> &Authenticator {
-        &self.stages.authenticator
+    /// Begins to fetch the identity providers' keys, and goes on keeping them fresh.
+    pub fn start(&self) {
+        self.stages.authenticator.start();
+    }
+
+    /// Whether callers can be let in: one identity provider's keys were loaded once, or there is none to load from.
+    pub fn is_ready(&self) -> bool {
+        self.stages.is_anonymous || self.stages.authenticator.ready()
     }
 
     /// How many tokens the cache holds.
@@ -192,7 +202,12 @@ impl Pipeline {
         let started = self.stages.clock.monotonic();
         let response = self.forwarder.send(request, onward).await;
         journey.upstream = Some(self.stages.clock.monotonic() - started);
-        Ok(response?)
+        let mut response = response?;
+        if response.status() == StatusCode::UNAUTHORIZED && matches!(sent, Sent::TokenB(_)) {
+            let context = context(journey);
+            self.stages.responder.rewrite_challenge(response.headers_mut(), context);
+        }
+        Ok(response)
     }
 
     /// Authenticates and exchanges as the route says: what goes upstream in place of the caller's `Authorization`.
@@ -252,38 +267,69 @@ impl Pipeline {
     ) -> Result<DownstreamToken, Refusal> {
         let started = self.stages.clock.monotonic();
         let outcome = self.stages.exchanger.token(caller, wanted).await;
-        journey.exchange = Some(self.stages.clock.monotonic() - started);
+        if outcome.is_err() {
+            journey.exchange = Some(self.stages.clock.monotonic() - started);
+        }
         let exchanged = outcome?;
+        journey.exchange = exchanged.waited;
         journey.cache = Some(exchanged.cache);
-        journey.correlation_id = exchanged.correlation_id.as_deref().map(String::from);
+        journey.correlation_id = exchanged.correlation_id;
         Ok(exchanged.token)
     }
 
     fn refuse(&self, refusal: &Refusal, journey: &mut Journey<'_>) -> Response<Body> {
         let row = refusal.reason.row();
         journey.reason = Some(row.word);
-        journey.correlation_id = refusal.idp.as_ref().and_then(|idp| idp.correlation_id.clone());
+        journey.correlation_id.clone_from(&refusal.correlation_id);
         let route = journey.route.as_deref();
         self.stages.metrics.refusal(route.map(|route| &route.name), row.word);
-        let cause = logs::report(&*refusal.source);
-        let request_id = journey.request_id.to_str().unwrap_or_default();
-        match row.fault {
-            Fault::Client => tracing::debug!(request_id, reason = row.word, cause, "refused"),
-            Fault::Idp | Fault::Upstream => tracing::warn!(request_id, reason = row.word, cause, "refused"),
-            Fault::Proxy => tracing::error!(request_id, reason = row.word, cause, "refused"),
-        }
-        let policy = route.and_then(|route| match &route.access {
-            Access::Validated { policy, .. } => Some(policy),
-            Access::Anonymous(_) => None,
-        });
-        let first = policy.and_then(|policy| policy.identity_providers.first());
-        let context = Context {
-            request_id,
-            identity_provider: journey.identity_provider.as_ref().or(first),
-            tenant: journey.caller.as_ref().and_then(|caller| caller.claims.tenant.as_ref()),
-            scopes: policy.map_or(&[], |policy| policy.scopes.words()),
+        log(refusal, journey);
+        self.stages.responder.answer(refusal, context(journey))
+    }
+}
+
+/// What an answer may say of the request.
+fn context<'a>(journey: &'a Journey<'_>) -> Context<'a> {
+    let policy = journey.route.as_deref().and_then(|route| match &route.access {
+        Access::Validated { policy, .. } => Some(policy),
+        Access::Anonymous(_) => None,
+    });
+    let first = policy.and_then(|policy| policy.identity_providers.first());
+    Context {
+        request_id: journey.request_id.to_str().unwrap_or_default(),
+        identity_provider: journey.identity_provider.as_ref().or(first),
+        tenant: journey.caller.as_ref().and_then(|caller| caller.claims.tenant.as_ref()),
+        scopes: policy.map_or(&[], |policy| policy.scopes.words()),
+    }
+}
+
+/// Says to the operator what the caller is not told.
+fn log(refusal: &Refusal, journey: &Journey<'_>) {
+    let row = refusal.reason.row();
+    let idp = refusal.idp.as_deref();
+    let route = journey.route.as_deref();
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                request_id = journey.request_id.to_str().unwrap_or_default(),
+                reason = row.word,
+                cause = logs::report(&*refusal.source),
+                route = route.map(|route| route.name.as_str()),
+                upstream = route.map(|route| route.upstream.authority.as_str()),
+                identity_provider = journey.identity_provider.as_ref().map(Name::as_str),
+                error = idp.map(|idp| idp.error.as_str()),
+                suberror = idp.and_then(|idp| idp.suberror.as_deref()),
+                error_codes = idp.map(|idp| format!("{:?}", idp.error_codes)),
+                trace_id = idp.and_then(|idp| idp.trace_id.as_deref()),
+                correlation_id = refusal.correlation_id.as_deref(),
+                "refused"
+            )
         };
-        self.stages.responder.answer(refusal, context)
+    }
+    match row.fault {
+        Fault::Client => line!(debug),
+        Fault::Idp | Fault::Upstream => line!(warn),
+        Fault::Proxy => line!(error),
     }
 }
 

@@ -127,7 +127,7 @@ pub struct Journey<'a> {
     /// Waiting for token B.
     pub exchange: Option<Duration>,
     /// The identity provider's correlation id.
-    pub correlation_id: Option<String>,
+    pub correlation_id: Option<Arc<str>>,
     ended: Ended,
 }
 

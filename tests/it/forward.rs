@@ -22,8 +22,10 @@ async fn world_before(answer: &'static str) -> World {
             let _ = socket.shutdown().await;
         }
     });
+    let upstream = format!("upstream: \"http://{address}\", timeouts: {{ response: 300ms }}");
+    let exchange = "exchange: { scopes: [api://orders-backend/.default] }";
     let routes = format!(
-        "\n  all: {{ match: /, auth: anonymous, upstream: \"http://{address}\", timeouts: {{ response: 300ms }} }}\n"
+        "\n  all: {{ match: /, auth: anonymous, {upstream} }}\n  exchanged: {{ match: /exchanged, {upstream}, {exchange} }}\n"
     );
     World::with(Plan { routes: routes.leak(), ..Plan::default() }).await
 }
@@ -167,4 +169,17 @@ async fn a_malformed_request_body_is_the_callers_fault() {
     let answer =
         world.raw("POST /public HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+}
+
+#[tokio::test]
+async fn an_upstreams_challenge_for_token_b_is_replaced_by_ours() {
+    let challenging = "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer realm=\"api\", error=\"invalid_token\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let world = world_before(challenging).await;
+    assert_eq!(
+        world.get_anonymously("/").await.header("www-authenticate"),
+        "Bearer realm=\"api\", error=\"invalid_token\""
+    );
+    let answer = world.get("/exchanged", &world.token("alice")).await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"8eaef023-2b34-4da1-9baa-8bc8c9d6a490\"");
 }

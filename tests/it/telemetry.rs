@@ -110,6 +110,59 @@ fn each_request_has_one_line_with_the_fields_of_the_contract_and_no_token() {
     }
 }
 
+#[tokio::test]
+async fn a_proxy_whose_routes_are_all_anonymous_is_ready_at_once() {
+    let config = "
+listeners: { default: { address: \"127.0.0.1:0\" } }
+routes: { all: { match: /, auth: anonymous, upstream: \"http://127.0.0.1:1\" } }
+telemetry: { address: \"127.0.0.1:0\" }
+";
+    let loaded = obo_proxy::config::load_text("test.yaml", config, &[]).unwrap();
+    let app =
+        obo_proxy::app::App::bind(loaded.config, obo_proxy::domain::clock::Clock::system()).await.unwrap();
+    assert!(app.probes().is_ready());
+}
+
+#[test]
+fn the_operator_is_told_why_the_identity_provider_refuses_us() {
+    let demo = Demo::start();
+    let config = format!(
+        r#"
+listeners: {{ default: {{ address: "127.0.0.1:0" }} }}
+identity_providers:
+  demo:
+    entra: {{ tenant: 8eaef023-2b34-4da1-9baa-8bc8c9d6a490, authority: "http://{}" }}
+    client_id: 6731de76-14a6-49ae-97bc-6eba6914391e
+    credential: {{ secret: {{ env: SECRET }} }}
+routes:
+  orders: {{ match: /orders, upstream: "http://127.0.0.1:1", exchange: {{ scopes: [api://orders-backend/orders.read] }} }}
+telemetry: {{ address: "127.0.0.1:0", logs: {{ format: json }} }}
+shutdown: {{ delay: 0s, drain: 2s }}
+"#,
+        demo.address("idp")
+    );
+    let proxy = Proxy::start(&config, &[("SECRET", "wrong")]);
+    let token = shell(&format!("curl -sf 'http://{}/demo/token?user=alice'", demo.address("idp")));
+    let call = format!("curl -sS 'http://{}/orders' -H 'Authorization: Bearer {token}'", proxy.address);
+    while !shell(&call).contains("proxy_misconfigured") {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    crate::support::process::signal(proxy.id(), "HUP");
+    let (code, log) = proxy.stop();
+    assert_eq!(code, Some(0), "{log}");
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let refused = lines
+        .into_iter()
+        .find(|line| line["msg"] == "refused" && line["reason"] == "proxy_misconfigured")
+        .unwrap();
+    assert_eq!(refused["level"], "error");
+    assert_eq!(refused["error"], "invalid_client");
+    assert_eq!(refused["error_codes"], "[7000215]");
+    assert_eq!((&refused["route"], &refused["identity_provider"]), (&"orders".into(), &"demo".into()));
+    assert!(refused["correlation_id"].is_string() && refused["trace_id"].is_string(), "{refused}");
+    assert!(log.contains("reloading is not supported yet"), "{log}");
+}
+
 #[test]
 fn at_trace_level_no_token_secret_or_claims_reach_the_log() {
     // the library's own lines, and those of the HTTP and TLS crates below it

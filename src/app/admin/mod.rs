@@ -48,8 +48,7 @@ impl Probes {
         if self.draining.load(Ordering::SeqCst) {
             return Some("draining\n");
         }
-        (!self.pipeline.authenticator().ready())
-            .then_some("no identity provider's keys could be loaded yet\n")
+        (!self.pipeline.is_ready()).then_some("no identity provider's keys could be loaded yet\n")
     }
 
     /// The answer for `path`.

@@ -35,6 +35,7 @@ async fn serve(config: Config, clock: Clock) -> anyhow::Result<()> {
     }
     tracing::info!(address = %app.telemetry()?, "probes and metrics");
     let probes = app.probes();
+    tokio::spawn(explain_hangups());
     tokio::select! {
         result = app.serve(probes, stopped()) => result,
         result = stopped_twice() => result,
@@ -63,6 +64,14 @@ pub(super) async fn stopped() {
     // without signal handling there is nothing to wait for: the default action ends the process
     if signals(1).await.is_err() {
         std::future::pending::<()>().await;
+    }
+}
+
+/// SIGHUP would end the process; whoever sends it wants the configuration read anew.
+async fn explain_hangups() {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    while hangup.recv().await.is_some() {
+        tracing::warn!("reloading is not supported yet: restart to use another configuration");
     }
 }
 

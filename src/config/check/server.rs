@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::AccessLog;
 use crate::config::Address;
@@ -123,7 +124,9 @@ pub fn telemetry(written: Option<&wire::server::Telemetry>, at: &At<'_>) -> Opti
 
 fn logs(written: Option<&wire::server::Logs>, at: &At<'_>) -> Logs {
     let level = written.and_then(|logs| logs.level.as_deref()).unwrap_or("info");
-    if level.trim().is_empty() || EnvFilter::builder().parse(level).is_err() {
+    // the filter takes any other word for the name of a module, and would be silent about all else
+    let is_level = |word: &str| word.contains('=') || word.trim().parse::<LevelFilter>().is_ok();
+    if !level.split(',').all(is_level) || EnvFilter::builder().parse(level).is_err() {
         let at = at.key("level");
         let help = "write error, warn, info, debug or trace, or a filter such as info,obo_proxy=debug";
         at.error_with(format!("`{}` is not a log level", at.shown(level)), help);

@@ -49,6 +49,10 @@ fn every_wrong_setting_is_told_with_position_and_advice() {
             "11:30 error: `jsn` is not one of auto, human, json [did you mean `json`?]",
         ),
         (
+            top("telemetry: { logs: { level: inof } }"),
+            "11:29 error: `inof` is not a log level [write error, warn, info, debug or trace, or a filter such as info,obo_proxy=debug]",
+        ),
+        (
             top("telemetry: { logs: { level: 'a=b=c' } }"),
             "11:29 error: `a=b=c` is not a log level [write error, warn, info, debug or trace, or a filter such as info,obo_proxy=debug]",
         ),

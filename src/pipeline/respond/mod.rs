@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use http::HeaderValue;
 use http::Response;
 use http::header;
@@ -136,6 +137,14 @@ impl Responder {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+
+    /// Replaces the challenge of an upstream that refuses token B: it names an audience that is not the caller's.
+    pub fn rewrite_challenge(&self, headers: &mut HeaderMap, context: Context<'_>) {
+        headers.remove(header::WWW_AUTHENTICATE);
+        if let Some(challenge) = challenge::challenge(Demand::Token, &self.realm(context)) {
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
     }
 
     fn challenge(

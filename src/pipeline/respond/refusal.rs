@@ -21,6 +21,8 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
     /// What the identity provider said, if it spoke.
     pub idp: Option<Arc<exchange::OAuthError>>,
+    /// The id of the exchange in the identity provider's logs, if one was attempted.
+    pub correlation_id: Option<Arc<str>>,
     /// Whether the connection may carry another request.
     pub connection: Connection,
     /// What happened, for the log.
@@ -41,7 +43,14 @@ const KEYS_RETRY: Duration = Duration::from_secs(1);
 
 impl Refusal {
     fn new(reason: Reason, source: impl StdError + Send + Sync + 'static) -> Self {
-        Self { reason, retry_after: None, idp: None, connection: Connection::Keep, source: Arc::new(source) }
+        Self {
+            reason,
+            retry_after: None,
+            idp: None,
+            correlation_id: None,
+            connection: Connection::Keep,
+            source: Arc::new(source),
+        }
     }
 
     fn closing(self) -> Self {
@@ -117,8 +126,8 @@ impl From<exchange::Error> for Refusal {
             Kind::AssertionRejected => (Reason::AssertionRejected, None),
             Kind::Internal => (Reason::InternalError, None),
         };
-        let idp = error.answer.clone();
-        Self { retry_after, idp, ..Self::new(reason, error) }
+        let (idp, correlation_id) = (error.answer.clone(), error.correlation_id.clone());
+        Self { retry_after, idp, correlation_id, ..Self::new(reason, error) }
     }
 }
 

@@ -33,7 +33,14 @@ fn refusal(reason: Reason) -> Refusal {
     #[derive(Debug, thiserror::Error)]
     #[error("of a test")]
     struct Cause;
-    Refusal { reason, retry_after: None, idp: None, connection: Connection::Keep, source: Arc::new(Cause) }
+    Refusal {
+        reason,
+        retry_after: None,
+        idp: None,
+        correlation_id: None,
+        connection: Connection::Keep,
+        source: Arc::new(Cause),
+    }
 }
 
 fn answer(refusal: &Refusal) -> Response<Body> {

@@ -109,6 +109,10 @@ impl Proxy {
         proxy
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap()

@@ -3,7 +3,6 @@
 //! **In:** a provider, and the `kid` of a token. **Out:** the key set that holds it. **Never:** fetches more often than
 //! the cooldown allows, however many unknown `kid`s come; loses good keys to a bad answer; keeps a withdrawn key.
 
-use std::error::Error as StdError;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -23,6 +22,7 @@ use crate::pipeline::authenticate::error::Kind;
 use crate::pipeline::authenticate::jwks::KeySet;
 use crate::pipeline::authenticate::keys::fetch::Fetched;
 use crate::pipeline::authenticate::keys::fetch::Fetcher;
+use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
 
 pub mod fetch;
@@ -221,12 +221,13 @@ impl KeySource {
         }
     }
 
-    /// The first failure is news; that it goes on is in the metrics.
+    /// The first failure is news, and every tenth after it; that it goes on is in the metrics too.
     fn log_failure(&self, failures: u32, error: &fetch::Error) {
-        let (identity_provider, version, error) = (&self.provider.name, self.version, chain(error));
-        match failures {
-            0 => tracing::warn!(%identity_provider, ?version, error, "keys cannot be fetched"),
-            _ => tracing::debug!(%identity_provider, ?version, error, failures, "keys cannot be fetched"),
+        let (identity_provider, error) = (&self.provider.name, logs::report(error));
+        let url = self.provider.entra.metadata(self.version);
+        match failures % 10 {
+            0 => tracing::warn!(%identity_provider, url, error, failures, "keys cannot be fetched"),
+            _ => tracing::debug!(%identity_provider, url, error, failures, "keys cannot be fetched"),
         }
     }
 }
@@ -235,15 +236,4 @@ impl KeySource {
 fn retry_after(failures: u32, longest: Duration) -> Duration {
     let doubled = failures.saturating_sub(1).min(16);
     Duration::from_millis(100).saturating_mul(1 << doubled).min(longest)
-}
-
-fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
