@@ -13,6 +13,7 @@ use crate::config;
 use crate::config::Loaded;
 use crate::config::problem::Cause;
 use crate::config::problem::Report;
+use crate::net::client::Error as Client;
 
 mod check;
 mod demo;
@@ -43,7 +44,7 @@ enum Command {
     Check(check::Arguments),
     /// Print the JSON Schema of the configuration
     Schema,
-    /// Ask a running proxy whether it is ready, for HEALTHCHECK and exec probes: 0 yes, 1 no
+    /// Ask a running proxy whether it is ready, for HEALTHCHECK and exec probes: 0 yes, 1 no, 69 no answer
     Health(health::Arguments),
 }
 
@@ -76,13 +77,25 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::No(error)) => {
             eprintln!("error: {error:#}");
-            ExitCode::from(1)
+            ExitCode::from(failure_code(&error))
         }
         Err(Failure::Config(report)) => {
             eprint!("{report}");
             ExitCode::from(exit_code(&report))
         }
     }
+}
+
+/// 69 for a server that does not answer, 74 for an address or stream that cannot be used, else 1.
+fn failure_code(error: &anyhow::Error) -> u8 {
+    // a connection that failed is an I/O error below, so this comes first
+    if error
+        .chain()
+        .any(|cause| matches!(cause.downcast_ref(), Some(Client::NoAnswer(_) | Client::Timeout(_))))
+    {
+        return 69;
+    }
+    if error.chain().any(|cause| cause.is::<std::io::Error>()) { 74 } else { 1 }
 }
 
 /// 74 for a file that cannot be read, 78 for one that is wrong.
