@@ -216,6 +216,11 @@ impl Pipeline {
         let started = self.clock.monotonic();
         let outcome = self.exchanger.token(caller, wanted).await;
         journey.record.exchange = Some(self.clock.monotonic() - started);
+        let id = match &outcome {
+            Ok(exchanged) => &exchanged.correlation_id,
+            Err(error) => &error.correlation_id,
+        };
+        journey.record.correlation_id = id.as_deref().map(String::from);
         let exchanged = outcome?;
         journey.record.cache = Some(exchanged.cache);
         Ok(exchanged.token)
@@ -224,7 +229,10 @@ impl Pipeline {
     fn refuse(&self, refusal: &Refusal, journey: &mut Journey<'_>) -> Response<Body> {
         let row = refusal.reason.row();
         journey.record.reason = Some(row.word);
-        journey.record.correlation_id = refusal.idp.as_ref().and_then(|idp| idp.correlation_id.clone());
+        // the id we sent serves where the IdP named none
+        if let Some(id) = refusal.idp.as_ref().and_then(|idp| idp.correlation_id.clone()) {
+            journey.record.correlation_id = Some(id);
+        }
         self.metrics.refusal(journey.record.route.as_ref().map(|(name, _)| name), row.word);
         let cause = logs::report(&*refusal.source);
         let request_id = journey.record.request_id.as_str();
