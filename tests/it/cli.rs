@@ -141,6 +141,7 @@ fn health_says_whether_the_proxy_is_ready() {
     assert_eq!(run(&["health", "--address", demo.address("telemetry")]).status.code(), Some(0));
     assert_eq!(run(&["health", "--address", demo.address("admin")]).status.code(), Some(1));
     assert_eq!(run(&["health", "--address", "127.0.0.1:1"]).status.code(), Some(1));
+    assert_eq!(run(&["health", "--address", "no address"]).status.code(), Some(1));
 }
 
 #[test]
@@ -159,6 +160,15 @@ fn an_address_that_is_taken_is_named() {
         "--admin",
         "127.0.0.1:0",
     ]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(74));
     assert!(text(&output.stderr).contains(demo.address("proxy")), "{output:?}");
+}
+
+#[test]
+fn a_stdout_that_takes_nothing_is_74() {
+    for arguments in [&["schema"][..], &["check", "--config", "config/minimal.yaml"]] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let status = obo_proxy(arguments).stdout(full).stderr(std::process::Stdio::null()).status().unwrap();
+        assert_eq!(status.code(), Some(74), "{arguments:?}");
+    }
 }

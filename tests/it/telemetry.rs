@@ -59,6 +59,7 @@ fn each_request_has_one_line_with_the_fields_of_the_contract_and_no_token() {
         ("alice", "/orders/7"),
         ("mfa", "/orders"),
         ("alice", "/reports"),
+        ("throttled", "/orders"),
     ] {
         let token = shell(&format!("curl -sf 'http://{idp}/demo/token?user={user}'"));
         shell(&format!(
@@ -72,7 +73,7 @@ fn each_request_has_one_line_with_the_fields_of_the_contract_and_no_token() {
     let lines: Vec<Value> =
         log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect();
     let requests: Vec<&Value> = lines.iter().filter(|line| line["msg"] == "request").collect();
-    assert_eq!(requests.len(), 4, "{log}");
+    assert_eq!(requests.len(), 5, "{log}");
     let first = requests[0];
     for field in [
         "ts",
@@ -91,6 +92,7 @@ fn each_request_has_one_line_with_the_fields_of_the_contract_and_no_token() {
         "upstream_ms",
         "exchange_ms",
         "user",
+        "correlation_id",
     ] {
         assert!(!first[field].is_null(), "{field} is missing: {first}");
     }
@@ -101,6 +103,10 @@ fn each_request_has_one_line_with_the_fields_of_the_contract_and_no_token() {
     assert_eq!(requests[2]["reason"], "interaction_required");
     assert!(!requests[2]["correlation_id"].is_null());
     assert_eq!(requests[3]["reason"], "insufficient_scope");
+    assert!(requests[1]["correlation_id"].is_null() && requests[3]["correlation_id"].is_null(), "{log}");
+    // an answer that is no JSON names no id: ours is the one the IdP logged
+    assert_eq!(requests[4]["reason"], "idp_throttled");
+    assert!(!requests[4]["correlation_id"].is_null());
     for token in tokens {
         let signature = token.rsplit('.').next().unwrap();
         assert!(!log.contains(signature), "a token is in the log");

@@ -1,6 +1,7 @@
 //! `health`: asks a running proxy's `/readyz`.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -8,7 +9,6 @@ use anyhow::ensure;
 use bytes::Bytes;
 use http_body_util::Full;
 
-use crate::app::cli::Failure;
 use crate::app::cli::load;
 use crate::net::client::Bounds;
 use crate::net::client::Client;
@@ -22,22 +22,32 @@ pub(super) struct Arguments {
     address: Option<String>,
 }
 
-pub(super) fn run(files: &[PathBuf], arguments: &Arguments) -> Result<(), Failure> {
-    let address = match &arguments.address {
-        Some(address) => address.clone(),
-        None => {
-            let mut address = load(files).map_err(Failure::Config)?.config.telemetry.address;
-            match address.host.as_str() {
-                "0.0.0.0" => address.host = "127.0.0.1".into(),
-                "::" => address.host = "::1".into(),
-                _ => {}
-            }
-            address.to_string()
+/// 0 if it is ready, 1 in every other case: Docker reserves the rest.
+pub(super) fn run(files: &[PathBuf], arguments: &Arguments) -> ExitCode {
+    let answer = address(files, arguments).and_then(|address| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(ask(&address))
+    });
+    match answer {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(1)
         }
-    };
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-    Ok(runtime.block_on(ask(&address))?)
+    }
+}
+
+fn address(files: &[PathBuf], arguments: &Arguments) -> anyhow::Result<String> {
+    if let Some(address) = &arguments.address {
+        return Ok(address.clone());
+    }
+    let mut address = load(files)?.config.telemetry.address;
+    match address.host.as_str() {
+        "0.0.0.0" => address.host = "127.0.0.1".into(),
+        "::" => address.host = "::1".into(),
+        _ => {}
+    }
+    Ok(address.to_string())
 }
 
 async fn ask(address: &str) -> anyhow::Result<()> {

@@ -1,6 +1,6 @@
 //! The command line: one file per command.
 //!
-//! **In:** arguments and environment. **Out:** an exit code: 0 ok, 1 the answer is no, 2 usage, 69 unreachable, 74 I/O,
+//! **In:** arguments and environment. **Out:** an exit code: 0 ok, 1 the answer is no, 2 usage, 74 I/O,
 //! 78 configuration. **Never:** takes a token or a secret as an argument.
 
 use std::path::PathBuf;
@@ -70,19 +70,24 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Check(arguments) => return check::run(&config, &arguments),
         Command::Schema => schema::run(),
-        Command::Health(arguments) => health::run(&config, &arguments),
+        Command::Health(arguments) => return health::run(&config, &arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::No(error)) => {
             eprintln!("error: {error:#}");
-            ExitCode::from(1)
+            ExitCode::from(failure_code(&error))
         }
         Err(Failure::Config(report)) => {
             eprint!("{report}");
             ExitCode::from(exit_code(&report))
         }
     }
+}
+
+/// 74 for an address or stream that cannot be used, else 1.
+fn failure_code(error: &anyhow::Error) -> u8 {
+    if error.chain().any(|cause| cause.is::<std::io::Error>()) { 74 } else { 1 }
 }
 
 /// 74 for a file that cannot be read, 78 for one that is wrong.

@@ -26,6 +26,7 @@ use crate::pipeline::exchange::grant::Grant;
 use crate::pipeline::exchange::request::token_request;
 use crate::pipeline::exchange::row::Kind;
 use crate::pipeline::exchange::row::Row;
+use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
 
 /// Longest answer that is read, in bytes.
@@ -35,6 +36,7 @@ const LONGEST_ANSWER: usize = 256 * 1024;
 #[derive(Debug)]
 pub struct TokenEndpoint {
     client: Client,
+    credentials: credential::Reader,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
@@ -75,7 +77,7 @@ pub struct Moment {
 impl TokenEndpoint {
     /// One that asks through `client`.
     pub fn new(client: Client, clock: Clock, metrics: Arc<Metrics>) -> Self {
-        Self { client, clock, metrics }
+        Self { client, credentials: credential::Reader::default(), clock, metrics }
     }
 
     /// Asks for a token B with each of our credentials in turn, until one is not refused as such: while a credential
@@ -87,7 +89,16 @@ impl TokenEndpoint {
         let mut refused = Error::ours(Kind::Misconfigured);
         for credential in &question.provider.credentials {
             match self.ask_with(credential, question).await {
-                Err(error) if error.blames_credential() => refused = error,
+                Err(error) if error.blames_credential() => {
+                    if question.provider.credentials.len() > 1 {
+                        let identity_provider = &question.provider.name;
+                        tracing::warn!(%identity_provider, cause = logs::report(&error), "a credential does not work");
+                    }
+                    // the IdP's word is remembered, a file's fault is not: it must not have the IdP asked each time
+                    if error.row.is_some() || refused.row.is_none() {
+                        refused = error;
+                    }
+                }
                 settled => return settled,
             }
         }
@@ -96,7 +107,9 @@ impl TokenEndpoint {
 
     async fn ask_with(&self, credential: &Credential, question: Question<'_>) -> Result<Answer, Error> {
         let Question { url, provider, exchange, assertion } = question;
-        let secret = credential::secret(credential, provider.timeout)
+        let secret = self
+            .credentials
+            .secret(credential, provider.timeout)
             .await
             .map_err(|error| Error::ours(Kind::Misconfigured).caused_by(error))?;
         let sent = token_request(url, &Grant::on_behalf_of(provider, exchange, assertion, &secret))

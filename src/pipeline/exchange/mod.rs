@@ -30,6 +30,7 @@ use crate::pipeline::exchange::memory::Entry;
 use crate::pipeline::exchange::memory::Found;
 use crate::pipeline::exchange::memory::Memory;
 use crate::pipeline::exchange::row::Sharing;
+use crate::telemetry::logs;
 use crate::telemetry::metrics::CacheResult;
 use crate::telemetry::metrics::Metrics;
 
@@ -194,7 +195,8 @@ impl Exchanger {
         let identity_provider = journey.provider.name.clone();
         self.spawn(async move {
             if let Some(Landed { result: Err(error), .. }) = waiter.landed().await {
-                tracing::warn!(%identity_provider, reason = error.kind.reason(), "a token was not renewed: {error}");
+                let cause = logs::report(&error);
+                tracing::warn!(%identity_provider, reason = error.kind.reason(), cause, "a token was not renewed");
             }
         });
     }

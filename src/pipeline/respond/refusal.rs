@@ -126,7 +126,10 @@ impl From<exchange::Error> for Refusal {
             Kind::AssertionRejected => (Reason::AssertionRejected, None),
             Kind::Internal => (Reason::InternalError, None),
         };
-        let (idp, correlation_id) = (error.answer.clone(), error.correlation_id.clone());
+        let idp = error.answer.clone();
+        // the id we sent serves where the identity provider named none
+        let named = idp.as_ref().and_then(|idp| idp.correlation_id.as_deref()).map(Arc::from);
+        let correlation_id = named.or_else(|| error.correlation_id.clone());
         Self { retry_after, idp, correlation_id, ..Self::new(reason, error) }
     }
 }

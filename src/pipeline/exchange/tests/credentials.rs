@@ -67,6 +67,23 @@ async fn while_a_secret_is_rotated_the_one_that_works_is_found() {
 }
 
 #[tokio::test]
+async fn a_refused_secret_is_not_tried_for_half_a_minute_whatever_is_wrong_with_the_other() {
+    let idp = Idp::open(only_right).await;
+    let missing = || Credential::SecretFile("/nonexistent/secret".into());
+    for (user, credentials) in [
+        ("alice", vec![sample::secret("wrong"), missing()]),
+        ("bob", vec![missing(), sample::secret("wrong")]),
+    ] {
+        let before = idp.requests();
+        let world = with_credentials(&idp, credentials);
+        for _ in 0..3 {
+            assert_eq!(world.kind(&caller(user, 1)).await, Kind::Misconfigured);
+        }
+        assert_eq!(idp.requests() - before, 1);
+    }
+}
+
+#[tokio::test]
 async fn a_secret_file_is_read_anew_for_each_exchange() {
     let idp = Idp::open(only_right).await;
     let directory = tempfile::tempdir().unwrap();
