@@ -9,6 +9,9 @@ use zeroize::Zeroizing;
 /// The longest token B that is believed, in bytes.
 pub const MAX_DOWNSTREAM_TOKEN: usize = 64 * 1024;
 
+/// What stands before a token in an `Authorization` value (RFC 6750 section 2.1).
+const BEARER: &[u8] = b"Bearer ";
+
 /// Token A: what the caller sent, as it stood in the `Authorization` header. Its bytes are shared, not copied.
 #[derive(Clone)]
 pub struct UserToken {
@@ -79,8 +82,8 @@ impl DownstreamToken {
         if !access_token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(UnusableToken::Unprintable);
         }
-        let mut value = Zeroizing::new(Vec::with_capacity(7 + access_token.len()));
-        value.extend_from_slice(b"Bearer ");
+        let mut value = Zeroizing::new(Vec::with_capacity(BEARER.len() + access_token.len()));
+        value.extend_from_slice(BEARER);
         value.extend_from_slice(access_token.as_bytes());
         let mut authorization = HeaderValue::from_maybe_shared(Bytes::from_owner(value))
             .map_err(|_| UnusableToken::Unprintable)?;
@@ -91,6 +94,11 @@ impl DownstreamToken {
     /// The `Authorization` value to send upstream.
     pub fn authorization(&self) -> &HeaderValue {
         &self.authorization
+    }
+
+    /// Whether it is token A under another name.
+    pub fn is(&self, assertion: &UserToken) -> bool {
+        self.authorization.as_bytes().strip_prefix(BEARER) == Some(assertion.expose().as_bytes())
     }
 
     /// Bytes of memory the token takes.
@@ -118,6 +126,14 @@ mod tests {
             format!("{a:?} {b:?} {:?} {:?}", a.authorization(), b.authorization()),
             "UserToken(..) DownstreamToken(..) Sensitive Sensitive"
         );
+    }
+
+    #[test]
+    fn token_a_is_known_again_whatever_stands_before_it() {
+        let a = UserToken::from_authorization(HeaderValue::from_static("bearer  aaa"), 8).unwrap();
+        let is_a = |text: &str| DownstreamToken::bearer(Zeroizing::new(text.into())).unwrap().is(&a);
+        assert!(is_a("aaa"));
+        assert!(!is_a("aa") && !is_a("aaaa") && !is_a("AAA"));
     }
 
     #[test]

@@ -65,6 +65,11 @@ pub struct Answer {
     pub correlation_id: Arc<str>,
 }
 
+/// Nothing was exchanged.
+#[derive(Debug, thiserror::Error)]
+#[error("the token in the answer is the caller's own")]
+struct Echo;
+
 /// One moment on both clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
@@ -118,7 +123,12 @@ impl TokenEndpoint {
         let correlation_id: Arc<str> = sent.id.into();
         let asked_at = Moment { wall: self.clock.now(), monotonic: self.clock.monotonic() };
         let under_way = self.metrics.exchange_started();
-        let result = self.send(sent.request, provider, exchange).await;
+        let result = match self.send(sent.request, provider, exchange).await {
+            Ok(success) if success.token.is(assertion) => {
+                Err(Error::of(Row::Malformed, None).caused_by(Echo))
+            }
+            result => result,
+        };
         drop(under_way);
         let outcome = result.as_ref().map_or_else(|error| error.kind.reason(), |_| "ok");
         let took = self.clock.monotonic().saturating_duration_since(asked_at.monotonic);

@@ -47,6 +47,17 @@ async fn a_refusal_is_remembered_for_its_token_a_and_its_time() {
 }
 
 #[tokio::test]
+async fn token_a_is_not_taken_for_token_b() {
+    let answer = |token: &str| json(200, &json!({"token_type": "Bearer", "access_token": token}));
+    let idp = Idp::open(move |received| answer(received.assertion())).await;
+    let world = World::of(&idp);
+    let error = world.get(&caller("alice", 1)).await.unwrap_err();
+    assert_eq!(error.kind, Kind::BadResponse);
+    assert_eq!(error.source().unwrap().to_string(), "the token in the answer is the caller's own");
+    assert_eq!(world.exchanger.cached(), 0);
+}
+
+#[tokio::test]
 async fn what_says_nothing_about_the_next_try_is_not_remembered() {
     let idp = Idp::open(in_turn(vec![
         |_| json(500, &json!({})),

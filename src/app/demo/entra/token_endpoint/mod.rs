@@ -32,6 +32,8 @@ use crate::domain::clock::UnixTime;
 
 /// The grant of On-Behalf-Of (RFC 7523 section 2.1).
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+/// The kind of token that is issued (RFC 8693 section 3).
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 /// How long the slow user's exchange takes.
 const SLOW: Duration = Duration::from_secs(30);
 
@@ -166,7 +168,7 @@ fn check_optional(form: &Form) -> Result<(), Refusal> {
         let text = "The 'resource' request parameter isn't supported.";
         return Err(Refusal::new("invalid_request", 901_002, text));
     }
-    if form.optional("requested_token_type").is_some_and(|kind| !kind.ends_with(":access_token")) {
+    if form.optional("requested_token_type").is_some_and(|kind| kind != ACCESS_TOKEN) {
         return Err(Refusal::malformed("Only access tokens are issued here."));
     }
     let is_object = |text| serde_json::from_str::<Map<String, Value>>(text).is_ok();

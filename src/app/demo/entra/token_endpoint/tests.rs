@@ -171,6 +171,13 @@ fn every_mistake_in_a_request_has_its_answer() {
             "invalid_request",
             9_002_313,
         ),
+        (
+            "a token type by half its name",
+            good().set("requested_token_type", "token-type:access_token"),
+            400,
+            "invalid_request",
+            9_002_313,
+        ),
         ("unknown client", good().set("client_id", TENANT), 400, "unauthorized_client", 700_016),
         ("no secret", in_header(), 401, "invalid_client", 7_000_218),
         ("wrong secret", good().set("client_secret", "guess"), 401, "invalid_client", 7_000_215),
