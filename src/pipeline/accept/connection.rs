@@ -45,8 +45,8 @@ where
     let activity = Activity::new(limits);
     let noted = Noted::new(stream, Arc::clone(&activity));
     let seen = Arc::clone(&activity);
-    let service = service_fn(move |request| {
-        let answering = seen.answering();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let answering = seen.answering(!request.body().is_end_stream());
         let response = handler(request);
         async move { Ok::<_, Infallible>(response.await.map(|body| Answer { body, _answering: answering })) }
     });

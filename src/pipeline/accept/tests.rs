@@ -388,6 +388,19 @@ async fn the_next_request_is_never_read_out_of_a_body_nobody_wanted() {
 }
 
 #[tokio::test]
+async fn who_sends_a_body_nobody_wants_can_still_read_the_answer() {
+    let served = served(limits(LONG, LONG), |_, _, _| async { text("early") }).await;
+    let mut stream = served.connect().await;
+    stream.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4000000\r\n\r\n").await.unwrap();
+    // the answer is on its way before the body is
+    stream.readable().await.unwrap();
+    stream.write_all(&vec![b'x'; 4_000_000]).await.unwrap();
+    assert!(rest(&mut stream).await.ends_with("early"));
+    // the other side does not wait for ever for ours to be closed
+    served.wait_for_connections(0).await;
+}
+
+#[tokio::test]
 async fn no_body_is_an_empty_body() {
     let served = served(limits(LONG, LONG), |request: Request<Incoming>, _, _| async move {
         assert!(request.body().is_end_stream());
