@@ -124,6 +124,7 @@ impl App {
         }
         stop.await;
         probes.drain();
+        drain.announce();
         tracing::info!(delay = ?self.config.shutdown.delay, drain = ?self.config.shutdown.drain, "stopping");
         tokio::time::sleep(self.config.shutdown.delay).await;
         drain.start();

@@ -5,10 +5,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderValue;
 use http::Request;
 use http::Response;
+use http::header::CONNECTION;
 use http_body::Body;
 use http_body::Frame;
 use http_body::SizeHint;
@@ -30,6 +33,8 @@ use crate::pipeline::accept::activity::Noted;
 
 /// More fields than this in one head are answered 431.
 const MAX_HEADERS: usize = 128;
+/// How long a connection without a request is kept once the drain started: a request may be on its way.
+const GRACE: Duration = Duration::from_millis(500);
 /// hyper wants no less.
 const SMALLEST_BUFFER: usize = 8192;
 
@@ -45,10 +50,18 @@ where
     let activity = Activity::new(limits);
     let noted = Noted::new(stream, Arc::clone(&activity));
     let seen = Arc::clone(&activity);
+    let ending = drain.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let answering = seen.answering(!request.body().is_end_stream());
         let response = handler(request);
-        async move { Ok::<_, Infallible>(response.await.map(|body| Answer { body, _answering: answering })) }
+        let ending = ending.clone();
+        async move {
+            let mut response = response.await.map(|body| Answer { body, _answering: answering });
+            if ending.is_announced() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = http1::Builder::new()
         // the watchdog below keeps all deadlines, also the one before the first byte, which hyper has none for
@@ -59,7 +72,10 @@ where
         .half_close(false)
         .serve_connection(TokioIo::new(noted), service);
     let watchdog = tokio::time::sleep_until(activity.next_look());
-    let mut draining = std::pin::pin!(drain.started());
+    let mut draining = std::pin::pin!(async {
+        drain.started().await;
+        tokio::time::sleep(GRACE).await;
+    });
     let mut is_draining = false;
     tokio::pin!(connection, watchdog);
     loop {

@@ -13,6 +13,7 @@ use http::Response;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 use tokio::sync::watch;
 use tokio::task::JoinError;
@@ -68,6 +69,7 @@ pub struct Drain(watch::Sender<Phase>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Serving,
+    Announced,
     Draining,
 }
 
@@ -75,6 +77,17 @@ impl Drain {
     /// A drain that has not started.
     pub fn new() -> Self {
         Self(watch::Sender::new(Phase::Serving))
+    }
+
+    /// Tells callers with their answers that connections come to an end: they are then not closed while the next
+    /// request is on its way.
+    pub fn announce(&self) {
+        self.0.send_replace(Phase::Announced);
+    }
+
+    /// Whether callers are told.
+    fn is_announced(&self) -> bool {
+        *self.0.borrow() != Phase::Serving
     }
 
     /// Stops accepting: requests in flight are answered, resting connections closed.
@@ -113,8 +126,22 @@ pub async fn serve<H, F>(
     let mut pause = Pause::default();
     // one connection may be accepted without a permit yet: a permit taken in advance would be lost to other listeners
     let mut waiting = None;
-    let draining = drain.started();
+    let ending = drain.clone();
+    let draining = ending.started();
     tokio::pin!(draining);
+    let name = settings.name.clone();
+    let open =
+        move |connections: &mut JoinSet<()>, stream, address: SocketAddr, permit: OwnedSemaphorePermit| {
+            let trust = if settings.trusts(address.ip()) { Trust::Trusted } else { Trust::Untrusted };
+            let peer = Peer { address, trust };
+            let counted = metrics.connected(&settings.name);
+            let (handler, listener, drain) = (handler.clone(), settings.name.clone(), drain.clone());
+            connections.spawn(async move {
+                let handler = move |request| handler(request, peer, listener.clone());
+                connection::serve(stream, peer, limits, handler, drain).await;
+                drop((counted, permit));
+            });
+        };
     loop {
         let (permit, (stream, address)) = tokio::select! {
             biased;
@@ -136,24 +163,21 @@ pub async fn serve<H, F>(
                     Err(error) => {
                         pause = pause.after(&error);
                         if pause.is_first() {
-                            tracing::warn!(listener = %settings.name, %error, "cannot accept connections");
+                            tracing::warn!(listener = %name, %error, "cannot accept connections");
                         }
                     }
                 }
                 continue;
             }
         };
-        let trust = if settings.trusts(address.ip()) { Trust::Trusted } else { Trust::Untrusted };
-        let peer = Peer { address, trust };
-        let counted = metrics.connected(&settings.name);
-        let (handler, listener, drain) = (handler.clone(), settings.name.clone(), drain.clone());
-        connections.spawn(async move {
-            let handler = move |request| handler(request, peer, listener.clone());
-            connection::serve(stream, peer, limits, handler, drain).await;
-            drop((counted, permit));
-        });
+        open(&mut connections, stream, address, permit);
     }
-    drop((socket, waiting));
+    // who was let in before the end is served: closing the socket would reset what still queues in it
+    for (stream, address) in waiting.into_iter().chain(queued(socket)) {
+        if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
+            open(&mut connections, stream, address, permit);
+        }
+    }
     while let Some(ended) = connections.join_next().await {
         report(ended);
     }
@@ -164,6 +188,16 @@ async fn accept(socket: &TcpListener, pause: Pause) -> io::Result<(TcpStream, So
         tokio::time::sleep(pause).await;
     }
     socket.accept().await
+}
+
+/// What queues in `socket`, which is closed when there is no more.
+fn queued(socket: TcpListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
+    let socket = socket.into_std();
+    std::iter::from_fn(move || {
+        let (stream, address) = socket.as_ref().ok()?.accept().ok()?;
+        stream.set_nonblocking(true).ok()?;
+        Some((TcpStream::from_std(stream).ok()?, address))
+    })
 }
 
 /// How long to wait before accepting again: without descriptors or memory, trying at once only burns CPU.

@@ -274,6 +274,39 @@ async fn a_drain_lets_requests_in_flight_end_and_closes_the_rest() {
 }
 
 #[tokio::test]
+async fn before_a_drain_every_answer_says_that_the_connection_ends() {
+    let served = served(limits(LONG, LONG), ok).await;
+    let mut stream = served.connect().await;
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    assert!(!until(&mut stream, "fine").await.contains("connection: close"));
+    served.drain.announce();
+    for mut stream in [stream, served.connect().await] {
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let answer = rest(&mut stream).await;
+        assert!(answer.contains("connection: close\r\n") && answer.ends_with("fine"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_drain_loses_no_request_that_is_on_its_way() {
+    let served = served(limits(LONG, LONG), ok).await;
+    let mut resting = served.connect().await;
+    resting.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    until(&mut resting, "fine").await;
+    // not accepted yet: without an await in between, nobody else on this thread has run
+    let queued = std::net::TcpStream::connect(served.address).unwrap();
+    served.drain.start();
+    queued.set_nonblocking(true).unwrap();
+    for mut stream in [TcpStream::from_std(queued).unwrap(), resting] {
+        tokio::time::sleep(SHORT / 3).await;
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let answer = rest(&mut stream).await;
+        assert!(answer.contains("connection: close\r\n") && answer.ends_with("fine"), "{answer}");
+    }
+    tokio::time::timeout(LONG, served.task).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn dropping_the_server_cuts_what_is_left() {
     let served = served(limits(LONG, LONG), |_, _, _| std::future::pending()).await;
     let mut stream = served.connect().await;
