@@ -162,7 +162,13 @@ fn write_forwarding(headers: &mut HeaderMap, onward: &Onward<'_>, host: Option<&
     append(headers, X_FORWARDED_FOR, &address.to_string());
     append(headers, FORWARDED, &forwarded(address, host, proto));
     let port = host.and_then(port).unwrap_or(default_port);
-    let ours = [(X_FORWARDED_PROTO, Some(proto)), (X_FORWARDED_HOST, host), (X_FORWARDED_PORT, Some(port))];
+    // ours would contradict a scheme or host that a trusted peer gave without a port
+    let is_known = !headers.contains_key(X_FORWARDED_PROTO) && !headers.contains_key(X_FORWARDED_HOST);
+    let ours = [
+        (X_FORWARDED_PROTO, Some(proto)),
+        (X_FORWARDED_HOST, host),
+        (X_FORWARDED_PORT, is_known.then_some(port)),
+    ];
     for (name, value) in ours {
         let value = value.and_then(|value| HeaderValue::from_str(value).ok());
         if let (header::Entry::Vacant(entry), Some(value)) = (headers.entry(name), value) {
