@@ -12,6 +12,7 @@ use http::Request;
 use http::Response;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
@@ -45,7 +46,14 @@ impl Listener {
     /// If the address cannot be resolved or bound.
     pub async fn bind(settings: &config::Listener) -> io::Result<Self> {
         let address = (settings.address.host.as_str(), settings.address.port);
-        Ok(Self { socket: TcpListener::bind(address).await?, settings: settings.clone() })
+        let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for address in tokio::net::lookup_host(address).await? {
+            match listen(address) {
+                Ok(socket) => return Ok(Self { socket, settings: settings.clone() }),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
     }
 
     /// What it was made from.
@@ -60,6 +68,18 @@ impl Listener {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
+}
+
+/// How many connections may wait in a socket to be accepted; the kernel bounds it by `net.core.somaxconn`. The usual
+/// 128 are gone in one burst, and who is not let in tries again after a whole second.
+const BACKLOG: u32 = 4096;
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // a restart must not wait for the last connections of the one before
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Tells every listener and connection to come to an end. Cloning shares it.

@@ -351,6 +351,15 @@ async fn accepting_pauses_at_the_limit() {
 }
 
 #[tokio::test]
+async fn a_burst_of_connections_waits_without_being_turned_away() {
+    let served = served(limits(LONG, LONG), ok).await;
+    // while this thread does not await, nobody accepts
+    let connect = |_| std::net::TcpStream::connect_timeout(&served.address, SHORT);
+    let connected: Result<Vec<_>, _> = (0..300).map(connect).collect();
+    assert_eq!(connected.unwrap().len(), 300);
+}
+
+#[tokio::test]
 async fn a_peer_is_trusted_by_its_address() {
     let served = served(limits(LONG, LONG), |_, peer: Peer, name: Name| async move {
         assert_eq!(name.as_str(), "default");
@@ -361,7 +370,7 @@ async fn a_peer_is_trusted_by_its_address() {
     })
     .await;
     for (from, expected) in [("127.0.0.1:0", "\r\n\r\nuntrusted."), ("127.0.0.2:0", "\r\n\r\ntrusted.")] {
-        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
         socket.bind(from.parse().unwrap()).unwrap();
         let mut stream = socket.connect(served.address).await.unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
