@@ -123,6 +123,7 @@ impl App {
         })?;
         stop.await;
         probes.drain();
+        drain.announce();
         let config::Shutdown { delay, drain: patience } = self.config.shutdown;
         tracing::info!(?delay, drain = ?patience, "stopping");
         tokio::time::sleep(delay).await;

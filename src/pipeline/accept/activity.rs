@@ -1,23 +1,29 @@
 //! What a connection is doing, and until when it may go on so.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::task::Context;
 use std::task::Poll;
+use std::task::ready;
 use std::time::Duration;
 
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::io::ReadBuf;
 use tokio::time::Instant;
+use tokio::time::Sleep;
 
 use crate::config::Limits;
 
 /// Longest time a peer may leave what we write unread.
 const WRITE_STALL: Duration = Duration::from_secs(30);
+/// Longest time to listen to a peer that was answered before it had sent its whole body.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// What a connection is doing. Kept current by whoever sees it; looked at by one watchdog, so that no timer is
 /// touched per request. All sides run in the connection's task: the atomics only make it `Sync`.
@@ -32,6 +38,8 @@ pub struct Activity {
     phase: AtomicU64,
     /// 0, or 1 + the milliseconds after `opened` since which a write has made no progress.
     stalled: AtomicU64,
+    /// Whether the last request had a body.
+    had_body: AtomicBool,
 }
 
 /// What is spoken on a connection.
@@ -66,12 +74,14 @@ impl Activity {
             answers: AtomicU64::new(0),
             phase: AtomicU64::new(Phase::HEAD),
             stalled: AtomicU64::new(0),
+            had_body: AtomicBool::new(false),
         })
     }
 
     /// A request head is complete; until the guard is dropped the request is being answered.
-    pub fn answering(self: &Arc<Self>) -> Answering {
+    pub fn answering(self: &Arc<Self>, has_body: bool) -> Answering {
         self.answers.fetch_add(1, Ordering::Relaxed);
+        self.had_body.store(has_body, Ordering::Relaxed);
         self.enter(Phase::ANSWERING);
         Answering(Arc::clone(self))
     }
@@ -147,22 +157,41 @@ impl Drop for Answering {
     }
 }
 
-/// A stream whose traffic is noted.
+/// A stream whose traffic is noted. Its shutdown lingers where a body may be on its way: closed with bytes unread, the
+/// kernel would send a reset, which can overtake the answer (RFC 9112 section 9.6).
 #[derive(Debug)]
 pub struct Noted<S> {
     stream: S,
     activity: Arc<Activity>,
+    /// Made once our side is shut down.
+    lingering: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Noted<S> {
     /// Notes the traffic of `stream` in `activity`.
     pub fn new(stream: S, activity: Arc<Activity>) -> Self {
-        Self { stream, activity }
+        Self { stream, activity, lingering: None }
     }
 
     fn note<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         self.activity.wrote(written.is_ready());
         written
+    }
+}
+
+impl<S: AsyncRead + Unpin> Noted<S> {
+    /// Reads for nobody until the peer ends its side or has had its time.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let over = self.lingering.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+        let mut nowhere = [MaybeUninit::uninit(); 8192];
+        while over.as_mut().poll(cx).is_pending() {
+            let mut nowhere = ReadBuf::uninit(&mut nowhere);
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut nowhere)) {
+                Ok(()) if !nowhere.filled().is_empty() => {}
+                _ => break,
+            }
+        }
+        Poll::Ready(())
     }
 }
 
@@ -181,7 +210,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Noted<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Noted<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Noted<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.note(written)
@@ -205,7 +234,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Noted<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        if self.lingering.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        }
+        if self.activity.had_body.load(Ordering::Relaxed) {
+            ready!(self.poll_linger(cx));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -240,7 +275,7 @@ mod tests {
         near.read_exact(&mut [0; 3]).await.unwrap();
         assert_eq!(left(&activity), Some(Duration::from_secs(7)), "a byte more is no time more");
 
-        let answering = activity.answering();
+        let answering = activity.answering(false);
         tokio::time::advance(Duration::from_secs(1000)).await;
         far.write_all(b"x").await.unwrap();
         near.read_exact(&mut [0; 1]).await.unwrap();
@@ -259,7 +294,7 @@ mod tests {
         let activity = Activity::new(Instant::now(), limits(), Protocol::Http2);
         let (near, mut far) = tokio::io::duplex(64);
         let mut near = Noted::new(near, Arc::clone(&activity));
-        let (first, second) = (activity.answering(), activity.answering());
+        let (first, second) = (activity.answering(false), activity.answering(false));
         drop(first);
         assert_eq!(left(&activity), None);
         drop(second);
@@ -273,7 +308,7 @@ mod tests {
         let activity = Activity::new(Instant::now(), limits(), Protocol::Http1);
         let (near, mut far) = tokio::io::duplex(4);
         let mut near = Noted::new(near, Arc::clone(&activity));
-        let _answering = activity.answering();
+        let _answering = activity.answering(false);
         near.write_all(b"full").await.unwrap();
         assert_eq!(left(&activity), None);
         let blocked = tokio::time::timeout(Duration::from_secs(20), near.write_all(b"more")).await;
@@ -287,7 +322,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_watchdog_looks_again_before_any_new_phase_could_end() {
         let activity = Activity::new(Instant::now(), limits(), Protocol::Http1);
-        let _answering = activity.answering();
+        let _answering = activity.answering(false);
         assert_eq!(activity.next_look() - Instant::now(), Duration::from_secs(10));
     }
 }

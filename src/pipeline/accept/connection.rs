@@ -8,8 +8,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderValue;
 use http::Request;
 use http::Response;
+use http::header::CONNECTION;
 use http_body::Body;
 use http_body::Frame;
 use http_body::SizeHint;
@@ -36,6 +38,8 @@ use crate::pipeline::accept::activity::Protocol;
 
 /// More fields than this in one head are answered 431.
 const MAX_HEADERS: usize = 128;
+/// How long a connection without a request is kept once the drain started: a request may be on its way.
+const GRACE: Duration = Duration::from_millis(500);
 /// hyper wants no less.
 const SMALLEST_BUFFER: usize = 8192;
 /// Most requests under way on one HTTP/2 connection.
@@ -66,16 +70,24 @@ where
         biased;
         protocol = protocol(&stream) => protocol,
         () = tokio::time::sleep(limits.header_timeout) => return,
-        () = drain.started() => return,
+        () = over(&drain) => return,
     };
     let Ok(protocol) = protocol else { return };
     let activity = Activity::new(opened, limits, protocol);
     let io = TokioIo::new(Noted::new(stream, Arc::clone(&activity)));
     let seen = Arc::clone(&activity);
-    let service = service_fn(move |request| {
-        let answering = seen.answering();
+    let ending = drain.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let answering = seen.answering(!request.body().is_end_stream());
         let response = handler(request);
-        async move { Ok::<_, Infallible>(response.await.map(|body| Answer { body, _answering: answering })) }
+        let ending = ending.clone();
+        async move {
+            let mut response = response.await.map(|body| Answer { body, _answering: answering });
+            if protocol == Protocol::Http1 && ending.is_announced() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     match protocol {
         Protocol::Http1 => {
@@ -121,6 +133,12 @@ async fn protocol(stream: &TcpStream) -> std::io::Result<Protocol> {
     }
 }
 
+/// Resolves when a connection without a request is not kept any more.
+async fn over(drain: &Drain) {
+    drain.started().await;
+    tokio::time::sleep(GRACE).await;
+}
+
 /// A connection of either protocol.
 trait Conversation: Future<Output = hyper::Result<()>> {
     /// Finishes what is under way and takes nothing new.
@@ -149,7 +167,7 @@ where
 
 async fn converse(connection: impl Conversation, activity: &Activity, peer: Peer, drain: Drain) {
     let watchdog = tokio::time::sleep_until(activity.next_look());
-    let mut draining = std::pin::pin!(drain.started());
+    let mut draining = std::pin::pin!(over(&drain));
     let mut is_draining = false;
     tokio::pin!(connection, watchdog);
     loop {

@@ -12,6 +12,7 @@ use http::Request;
 use http::Response;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
@@ -43,7 +44,14 @@ impl Listener {
     /// If the address cannot be resolved or bound.
     pub async fn bind(settings: &config::Listener) -> io::Result<Self> {
         let address = (settings.address.host.as_str(), settings.address.port);
-        Ok(Self { socket: TcpListener::bind(address).await?, settings: Arc::new(settings.clone()) })
+        let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for address in tokio::net::lookup_host(address).await? {
+            match listen(address) {
+                Ok(socket) => return Ok(Self { socket, settings: Arc::new(settings.clone()) }),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
     }
 
     /// What it was made from.
@@ -60,6 +68,18 @@ impl Listener {
     }
 }
 
+/// How many connections may wait in a socket to be accepted; the kernel bounds it by `net.core.somaxconn`. The usual
+/// 128 are gone in one burst, and who is not let in tries again after a whole second.
+const BACKLOG: u32 = 4096;
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // a restart must not wait for the last connections of the one before
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 /// Tells every listener and connection to come to an end. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct Drain(watch::Sender<Phase>);
@@ -67,6 +87,7 @@ pub struct Drain(watch::Sender<Phase>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Serving,
+    Announced,
     Draining,
 }
 
@@ -74,6 +95,17 @@ impl Drain {
     /// A drain that has not started.
     pub fn new() -> Self {
         Self(watch::Sender::new(Phase::Serving))
+    }
+
+    /// Tells callers with their answers that connections come to an end: they are then not closed while the next
+    /// request is on its way.
+    pub fn announce(&self) {
+        self.0.send_replace(Phase::Announced);
+    }
+
+    /// Whether callers are told.
+    fn is_announced(&self) -> bool {
+        *self.0.borrow() != Phase::Serving
     }
 
     /// Stops accepting: requests in flight are answered, resting connections closed.
@@ -127,7 +159,8 @@ impl Accepted {
     }
 }
 
-/// Accepts connections and hands them to `deal` until `drain` starts. While `permits` has none, accepting pauses.
+/// Accepts connections and hands them to `deal` until `drain` starts, and then what has queued up. While `permits` has
+/// none, accepting pauses.
 pub async fn accept<D>(
     listener: Listener,
     permits: Arc<Semaphore>,
@@ -138,33 +171,8 @@ pub async fn accept<D>(
     D: FnMut(Accepted),
 {
     let Listener { socket, settings } = listener;
-    let mut pause = Pause::default();
-    let draining = drain.started();
-    tokio::pin!(draining);
-    loop {
-        // one connection may be accepted without a permit yet: one taken in advance would be lost to other listeners
-        let accepted = tokio::select! {
-            biased;
-            () = &mut draining => return,
-            accepted = accept_one(&socket, pause) => accepted,
-        };
-        let (stream, address) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                pause = pause.after(&error);
-                if pause.is_first() {
-                    tracing::warn!(listener = %settings.name, %error, "cannot accept connections");
-                }
-                continue;
-            }
-        };
-        pause = Pause::default();
-        let permit = tokio::select! {
-            biased;
-            () = &mut draining => return,
-            permit = Arc::clone(&permits).acquire_owned() => permit,
-        };
-        let (Ok(permit), Ok(stream)) = (permit, stream.into_std()) else { continue };
+    let name = settings.name.clone();
+    let mut open = |stream, address: SocketAddr, permit| {
         let trust = if settings.trusts(address.ip()) { Trust::Trusted } else { Trust::Untrusted };
         deal(Accepted {
             stream,
@@ -173,14 +181,59 @@ pub async fn accept<D>(
             _counted: metrics.connected(&settings.name),
             _permit: permit,
         });
+    };
+    let mut pause = Pause::default();
+    // one connection may be accepted without a permit yet: one taken in advance would be lost to other listeners
+    let mut waiting = None;
+    let draining = drain.started();
+    tokio::pin!(draining);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut draining => break,
+            permit = Arc::clone(&permits).acquire_owned(), if waiting.is_some() => {
+                if let (Ok(permit), Some((stream, address))) = (permit, waiting.take()) {
+                    open(stream, address, permit);
+                }
+            }
+            accepted = accept_one(&socket, pause), if waiting.is_none() => match accepted {
+                Ok(accepted) => {
+                    pause = Pause::default();
+                    waiting = Some(accepted);
+                }
+                Err(error) => {
+                    pause = pause.after(&error);
+                    if pause.is_first() {
+                        tracing::warn!(listener = %name, %error, "cannot accept connections");
+                    }
+                }
+            }
+        }
+    }
+    // who was let in before the end is served: closing the socket would reset what still queues in it
+    for (stream, address) in waiting.into_iter().chain(queued(socket)) {
+        if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
+            open(stream, address, permit);
+        }
     }
 }
 
-async fn accept_one(socket: &TcpListener, pause: Pause) -> io::Result<(TcpStream, SocketAddr)> {
+async fn accept_one(socket: &TcpListener, pause: Pause) -> io::Result<(std::net::TcpStream, SocketAddr)> {
     if let Some(pause) = pause.0 {
         tokio::time::sleep(pause).await;
     }
-    socket.accept().await
+    let (stream, address) = socket.accept().await?;
+    Ok((stream.into_std()?, address))
+}
+
+/// What queues in `socket`, which is closed when there is no more.
+fn queued(socket: TcpListener) -> impl Iterator<Item = (std::net::TcpStream, SocketAddr)> {
+    let socket = socket.into_std();
+    std::iter::from_fn(move || {
+        let (stream, address) = socket.as_ref().ok()?.accept().ok()?;
+        stream.set_nonblocking(true).ok()?;
+        Some((stream, address))
+    })
 }
 
 /// How long to wait before accepting again: without descriptors or memory, trying at once only burns CPU.

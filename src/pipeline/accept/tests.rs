@@ -279,6 +279,39 @@ async fn a_drain_lets_requests_in_flight_end_and_closes_the_rest() {
 }
 
 #[tokio::test]
+async fn before_a_drain_every_answer_says_that_the_connection_ends() {
+    let served = served(limits(LONG, LONG), ok).await;
+    let mut stream = served.connect().await;
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    assert!(!until(&mut stream, "fine").await.contains("connection: close"));
+    served.drain.announce();
+    for mut stream in [stream, served.connect().await] {
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let answer = rest(&mut stream).await;
+        assert!(answer.contains("connection: close\r\n") && answer.ends_with("fine"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_drain_loses_no_request_that_is_on_its_way() {
+    let served = served(limits(LONG, LONG), ok).await;
+    let mut resting = served.connect().await;
+    resting.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    until(&mut resting, "fine").await;
+    // not accepted yet: without an await in between, nobody else on this thread has run
+    let queued = std::net::TcpStream::connect(served.address).unwrap();
+    served.drain.start();
+    queued.set_nonblocking(true).unwrap();
+    for mut stream in [TcpStream::from_std(queued).unwrap(), resting] {
+        tokio::time::sleep(SHORT / 3).await;
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let answer = rest(&mut stream).await;
+        assert!(answer.contains("connection: close\r\n") && answer.ends_with("fine"), "{answer}");
+    }
+    tokio::time::timeout(LONG, served.task).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn dropping_the_server_cuts_what_is_left() {
     let served = served(limits(LONG, LONG), |_, _| std::future::pending()).await;
     let mut stream = served.connect().await;
@@ -323,6 +356,15 @@ async fn accepting_pauses_at_the_limit() {
 }
 
 #[tokio::test]
+async fn a_burst_of_connections_waits_without_being_turned_away() {
+    let served = served(limits(LONG, LONG), ok).await;
+    // while this thread does not await, nobody accepts
+    let connect = |_| std::net::TcpStream::connect_timeout(&served.address, SHORT);
+    let connected: Result<Vec<_>, _> = (0..300).map(connect).collect();
+    assert_eq!(connected.unwrap().len(), 300);
+}
+
+#[tokio::test]
 async fn a_peer_is_trusted_by_its_address() {
     let served = served(limits(LONG, LONG), |_, peer: Peer| async move {
         match peer.trust {
@@ -332,7 +374,7 @@ async fn a_peer_is_trusted_by_its_address() {
     })
     .await;
     for (from, expected) in [("127.0.0.1:0", "\r\n\r\nuntrusted."), ("127.0.0.2:0", "\r\n\r\ntrusted.")] {
-        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
         socket.bind(from.parse().unwrap()).unwrap();
         let mut stream = socket.connect(served.address).await.unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
@@ -389,6 +431,19 @@ async fn the_next_request_is_never_read_out_of_a_body_nobody_wanted() {
     let _reset_while_writing = stream.write_all(&smuggled).await;
     rest(&mut stream).await;
     assert_eq!(*paths.lock().unwrap(), ["/first"]);
+}
+
+#[tokio::test]
+async fn who_sends_a_body_nobody_wants_can_still_read_the_answer() {
+    let served = served(limits(LONG, LONG), |_, _| async { text("early") }).await;
+    let mut stream = served.connect().await;
+    stream.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4000000\r\n\r\n").await.unwrap();
+    // the answer is on its way before the body is
+    stream.readable().await.unwrap();
+    stream.write_all(&vec![b'x'; 4_000_000]).await.unwrap();
+    assert!(rest(&mut stream).await.ends_with("early"));
+    // the other side does not wait for ever for ours to be closed
+    served.wait_for_connections(0).await;
 }
 
 #[tokio::test]

@@ -121,7 +121,8 @@ pub fn claims(
     if typ.is_some_and(|typ| !provider.token_types.iter().any(|own| jws::media_type_is(own, typ))) {
         return Err(Kind::NotAnAccessToken);
     }
-    let principal = principal(&stated, scopes.is_some(), roles.is_some())?;
+    let has = |words: &Option<Vec<String>>| words.as_ref().is_some_and(|words| !words.is_empty());
+    let principal = principal(&stated, has(&scopes), has(&roles))?;
     if principal == Principal::Application && expected.principals == Principals::Users {
         return Err(Kind::AppTokenNotAllowed);
     }

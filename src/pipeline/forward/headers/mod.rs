@@ -114,6 +114,7 @@ pub fn rewrite_request(headers: &mut HeaderMap, onward: &Onward<'_>) {
 
 /// Makes the upstream's fields those of the answer.
 pub fn rewrite_response(headers: &mut HeaderMap) {
+    say_length_once(headers);
     remove_hop_by_hop(headers);
 }
 
@@ -161,7 +162,13 @@ fn write_forwarding(headers: &mut HeaderMap, onward: &Onward<'_>, host: Option<&
     append(headers, X_FORWARDED_FOR, &address.to_string());
     append(headers, FORWARDED, &forwarded(address, host, proto));
     let port = host.and_then(port).unwrap_or(default_port);
-    let ours = [(X_FORWARDED_PROTO, Some(proto)), (X_FORWARDED_HOST, host), (X_FORWARDED_PORT, Some(port))];
+    // ours would contradict a scheme or host that a trusted peer gave without a port
+    let is_known = !headers.contains_key(X_FORWARDED_PROTO) && !headers.contains_key(X_FORWARDED_HOST);
+    let ours = [
+        (X_FORWARDED_PROTO, Some(proto)),
+        (X_FORWARDED_HOST, host),
+        (X_FORWARDED_PORT, is_known.then_some(port)),
+    ];
     for (name, value) in ours {
         let value = value.and_then(|value| HeaderValue::from_str(value).ok());
         if let (header::Entry::Vacant(entry), Some(value)) = (headers.entry(name), value) {
@@ -203,6 +210,18 @@ fn forwarded(address: IpAddr, host: Option<&str>, proto: &str) -> String {
 fn port(host: &str) -> Option<&str> {
     let (_, port) = host.rsplit_once(':')?;
     (!port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())).then_some(port)
+}
+
+/// Where content is chunked, a `Content-Length` beside it lies and must go (RFC 9112 section 6.3). Where the same length
+/// is said several times, one is enough (RFC 9110 section 8.6); the client accepts no two that differ.
+fn say_length_once(headers: &mut HeaderMap) {
+    let Some(length) = headers.remove(header::CONTENT_LENGTH) else { return };
+    let first = length.as_bytes().split(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
+    if let (false, Ok(first)) =
+        (headers.contains_key(header::TRANSFER_ENCODING), HeaderValue::from_bytes(first))
+    {
+        headers.insert(header::CONTENT_LENGTH, first);
+    }
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {

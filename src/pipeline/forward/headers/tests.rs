@@ -251,6 +251,19 @@ fn only_a_trusted_peer_says_where_a_request_came_from() {
 }
 
 #[test]
+fn our_port_does_not_contradict_what_a_trusted_peer_says() {
+    let case = Case::new("192.0.2.7:1234", Trust::Trusted);
+    for (said, expected) in [
+        (&[("host", "a:8080")][..], &["8080"][..]),
+        (&[("host", "a"), ("x-forwarded-proto", "https")], &[]),
+        (&[("host", "a:8080"), ("x-forwarded-host", "shop.example")], &[]),
+        (&[("host", "a"), ("x-forwarded-proto", "https"), ("x-forwarded-port", "8443")], &["8443"]),
+    ] {
+        assert_eq!(all(&case.rewrite(said), "x-forwarded-port"), expected, "{said:?}");
+    }
+}
+
+#[test]
 fn the_host_is_the_callers_or_left_to_the_client() {
     let mut case = Case::new("192.0.2.7:1234", Trust::Untrusted);
     assert_eq!(all(&case.rewrite(&[("host", "orders.example")]), "host"), ["orders.example"]);

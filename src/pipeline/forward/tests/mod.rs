@@ -327,6 +327,24 @@ async fn answers_without_a_body_pass_and_the_connection_goes_on() {
 }
 
 #[tokio::test]
+async fn an_answer_that_says_its_length_twice_ends_where_its_content_does() {
+    for (fields, body, length) in [
+        ("transfer-encoding: chunked\r\ncontent-length: 3", "5\r\nhello\r\n0\r\n\r\n", None),
+        ("content-length: 30\r\ntransfer-encoding: chunked", "5\r\nhello\r\n0\r\n\r\n", None),
+        ("content-length: 5, 5", "hello", Some("5")),
+        ("content-length: 5\r\ncontent-length: 5", "hello", Some("5")),
+    ] {
+        let case = Case::new(route(&answering(format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n{body}")).await));
+        let response = case.fetch().await.unwrap();
+        let lengths: Vec<_> = response.headers().get_all("content-length").iter().cloned().collect();
+        assert_eq!(lengths, Vec::from_iter(length), "{fields}");
+        let answer =
+            asked(case.gateway().await, "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+        assert!(answer.contains("hello"), "{fields}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn routes_that_share_an_upstream_share_its_connections() {
     let connections = Arc::new(Mutex::new(0));
     let counted = Arc::clone(&connections);
