@@ -26,6 +26,12 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::net::Body;
 
+/// Most connections at a time: the data path must not run out of descriptors because of probes.
+const MOST: usize = 512;
+
+/// Longest request head; tokens for the echo API are in it.
+const LONGEST_HEAD: usize = 128 * 1024;
+
 /// How the server is reached.
 #[derive(Clone)]
 pub enum Transport {
@@ -83,7 +89,7 @@ where
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
+            accepted = listener.accept(), if connections.len() < MOST => match accepted {
                 Ok((socket, _)) => {
                     connections.spawn(connect(socket, transport.clone(), answer.clone()));
                 }
@@ -121,8 +127,11 @@ where
         let response = answer(request);
         async move { Ok::<_, Infallible>(response.await) }
     });
-    let served =
-        http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(io), service).await;
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .max_buf_size(LONGEST_HEAD)
+        .serve_connection(TokioIo::new(io), service)
+        .await;
     if let Err(error) = served {
         tracing::debug!(%error, "a connection to one of our own servers broke");
     }
