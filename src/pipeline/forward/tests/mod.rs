@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::rt::TokioIo;

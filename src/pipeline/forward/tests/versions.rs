@@ -68,17 +68,18 @@ async fn the_version_is_negotiated_and_host_and_authority_agree() {
     let directory = tempfile::tempdir().unwrap();
     let ca = directory.path().join("ca.pem");
     let address = https("127.0.0.1", &ca).await;
-    for (http2, host, version, seen_host) in [
-        (Http2::Auto, HostRewrite::Upstream, "HTTP/2.0", ""),
-        (Http2::Auto, HostRewrite::Preserve, "HTTP/1.1", "orders.example"),
-        (Http2::Never, HostRewrite::Upstream, "HTTP/1.1", address.as_str()),
-        (Http2::Always, HostRewrite::Upstream, "HTTP/2.0", ""),
-        (Http2::Always, HostRewrite::Preserve, "HTTP/2.0", ""),
+    let (own, callers) = (address.as_str(), "orders.example");
+    for (http2, host, version, seen_host, authority) in [
+        (Http2::Auto, HostRewrite::Upstream, "HTTP/2.0", "", own),
+        (Http2::Auto, HostRewrite::Preserve, "HTTP/2.0", "", callers),
+        (Http2::Never, HostRewrite::Upstream, "HTTP/1.1", own, ""),
+        (Http2::Never, HostRewrite::Preserve, "HTTP/1.1", callers, ""),
+        (Http2::Always, HostRewrite::Upstream, "HTTP/2.0", "", own),
+        (Http2::Always, HostRewrite::Preserve, "HTTP/2.0", "", callers),
     ] {
         let response = posted(&Case::new(https_route(&address, &ca, http2, host))).await;
         assert_eq!(header(&response, "x-version"), version, "{http2:?} {host:?}");
         assert_eq!(header(&response, "x-host"), seen_host, "{http2:?} {host:?}");
-        let authority = if version == "HTTP/2.0" { address.as_str() } else { "" };
         assert_eq!(header(&response, "x-authority"), authority, "{http2:?} {host:?}");
         assert_eq!(header(&response, "x-authorization"), "Bearer ours");
         assert_eq!(response.version(), Version::HTTP_11);
