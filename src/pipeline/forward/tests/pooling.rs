@@ -175,11 +175,20 @@ async fn the_connection_of_an_answer_that_is_refused_is_closed() {
 }
 
 #[tokio::test]
-async fn a_connection_is_not_used_again_before_its_request_is_sent() {
-    let (address, count) = numbered(|_, mut stream| async move {
-        until(&mut stream, "\r\n\r\n").await;
-        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
-        until(&mut stream, "the end").await;
+async fn a_connection_is_not_used_again_before_its_request_is_sent_but_then_it_is() {
+    let uploaded = Arc::new(Notify::new());
+    let uploads = Arc::clone(&uploaded);
+    let (address, count) = numbered(move |number, mut stream| {
+        let uploaded = Arc::clone(&uploads);
+        async move {
+            while !until(&mut stream, "\r\n\r\n").await.is_empty() {
+                let head = format!("HTTP/1.1 200 OK\r\nx-connection: {number}\r\ncontent-length: 0\r\n\r\n");
+                stream.write_all(head.as_bytes()).await.unwrap();
+                if number == 0 && until(&mut stream, "the end").await.ends_with("the end") {
+                    uploaded.notify_one();
+                }
+            }
+        }
     })
     .await;
     let case = Case::new(route(&address));
@@ -188,9 +197,14 @@ async fn a_connection_is_not_used_again_before_its_request_is_sent() {
     caller.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 11\r\n\r\nhalf").await.unwrap();
     assert!(until(&mut caller, "\r\n\r\n").await.starts_with("HTTP/1.1 200 OK\r\n"));
     settle().await;
-    assert_eq!(kind(case.fetch().await), "200 OK");
+    let [other] = fetched(&case).await;
+    assert_eq!(number(&other), 1);
+    caller.write_all(b"the end").await.unwrap();
+    tokio::time::timeout(LONG, uploaded.notified()).await.expect("the upload is not cut");
+    settle().await;
+    let [again] = fetched(&case).await;
+    assert_eq!(number(&again), 0);
     assert_eq!(count.load(Ordering::SeqCst), 2);
-    drop(caller);
 }
 
 /// What becomes of a second request, when the upstream says `last` instead of an answer to it; and of how many

@@ -276,8 +276,10 @@ async fn a_shared_connection_nobody_uses_is_closed() {
         let held = case.fetch().await.unwrap();
         // an answer under way keeps its connection, however long it takes
         tokio::time::timeout(SHORT * 3, ends.acquire()).await.unwrap_err();
-        go_on.add_permits(1);
-        assert_eq!(text(held).await, "end");
+        let other = case.fetch().await.unwrap();
+        assert_eq!(header(&other, "x-connection"), header(&held, "x-connection"));
+        go_on.add_permits(2);
+        assert_eq!([text(held).await, text(other).await], ["end", "end"]);
         ended(&ends).await;
         assert_eq!(count.load(Ordering::SeqCst), round);
     }
