@@ -1,9 +1,11 @@
 //! Floor 3: outbound HTTP and TLS. Knows nothing of tokens.
 //!
 //! **In:** addresses, roots, time limits. **Out:** a [`client::Client`] for whole small messages, and a
-//! [`connector()`] for streamed ones. **Never:** follows a redirect, reads an answer without a bound, reads a
+//! [`dialer::Dialer`] for streamed ones. **Never:** follows a redirect, reads an answer without a bound, reads a
 //! proxy from the environment.
 
+use std::error::Error as StdError;
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,13 +18,24 @@ use rustls::ClientConfig;
 use crate::config::Http2;
 
 pub mod client;
+pub mod dialer;
 pub mod tls;
 
 /// Any error, boxed: what a streamed body may end with.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// A body as it travels through the pipeline: streamed or whole.
 pub type Body = UnsyncBoxBody<Bytes, BoxError>;
+
+/// `error`, what caused it, what caused that, and so on.
+pub fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    let source = |cause: &&'a (dyn StdError + 'static)| match (*cause).downcast_ref::<io::Error>() {
+        // an I/O error hides the error it wraps from its own chain
+        Some(io) => io.get_ref().map(|wrapped| wrapped as &'a (dyn StdError + 'static)),
+        None => (*cause).source(),
+    };
+    std::iter::successors(Some(error), source)
+}
 
 /// A connector for plain and TLS connections. `server_name` replaces the URL's host in the TLS handshake.
 pub fn connector(

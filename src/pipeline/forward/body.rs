@@ -10,12 +10,12 @@ use bytes::Bytes;
 use http_body::Body;
 use http_body::Frame;
 use http_body::SizeHint;
-use hyper::body::Incoming;
 use tokio::time::Instant;
 use tokio::time::Sleep;
 
 use crate::net::BoxError;
 use crate::pipeline::forward::headers;
+use crate::pipeline::forward::pool::Answer;
 use crate::pipeline::forward::traffic::Traffic;
 
 /// Why a body ended before its end.
@@ -97,7 +97,7 @@ where
 /// The upstream's body on its way down. Ends with [`Cut::Idle`] when no byte has moved either way for too long.
 #[derive(Debug)]
 pub struct Download {
-    body: Incoming,
+    body: Answer,
     traffic: Arc<Traffic>,
     /// Made when the body is first waited for: most answers are there at once.
     alarm: Option<Pin<Box<Sleep>>>,
@@ -105,7 +105,7 @@ pub struct Download {
 
 impl Download {
     /// `body`, noted in `traffic`.
-    pub fn new(body: Incoming, traffic: Arc<Traffic>) -> Self {
+    pub fn new(body: Answer, traffic: Arc<Traffic>) -> Self {
         Self { body, traffic, alarm: None }
     }
 

@@ -1,39 +1,31 @@
 //! What a client's error means, found in the chain of its sources.
 
-use std::error::Error as StdError;
-use std::io;
-
-use hyper_util::client::legacy;
-
+use crate::net::causes;
+use crate::net::dialer;
 use crate::pipeline::forward::Error;
 use crate::pipeline::forward::Phase;
 
-/// The error of a request that got no answer.
-pub fn classify(error: legacy::Error) -> Error {
-    let is_connect = error.is_connect();
-    let mut is_tls = false;
-    let mut is_timeout = false;
-    let mut is_bad_reply = false;
-    let mut next: Option<&(dyn StdError + 'static)> = Some(&error);
-    while let Some(cause) = next {
-        is_tls |= cause.is::<rustls::Error>();
-        if let Some(cause) = cause.downcast_ref::<hyper::Error>() {
-            is_bad_reply |= cause.is_parse();
-        }
-        next = match cause.downcast_ref::<io::Error>() {
-            Some(io) => {
-                is_timeout |= io.kind() == io::ErrorKind::TimedOut;
-                // an I/O error hides the error it wraps from its own chain
-                io.get_ref().map(|wrapped| wrapped as &(dyn StdError + 'static))
-            }
-            None => cause.source(),
-        };
+/// The error of a request for which there was no connection.
+pub fn unconnected(error: dialer::Error) -> Error {
+    match error {
+        dialer::Error::Connect(error) => Error::Connect(error.into()),
+        dialer::Error::Tls(error) => Error::Tls(error.into()),
+        dialer::Error::Timeout => Error::Timeout(Phase::Connect),
     }
-    match (is_connect, is_tls) {
-        (_, true) => Error::Tls(error.into()),
-        (true, false) if is_timeout => Error::Timeout(Phase::Connect),
-        (true, false) => Error::Connect(error.into()),
-        (false, false) if is_bad_reply => Error::BadReply(Some(error.into())),
+}
+
+/// The error of a request that got no answer over its connection.
+pub fn unanswered(error: hyper::Error) -> Error {
+    let mut is_tls = false;
+    let mut is_bad_reply = false;
+    for cause in causes(&error) {
+        // in TLS 1.3 a server judges our certificate after the handshake
+        is_tls |= cause.is::<rustls::Error>();
+        is_bad_reply |= cause.downcast_ref().is_some_and(hyper::Error::is_parse);
+    }
+    match (is_tls, is_bad_reply) {
+        (true, _) => Error::Tls(error.into()),
+        (false, true) => Error::BadReply(Some(error.into())),
         (false, false) => Error::Reset(error.into()),
     }
 }

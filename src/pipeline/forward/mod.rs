@@ -14,8 +14,6 @@ use http::StatusCode;
 use http::Version;
 use http_body::Body;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use hyper_util::client::legacy::ResponseFuture;
 use tokio::time::Instant;
 
 use crate::config::Route;
@@ -121,7 +119,8 @@ impl Forwarder {
     /// # Errors
     /// If an upstream's roots or our certificate for it cannot be used.
     pub fn new(routes: &[Arc<Route>], clock: Clock, metrics: Arc<Metrics>) -> Result<Self, tls::Error> {
-        Ok(Self { pools: pool::Pools::new(routes)?, clock, metrics })
+        let pools = pool::Pools::new(routes, pool::Bounds::default())?;
+        Ok(Self { pools, clock, metrics })
     }
 
     /// Sends `request` on and waits for the head of the answer. Both bodies are streamed.
@@ -140,11 +139,12 @@ impl Forwarder {
         let answer = answered(pool.request(request), &traffic).await;
         let took = self.clock.monotonic().saturating_duration_since(began);
         self.metrics.client_request(onward.route.upstream.authority.as_str(), took);
-        let (mut head, body) = answer?.into_parts();
+        let (mut head, mut body) = answer?.into_parts();
         // we pass no Upgrade on: an upstream that switches protocols answers what nobody asked
         if head.status == StatusCode::SWITCHING_PROTOCOLS || !headers::is_plainly_framed(&head.headers) {
             return Err(Error::BadReply(None));
         }
+        body.accept();
         headers::rewrite_response(&mut head.headers);
         head.version = Version::HTTP_11;
         Ok(Response::from_parts(head, body::Download::new(body, traffic).boxed_unsync()))
@@ -162,7 +162,7 @@ where
 {
     let (head, body) = request.into_parts();
     let route = onward.route;
-    let uri = target::target(&route.upstream, &route.rewrite, onward.path, head.uri.query());
+    let uri = target::target(&route.upstream, &route.rewrite, onward.path, &head.uri);
     let mut fields = head.headers;
     headers::rewrite_request(&mut fields, onward);
     let is_of_unknown_length = !body.is_end_stream() && body.size_hint().exact().is_none();
@@ -171,13 +171,16 @@ where
     }
     let mut request = Request::new(body::Upload::new(body, Arc::clone(traffic)).boxed_unsync());
     *request.method_mut() = head.method;
-    *request.uri_mut() = uri.map_err(Error::Target)?;
+    *request.uri_mut() = uri.map_err(Error::Target)?.into();
     *request.headers_mut() = fields;
     Ok(request)
 }
 
 /// The answer, or what kept it.
-async fn answered(response: ResponseFuture, traffic: &Traffic) -> Result<Response<Incoming>, Error> {
+async fn answered(
+    response: impl Future<Output = Result<Response<pool::Answer>, Error>>,
+    traffic: &Traffic,
+) -> Result<Response<pool::Answer>, Error> {
     let alarm = tokio::time::sleep_until(traffic.next_look().unwrap_or_else(|_| Instant::now()));
     tokio::pin!(response, alarm);
     loop {
@@ -187,7 +190,7 @@ async fn answered(response: ResponseFuture, traffic: &Traffic) -> Result<Respons
                 // a broken body breaks the connection to the upstream too: the caller's fault comes first
                 return answer.map_err(|error| match traffic.breakage() {
                     Some(breakage) => Error::RequestBody(breakage),
-                    None => failure::classify(error),
+                    None => error,
                 });
             }
             () = alarm.as_mut() => match traffic.next_look() {

@@ -1,31 +1,40 @@
-//! Where the request goes: the upstream's URL, the canonical path, the query as it came.
+//! Where the request goes at its upstream: the base path, the canonical path, the query as it came.
 
 use http::Uri;
+use http::uri::PathAndQuery;
 
 use crate::config::Rewrite;
-use crate::config::Scheme;
 use crate::config::Upstream;
 
-/// The URL of `path` at `upstream`.
+/// What of a URL comes after the authority, for `path`, which is `asked` in canonical form.
 ///
 /// # Errors
-/// If the URL would be longer than a URL may be.
+/// If it would be longer than a URL may be.
 pub fn target(
     upstream: &Upstream,
     rewrite: &Rewrite,
     path: &str,
-    query: Option<&str>,
-) -> Result<Uri, http::Error> {
-    let scheme = match upstream.scheme {
-        Scheme::Http => http::uri::Scheme::HTTP,
-        Scheme::Https => http::uri::Scheme::HTTPS,
-    };
-    let mut path_and_query = format!("{}{}", upstream.base_path, stripped(path, rewrite));
-    if let Some(query) = query {
-        path_and_query.push('?');
-        path_and_query.push_str(query);
+    asked: &Uri,
+) -> Result<PathAndQuery, http::Error> {
+    let path = stripped(path, rewrite);
+    if let Some(same) = asked.path_and_query().filter(|asked| is_same(asked, &upstream.base_path, path)) {
+        return Ok(same.clone());
     }
-    Uri::builder().scheme(scheme).authority(upstream.authority.clone()).path_and_query(path_and_query).build()
+    let query = asked.query();
+    let length = upstream.base_path.len() + path.len() + query.map_or(0, |query| query.len() + 1);
+    let mut target = String::with_capacity(length);
+    target.push_str(&upstream.base_path);
+    target.push_str(path);
+    if let Some(query) = query {
+        target.push('?');
+        target.push_str(query);
+    }
+    Ok(PathAndQuery::from_maybe_shared(bytes::Bytes::from(target))?)
+}
+
+/// Whether nothing changes. What was asked begins with a slash, which `*` and a bare query do not.
+fn is_same(asked: &PathAndQuery, base_path: &str, path: &str) -> bool {
+    base_path.is_empty() && asked.as_str().starts_with('/') && asked.path() == path
 }
 
 fn stripped<'a>(path: &'a str, rewrite: &Rewrite) -> &'a str {
@@ -43,11 +52,12 @@ mod tests {
 
     use crate::config::HostRewrite;
     use crate::config::Http2;
+    use crate::config::Scheme;
     use crate::config::UpstreamTls;
 
     use super::*;
 
-    fn url(base_path: &str, strip_prefix: Option<&str>, path: &str, query: Option<&str>) -> String {
+    fn url(base_path: &str, strip_prefix: Option<&str>, path: &str, asked: &str) -> String {
         let upstream = Upstream {
             authority: "127.0.0.1:8000".parse().unwrap(),
             scheme: Scheme::Http,
@@ -57,7 +67,7 @@ mod tests {
             connect_timeout: Duration::from_secs(2),
         };
         let rewrite = Rewrite { strip_prefix: strip_prefix.map(String::from), host: HostRewrite::Upstream };
-        target(&upstream, &rewrite, path, query).unwrap().to_string()
+        target(&upstream, &rewrite, path, &asked.parse().unwrap()).unwrap().to_string()
     }
 
     #[test]
@@ -74,8 +84,40 @@ mod tests {
             ("", Some("/api"), "/api%2Fx", None, "/api%2Fx"),
             ("", Some("/api"), "/other/api", None, "/other/api"),
         ] {
-            let expected = format!("http://127.0.0.1:8000{expected}");
-            assert_eq!(url(base, strip, path, query), expected, "{base} {strip:?} {path}");
+            let mut asked = path.to_owned();
+            if let Some(query) = query {
+                asked.push('?');
+                asked.push_str(query);
+            }
+            assert_eq!(url(base, strip, path, &asked), expected, "{base} {strip:?} {path}");
         }
+    }
+
+    #[test]
+    fn it_is_the_canonical_path_that_goes_on() {
+        for (path, asked, expected) in [
+            ("/a", "/b/../a?x=1", "/a?x=1"),
+            ("/", "http://orders.example", "/"),
+            ("/", "http://orders.example?x=1", "/?x=1"),
+            ("/a", "http://orders.example/a?x=1", "/a?x=1"),
+            ("/", "*", "/"),
+        ] {
+            assert_eq!(url("", None, path, asked), expected, "{asked}");
+        }
+    }
+
+    #[test]
+    fn a_target_longer_than_a_url_is_refused() {
+        let rewrite = Rewrite { strip_prefix: None, host: HostRewrite::Upstream };
+        let asked: Uri = format!("/{}", "x".repeat(65_000)).parse().unwrap();
+        let upstream = Upstream {
+            authority: "127.0.0.1:8000".parse().unwrap(),
+            scheme: Scheme::Http,
+            base_path: format!("/{}", "y".repeat(1_000)),
+            http2: Http2::Auto,
+            tls: UpstreamTls::default(),
+            connect_timeout: Duration::from_secs(2),
+        };
+        target(&upstream, &rewrite, asked.path(), &asked).unwrap_err();
     }
 }

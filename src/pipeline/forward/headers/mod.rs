@@ -9,7 +9,6 @@ use http::HeaderValue;
 use http::header;
 
 use crate::config::HostRewrite;
-use crate::config::Http2;
 use crate::config::Scheme;
 use crate::domain::peer::Trust;
 use crate::pipeline::forward::Authorization;
@@ -102,10 +101,8 @@ pub fn rewrite_request(headers: &mut HeaderMap, onward: &Onward<'_>) {
     }
     write_forwarding(headers, onward, host.as_ref());
     headers.remove(header::HOST);
-    // HTTP/2 says it in `:authority`, and a `Host` beside it may not differ (RFC 9113 section 8.3.1)
-    let preserves_host =
-        onward.route.rewrite.host == HostRewrite::Preserve && onward.route.upstream.http2 != Http2::Always;
-    if let (true, Some(host)) = (preserves_host, host) {
+    // without one, the upstream's own is added
+    if let (HostRewrite::Preserve, Some(host)) = (onward.route.rewrite.host, host) {
         headers.insert(header::HOST, host);
     }
     write_authorization(headers, onward.authorization);

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use crate::config::Access;
 use crate::config::EncodedSlashes;
+use crate::config::Http2;
 use crate::config::Match;
 use crate::config::PathKind;
 use crate::config::Rewrite;

@@ -4,7 +4,7 @@ use tokio::sync::Notify;
 
 use super::*;
 
-fn kind(result: Result<Response<net::Body>, Error>) -> String {
+pub fn kind(result: Result<Response<net::Body>, Error>) -> String {
     match result {
         Ok(response) => format!("{}", response.status()),
         Err(Error::Timeout(phase)) => format!("Timeout({phase:?})"),

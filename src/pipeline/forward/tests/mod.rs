@@ -2,9 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::rt::TokioIo;
@@ -32,6 +35,8 @@ use crate::domain::peer::Trust;
 use super::*;
 
 mod failures;
+mod pooling;
+mod sharing;
 mod streams;
 mod versions;
 
@@ -77,8 +82,13 @@ struct Case {
 
 impl Case {
     fn new(route: Route) -> Arc<Self> {
+        Self::bounded(route, pool::Bounds::default())
+    }
+
+    fn bounded(route: Route, bounds: pool::Bounds) -> Arc<Self> {
         let (route, metrics) = (Arc::new(route), Arc::new(Metrics::new()));
-        let forwarder = Forwarder::new(&[Arc::clone(&route)], Clock::system(), Arc::clone(&metrics)).unwrap();
+        let pools = pool::Pools::new(&[Arc::clone(&route)], bounds).unwrap();
+        let forwarder = Forwarder { pools, clock: Clock::system(), metrics: Arc::clone(&metrics) };
         Arc::new(Self { forwarder, route, metrics })
     }
 
@@ -150,6 +160,17 @@ where
         }
     });
     address
+}
+
+/// The same, but it is told which connection it is, from 0; and how many there were.
+async fn numbered<F>(script: impl Fn(usize, TcpStream) -> F + Send + 'static) -> (String, Arc<AtomicUsize>)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let address = raw(move |stream| script(counted.fetch_add(1, Ordering::SeqCst), stream)).await;
+    (address, count)
 }
 
 /// An upstream that reads a head, writes `answer`, and closes.

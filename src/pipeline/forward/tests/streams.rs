@@ -1,8 +1,6 @@
 //! Bodies: streamed both ways, framed as they came, never held.
 
 use std::pin::Pin;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
 use std::task::Context;
 use std::task::Poll;
 

@@ -15,7 +15,22 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 
 /// An echoing upstream with TLS whose certificate, for `name`, is signed by the CA written to `ca`.
-async fn https(name: &str, ca: &Path) -> String {
+pub async fn https(name: &str, ca: &Path) -> String {
+    let acceptor = acceptor(name, ca, &["h2", "http/1.1"]);
+    raw(move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            if let Ok(stream) = acceptor.accept(stream).await {
+                let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                echo(stream, http2).await;
+            }
+        }
+    })
+    .await
+}
+
+/// TLS for an upstream that speaks `protocols`, with a certificate as above.
+pub fn acceptor(name: &str, ca: &Path, protocols: &[&str]) -> TlsAcceptor {
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
@@ -31,21 +46,11 @@ async fn https(name: &str, ca: &Path) -> String {
         .with_no_client_auth()
         .with_single_cert(vec![CertificateDer::from(certificate)], key)
         .unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    raw(move |stream| {
-        let acceptor = acceptor.clone();
-        async move {
-            if let Ok(stream) = acceptor.accept(stream).await {
-                let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                echo(stream, http2).await;
-            }
-        }
-    })
-    .await
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    TlsAcceptor::from(Arc::new(config))
 }
 
-fn https_route(authority: &str, ca: &Path, http2: Http2, host: HostRewrite) -> Route {
+pub fn https_route(authority: &str, ca: &Path, http2: Http2, host: HostRewrite) -> Route {
     let tls = UpstreamTls { ca: Some(ca.to_owned()), ..UpstreamTls::default() };
     Route {
         upstream: Arc::new(Upstream { scheme: Scheme::Https, http2, tls, ..upstream(authority) }),
@@ -54,7 +59,7 @@ fn https_route(authority: &str, ca: &Path, http2: Http2, host: HostRewrite) -> R
     }
 }
 
-fn header<'a>(response: &'a Response<net::Body>, name: &str) -> &'a str {
+pub fn header<'a>(response: &'a Response<net::Body>, name: &str) -> &'a str {
     response.headers().get(name).map_or("", |value| value.to_str().unwrap())
 }
 
@@ -68,17 +73,18 @@ async fn the_version_is_negotiated_and_host_and_authority_agree() {
     let directory = tempfile::tempdir().unwrap();
     let ca = directory.path().join("ca.pem");
     let address = https("127.0.0.1", &ca).await;
-    for (http2, host, version, seen_host) in [
-        (Http2::Auto, HostRewrite::Upstream, "HTTP/2.0", ""),
-        (Http2::Auto, HostRewrite::Preserve, "HTTP/1.1", "orders.example"),
-        (Http2::Never, HostRewrite::Upstream, "HTTP/1.1", address.as_str()),
-        (Http2::Always, HostRewrite::Upstream, "HTTP/2.0", ""),
-        (Http2::Always, HostRewrite::Preserve, "HTTP/2.0", ""),
+    let (own, callers) = (address.as_str(), "orders.example");
+    for (http2, host, version, seen_host, authority) in [
+        (Http2::Auto, HostRewrite::Upstream, "HTTP/2.0", "", own),
+        (Http2::Auto, HostRewrite::Preserve, "HTTP/2.0", "", callers),
+        (Http2::Never, HostRewrite::Upstream, "HTTP/1.1", own, ""),
+        (Http2::Never, HostRewrite::Preserve, "HTTP/1.1", callers, ""),
+        (Http2::Always, HostRewrite::Upstream, "HTTP/2.0", "", own),
+        (Http2::Always, HostRewrite::Preserve, "HTTP/2.0", "", callers),
     ] {
         let response = posted(&Case::new(https_route(&address, &ca, http2, host))).await;
         assert_eq!(header(&response, "x-version"), version, "{http2:?} {host:?}");
         assert_eq!(header(&response, "x-host"), seen_host, "{http2:?} {host:?}");
-        let authority = if version == "HTTP/2.0" { address.as_str() } else { "" };
         assert_eq!(header(&response, "x-authority"), authority, "{http2:?} {host:?}");
         assert_eq!(header(&response, "x-authorization"), "Bearer ours");
         assert_eq!(response.version(), Version::HTTP_11);
@@ -151,8 +157,20 @@ async fn a_handshake_that_never_ends_is_late() {
         rest(&mut stream).await;
     })
     .await;
-    let mut route = https_route(&address, &ca, Http2::Auto, HostRewrite::Upstream);
-    route.timeouts.response = SHORT;
-    let result = Case::new(route).fetch().await;
-    assert!(matches!(result, Err(Error::Timeout(Phase::Response))), "{result:?}");
+    for http2 in [Http2::Auto, Http2::Always, Http2::Never] {
+        let mut impatient = https_route(&address, &ca, http2, HostRewrite::Upstream);
+        impatient.timeouts.response = SHORT;
+        let result = Case::new(impatient).fetch().await;
+        assert!(matches!(result, Err(Error::Timeout(Phase::Response))), "{http2:?}: {result:?}");
+        // connecting is not done before the handshake is
+        let mut slow = https_route(&address, &ca, http2, HostRewrite::Upstream);
+        let tls = UpstreamTls { ca: Some(ca.clone()), ..UpstreamTls::default() };
+        let upstream =
+            Upstream { scheme: Scheme::Https, http2, tls, connect_timeout: SHORT, ..upstream(&address) };
+        slow.upstream = Arc::new(upstream);
+        let began = Instant::now();
+        let result = Case::new(slow).fetch().await;
+        assert!(matches!(result, Err(Error::Timeout(Phase::Connect))), "{http2:?}: {result:?}");
+        assert!((SHORT..LONG / 2).contains(&began.elapsed()), "{:?}", began.elapsed());
+    }
 }
