@@ -4,6 +4,7 @@
 //! clock (but for [`clock::Clock::system`], which is handed down from `app`).
 
 pub mod caller;
+pub mod capacity;
 pub mod clock;
 pub mod digest;
 pub mod name;

@@ -46,6 +46,7 @@ use forward::Forwarder;
 use forward::Onward;
 use respond::Context;
 use respond::Responder;
+use respond::grpc::Dialect;
 use respond::refusal::Refusal;
 use route::RouteTable;
 
@@ -88,6 +89,7 @@ impl Pipeline {
             routes: RouteTable::new(&config.routes),
             authenticator: Arc::new(Authenticator::new(
                 providers,
+                &config.cache,
                 client.clone(),
                 clock.clone(),
                 metrics.clone(),
@@ -126,10 +128,11 @@ impl Pipeline {
     ) -> Response<Body> {
         let (head, body) = request.into_parts();
         let mut journey = self.observer.begin(&head);
+        let dialect = Dialect::of(&head.headers);
         let outcome = self.try_handle(listener, peer, head, body, &mut journey).await;
         let (mut response, fault) = match outcome {
             Ok(response) => (response, None),
-            Err(refusal) => (self.refuse(&refusal, &mut journey), Some(refusal.reason.row().fault)),
+            Err(refusal) => (self.refuse(&refusal, dialect, &mut journey), Some(refusal.reason.row().fault)),
         };
         response.headers_mut().insert(REQUEST_ID, journey.request_id.clone());
         journey.end(response.status(), fault);
@@ -225,7 +228,7 @@ impl Pipeline {
         Ok(exchanged.token)
     }
 
-    fn refuse(&self, refusal: &Refusal, journey: &mut Journey<'_>) -> Response<Body> {
+    fn refuse(&self, refusal: &Refusal, dialect: Dialect, journey: &mut Journey<'_>) -> Response<Body> {
         let row = refusal.reason.row();
         journey.reason = Some(row.word);
         journey.correlation_id = refusal.idp.as_ref().and_then(|idp| idp.correlation_id.clone());
@@ -248,6 +251,7 @@ impl Pipeline {
             identity_provider: journey.identity_provider.as_ref().or(first),
             tenant: journey.caller.as_ref().and_then(|caller| caller.claims.tenant.as_ref()),
             scopes: policy.map_or(&[], |policy| policy.scopes.words()),
+            dialect,
         };
         self.responder.answer(refusal, context)
     }

@@ -56,7 +56,10 @@ fn is_tchar(byte: u8) -> bool {
 /// `token68` of RFC 9110 section 11.2.
 fn is_token68(text: &str) -> bool {
     let body = text.trim_end_matches('=');
-    !body.is_empty() && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
+    // every request pays for this: without an early end the loop looks at many bytes at a time
+    let fits =
+        |byte: u8| byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+    !body.is_empty() && body.bytes().fold(true, |all, byte| all & fits(byte))
 }
 
 #[cfg(test)]

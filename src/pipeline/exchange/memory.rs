@@ -13,6 +13,7 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use crate::config;
+use crate::domain::capacity::Capacity;
 use crate::domain::clock::Clock;
 use crate::domain::clock::UnixTime;
 use crate::domain::digest::Digest;
@@ -83,13 +84,13 @@ struct Refusal {
 impl Memory {
     /// An empty memory within the bounds of `cache`.
     pub fn new(cache: &config::Cache, clock: Clock, metrics: Arc<Metrics>) -> Self {
-        let tokens = bounded(cache.max_entries, cache.max_bytes, move |cause| match cause {
+        let tokens = bounded(Capacity::new(cache.max_entries, cache.max_bytes), move |cause| match cause {
             RemovalCause::Size => metrics.cache_eviction("size"),
             RemovalCause::Expired => metrics.cache_eviction("expired"),
             RemovalCause::Explicit => metrics.cache_eviction("explicit"),
             RemovalCause::Replaced => {}
         });
-        let refusals = bounded(cache.max_entries, cache.max_bytes / REFUSALS_SHARE, |_| {});
+        let refusals = bounded(Capacity::new(cache.max_entries, cache.max_bytes / REFUSALS_SHARE), |_| {});
         Self { tokens, refusals, negative_ttl: cache.negative_ttl, clock }
     }
 
@@ -213,22 +214,14 @@ impl Kept for Refusal {
     }
 }
 
-/// A cache that drops the least recently used beyond `max_entries` or `max_bytes`: no entry weighs less than an equal
-/// share of the bytes, so the one bound gives the other.
+/// A cache that drops the least recently used beyond its capacity.
 fn bounded<K: Hash + Eq + Send + Sync + 'static, V: Kept>(
-    max_entries: u64,
-    max_bytes: u64,
+    capacity: Capacity,
     evicted: impl Fn(RemovalCause) + Send + Sync + 'static,
 ) -> Cache<K, Arc<V>> {
-    let max_entries = max_entries.max(1);
-    // a weight is 32 bits wide; no entry comes near that
-    let share = (max_bytes / max_entries).min(u64::from(u32::MAX));
     Cache::builder()
-        .max_capacity(if share == 0 { max_bytes } else { share * max_entries })
-        .weigher(move |_: &K, value: &Arc<V>| {
-            let bytes = u64::try_from(value.size() + OVERHEAD).unwrap_or(u64::MAX);
-            u32::try_from(bytes.max(share)).unwrap_or(u32::MAX)
-        })
+        .max_capacity(capacity.total())
+        .weigher(move |_: &K, value: &Arc<V>| capacity.weight(value.size() + OVERHEAD))
         .eviction_policy(EvictionPolicy::lru())
         .expire_after(Housekeeping)
         .eviction_listener(move |_, _, cause| evicted(cause))
