@@ -6,6 +6,7 @@
 pub mod caller;
 pub mod capacity;
 pub mod clock;
+pub mod derived;
 pub mod digest;
 pub mod name;
 pub mod peer;

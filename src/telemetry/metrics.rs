@@ -122,6 +122,9 @@ pub enum CacheResult {
 }
 
 impl CacheResult {
+    /// Every result.
+    const ALL: [Self; 3] = [Self::Hit, Self::Miss, Self::Stale];
+
     /// The label value and log word.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -144,6 +147,8 @@ pub struct Metrics {
     exchanges_in_flight: Gauge,
     exchanges_coalesced: Counter,
     cache_requests: Family<ByTierAndResult, Counter>,
+    /// Those of `cache_requests` that every exchanged request counts in: looked up once.
+    memory_requests: [Counter; 3],
     cache_entries: Family<ByTier, Gauge>,
     cache_evictions: Family<ByReason, Counter>,
     refusals: Family<ByRouteAndReason, Counter>,
@@ -165,6 +170,10 @@ impl Metrics {
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("obo_build", "The running version", version);
         registry.register_collector(Box::new(process::Process));
+        let cache_requests = Family::<ByTierAndResult, Counter>::default();
+        let memory_requests = CacheResult::ALL.map(|result| {
+            cache_requests.get_or_create_owned(&ByTierAndResult { tier: "memory", result: result.as_str() })
+        });
         let mut metrics = Self {
             registry,
             reload_successful: Gauge::default(),
@@ -174,7 +183,8 @@ impl Metrics {
             exchange_duration: Family::new_with_constructor(durations),
             exchanges_in_flight: Gauge::default(),
             exchanges_coalesced: Counter::default(),
-            cache_requests: Family::default(),
+            cache_requests,
+            memory_requests,
             cache_entries: Family::default(),
             cache_evictions: Family::default(),
             refusals: Family::default(),
@@ -296,7 +306,12 @@ impl Metrics {
 
     /// A look-up in the memory tier.
     pub fn cache_request(&self, result: CacheResult) {
-        self.cache_requests.get_or_create(&ByTierAndResult { tier: "memory", result: result.as_str() }).inc();
+        let [hit, miss, stale] = &self.memory_requests;
+        match result {
+            CacheResult::Hit => hit.inc(),
+            CacheResult::Miss => miss.inc(),
+            CacheResult::Stale => stale.inc(),
+        };
     }
 
     /// How many tokens the memory tier holds.

@@ -124,19 +124,18 @@ impl Authenticator {
     /// The first reason that applies, in the order of [`Kind`]; [`Kind::KeysUnavailable`] where the keys would be
     /// needed to tell.
     pub async fn caller(&self, headers: &HeaderMap, policy: &Policy) -> Result<Caller, Error> {
-        let token = bearer::token(headers)?;
-        let digest = Digest::of(token.expose().as_bytes());
-        let claims = match self.remembered(&digest, policy) {
-            Some(memoised) => {
-                let refused =
-                    |kind| Error { kind, identity_provider: Some(memoised.claims.identity_provider.clone()) };
-                verify::admits(policy.principals, memoised.claims.principal).map_err(refused)?;
-                policy::check(policy, &memoised.claims).map_err(refused)?;
-                memoised.claims.clone()
-            }
-            None => self.verified(&token, digest, policy).await?,
+        let presented = bearer::presented(headers)?;
+        let digest = Digest::of(presented.as_bytes());
+        let Some(memoised) = self.remembered(&digest, policy) else {
+            let token = presented.token()?;
+            let claims = self.verified(&token, digest, policy).await?;
+            return Ok(Caller { token, claims });
         };
-        Ok(Caller { token, claims })
+        let claims = memoised.claims.clone();
+        verify::admits(policy.principals, claims.principal)
+            .and_then(|()| policy::check(policy, &claims))
+            .map_err(|kind| Error { kind, identity_provider: Some(claims.identity_provider.clone()) })?;
+        Ok(Caller { token: presented.known_token()?, claims })
     }
 
     /// What the token of that digest was found to say, if a full verification would find the same now.

@@ -14,6 +14,7 @@ use crate::domain::caller::Principal;
 use crate::domain::caller::UserKey;
 use crate::domain::caller::claims_digest;
 use crate::domain::clock::UnixTime;
+use crate::domain::derived::Derived;
 use crate::domain::digest::Digest;
 use crate::domain::tenant::TenantId;
 use crate::pipeline::authenticate::claims::Stated;
@@ -147,6 +148,7 @@ pub fn claims(
         token_digest: token,
         claims_digest: claims_digest(&all),
         all,
+        derived: Derived::default(),
     })
 }
 

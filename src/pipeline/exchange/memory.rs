@@ -48,11 +48,20 @@ pub struct Memory {
 #[derive(Debug)]
 pub enum Found {
     /// A token B that may be served now.
-    Live(Arc<Entry>),
+    Live(Arc<Entry>, Age),
     /// A refusal that still holds.
     Refused(Error),
     /// Nothing.
     Nothing,
+}
+
+/// Whether a new token should be looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Age {
+    /// Not yet.
+    Fresh,
+    /// The end is near.
+    Due,
 }
 
 /// A cached token B.
@@ -96,8 +105,10 @@ impl Memory {
 
     /// What there is for `key` and a caller with that token A.
     pub fn find(&self, key: CacheKey, assertion: Digest) -> Found {
-        if let Some(entry) = self.tokens.get(&key).filter(|entry| entry.is_live(&self.clock)) {
-            return Found::Live(entry);
+        if let Some(entry) = self.tokens.get(&key)
+            && let Some(age) = entry.age(&self.clock)
+        {
+            return Found::Live(entry, age);
         }
         self.refusal(key, assertion).map_or(Found::Nothing, Found::Refused)
     }
@@ -122,7 +133,7 @@ impl Memory {
             kept_for: deadline.saturating_duration_since(self.clock.monotonic()),
             renewal_tried: AtomicI64::new(i64::MIN),
         };
-        if entry.is_live(&self.clock) {
+        if entry.age(&self.clock).is_some() {
             self.tokens.insert(key, Arc::new(entry));
         }
     }
@@ -153,11 +164,6 @@ impl Memory {
 }
 
 impl Entry {
-    /// Whether a new token should be looked for.
-    pub fn is_due(&self, now: UnixTime) -> bool {
-        now >= self.lifetime.renew_at
-    }
-
     /// Whether the one who asks may try to renew it now: only one may, every ten seconds.
     pub fn may_be_renewed(&self, now: UnixTime) -> bool {
         let tried = self.renewal_tried.load(Ordering::Relaxed);
@@ -170,8 +176,11 @@ impl Entry {
                 .is_ok()
     }
 
-    fn is_live(&self, clock: &Clock) -> bool {
-        clock.now() < self.lifetime.expires_on && clock.monotonic() < self.deadline
+    /// How old it is; `None` if it is over.
+    fn age(&self, clock: &Clock) -> Option<Age> {
+        let now = clock.now();
+        let is_live = now < self.lifetime.expires_on && clock.monotonic() < self.deadline;
+        is_live.then_some(if now < self.lifetime.renew_at { Age::Fresh } else { Age::Due })
     }
 }
 
