@@ -7,6 +7,7 @@ use serde_json::Map;
 use serde_json::Value;
 
 use crate::domain::clock::UnixTime;
+use crate::domain::derived::Derived;
 use crate::domain::digest::Digest;
 use crate::domain::name::Name;
 use crate::domain::scope::Scopes;
@@ -50,6 +51,8 @@ pub struct Claims {
     pub claims_digest: Digest,
     /// All claims.
     pub all: Map<String, Value>,
+    /// What later stages made of them.
+    pub derived: Derived,
 }
 
 /// Hides the claims: they are personal data and belong in no log.

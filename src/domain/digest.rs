@@ -11,9 +11,16 @@ pub struct Digest([u8; 32]);
 impl Digest {
     /// The SHA-256 of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
-        let mut hasher = Hasher::new();
-        hasher.update(bytes);
-        hasher.finish()
+        // in one go, which spares the allocation of a context
+        Self::from_output(&digest::digest(&digest::SHA256, bytes))
+    }
+
+    fn from_output(output: &digest::Digest) -> Self {
+        let mut bytes = [0; 32];
+        for (to, from) in bytes.iter_mut().zip(output.as_ref()) {
+            *to = *from;
+        }
+        Self(bytes)
     }
 
     /// The 32 bytes.
@@ -58,11 +65,7 @@ impl Hasher {
 
     /// The digest of all that was appended.
     pub fn finish(self) -> Digest {
-        let mut out = [0; 32];
-        for (to, from) in out.iter_mut().zip(self.0.finish().as_ref()) {
-            *to = *from;
-        }
-        Digest(out)
+        Digest::from_output(&self.0.finish())
     }
 }
 

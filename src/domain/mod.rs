@@ -4,7 +4,9 @@
 //! clock (but for [`clock::Clock::system`], which is handed down from `app`).
 
 pub mod caller;
+pub mod capacity;
 pub mod clock;
+pub mod derived;
 pub mod digest;
 pub mod name;
 pub mod peer;

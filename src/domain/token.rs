@@ -20,16 +20,13 @@ pub struct UserToken {
 }
 
 impl UserToken {
-    /// The token that begins at byte `token_at` of an `Authorization` value and ends with it.
-    /// `None` if there is no visible-ASCII text there.
+    /// The token that begins at byte `token_at` of an `Authorization` value and ends with it. `None` if nothing does.
     pub fn from_authorization(mut authorization: HeaderValue, token_at: usize) -> Option<Self> {
         authorization.set_sensitive(true);
-        let token = authorization.to_str().ok()?.get(token_at..)?;
-        (!token.is_empty()).then_some(())?;
-        Some(Self { authorization, token_at })
+        (token_at < authorization.len()).then_some(Self { authorization, token_at })
     }
 
-    /// The compact token. For hashing, verifying and sending to the IdP; never for a log.
+    /// The compact token; nothing, if the value is no visible ASCII. For hashing, verifying and sending to the IdP; never for a log.
     pub fn expose(&self) -> &str {
         self.authorization.to_str().ok().and_then(|text| text.get(self.token_at..)).unwrap_or_default()
     }
@@ -134,6 +131,17 @@ mod tests {
         let is_a = |text: &str| DownstreamToken::bearer(Zeroizing::new(text.into())).unwrap().is(&a);
         assert!(is_a("aaa"));
         assert!(!is_a("aa") && !is_a("aaaa") && !is_a("AAA"));
+    }
+
+    #[test]
+    fn a_value_without_text_has_no_token() {
+        let of = |value: &'static [u8], at| {
+            let token = UserToken::from_authorization(HeaderValue::from_bytes(value).unwrap(), at)?;
+            Some(token.expose().to_owned())
+        };
+        assert_eq!(of(b"Bearer a", 7).as_deref(), Some("a"));
+        assert_eq!(of(b"Bearer \xff", 7).as_deref(), Some(""));
+        assert_eq!((of(b"Bearer ", 7), of(b"Bearer", 7), of(b"", 0)), (None, None, None));
     }
 
     #[test]

@@ -50,6 +50,7 @@ use forward::Forwarder;
 use forward::Onward;
 use respond::Context;
 use respond::Responder;
+use respond::grpc::Dialect;
 use respond::refusal::Refusal;
 use route::RouteTable;
 
@@ -98,7 +99,13 @@ impl Pipeline {
         let providers = &config.identity_providers;
         let stages = Stages {
             routes: RouteTable::new(&config.routes),
-            authenticator: Authenticator::new(providers, client.clone(), clock.clone(), metrics.clone()),
+            authenticator: Authenticator::new(
+                providers,
+                &config.cache,
+                client.clone(),
+                clock.clone(),
+                metrics.clone(),
+            ),
             exchanger: Exchanger::new(
                 providers,
                 &config.cache,
@@ -150,6 +157,7 @@ impl Pipeline {
     ) -> Response<Body> {
         let (mut head, body) = request.into_parts();
         let mut journey = self.stages.observer.begin(&head);
+        let dialect = Dialect::of(&head.headers);
         let outcome = match self.admit(listener, &mut head, &mut journey).await {
             Ok(admitted) => self.forward(admitted, peer, Request::from_parts(head, body), &mut journey).await,
             Err(refusal) => {
@@ -162,7 +170,7 @@ impl Pipeline {
         };
         let (mut response, fault) = match outcome {
             Ok(response) => (response, None),
-            Err(refusal) => (self.refuse(&refusal, &mut journey), Some(refusal.reason.row().fault)),
+            Err(refusal) => (self.refuse(&refusal, dialect, &mut journey), Some(refusal.reason.row().fault)),
         };
         response.headers_mut().insert(REQUEST_ID, journey.request_id.clone());
         journey.end(response.status(), fault);
@@ -204,7 +212,7 @@ impl Pipeline {
         journey.upstream = Some(self.stages.clock.monotonic() - started);
         let mut response = response?;
         if response.status() == StatusCode::UNAUTHORIZED && matches!(sent, Sent::TokenB(_)) {
-            let context = context(journey);
+            let context = context(journey, Dialect::Http);
             self.stages.responder.rewrite_challenge(response.headers_mut(), context);
         }
         Ok(response)
@@ -277,19 +285,19 @@ impl Pipeline {
         Ok(exchanged.token)
     }
 
-    fn refuse(&self, refusal: &Refusal, journey: &mut Journey<'_>) -> Response<Body> {
+    fn refuse(&self, refusal: &Refusal, dialect: Dialect, journey: &mut Journey<'_>) -> Response<Body> {
         let row = refusal.reason.row();
         journey.reason = Some(row.word);
         journey.correlation_id.clone_from(&refusal.correlation_id);
         let route = journey.route.as_deref();
         self.stages.metrics.refusal(route.map(|route| &route.name), row.word);
         log(refusal, journey);
-        self.stages.responder.answer(refusal, context(journey))
+        self.stages.responder.answer(refusal, context(journey, dialect))
     }
 }
 
 /// What an answer may say of the request.
-fn context<'a>(journey: &'a Journey<'_>) -> Context<'a> {
+fn context<'a>(journey: &'a Journey<'_>, dialect: Dialect) -> Context<'a> {
     let policy = journey.route.as_deref().and_then(|route| match &route.access {
         Access::Validated { policy, .. } => Some(policy),
         Access::Anonymous(_) => None,
@@ -300,6 +308,7 @@ fn context<'a>(journey: &'a Journey<'_>) -> Context<'a> {
         identity_provider: journey.identity_provider.as_ref().or(first),
         tenant: journey.caller.as_ref().and_then(|caller| caller.claims.tenant.as_ref()),
         scopes: policy.map_or(&[], |policy| policy.scopes.words()),
+        dialect,
     }
 }
 

@@ -1,11 +1,7 @@
-//! Every metric, in one struct. Label values come from the configuration or from a closed set, never from a request.
+//! Every metric, in one struct.
 
-use std::fmt;
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::EncodeLabelValue;
-use prometheus_client::encoding::LabelValueEncoder;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -15,100 +11,23 @@ use prometheus_client::registry::Registry;
 
 use crate::domain::clock::UnixTime;
 use crate::domain::name::Name;
+use crate::telemetry::labels::ByListener;
+use crate::telemetry::labels::ByProvider;
+use crate::telemetry::labels::ByProviderAndOutcome;
+use crate::telemetry::labels::ByProviderAndResult;
+use crate::telemetry::labels::ByReason;
+use crate::telemetry::labels::ByRouteAndReason;
+use crate::telemetry::labels::ByServer;
+use crate::telemetry::labels::ByTier;
+use crate::telemetry::labels::ByTierAndResult;
+use crate::telemetry::labels::Label;
+use crate::telemetry::labels::ServerRequest;
+use crate::telemetry::labels::known_method;
 use crate::telemetry::process;
 
 /// The boundaries OpenTelemetry gives for HTTP durations, in seconds.
 const DURATIONS: [f64; 14] =
     [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
-
-/// A label value: a configured name, a word of a closed set, or nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Label {
-    /// A configured name.
-    Name(Name),
-    /// A word of a closed set.
-    Word(&'static str),
-    /// Not known.
-    None,
-}
-
-impl From<&Name> for Label {
-    fn from(name: &Name) -> Self {
-        Self::Name(name.clone())
-    }
-}
-
-impl From<Option<&Name>> for Label {
-    fn from(name: Option<&Name>) -> Self {
-        name.map_or(Self::None, Self::from)
-    }
-}
-
-impl EncodeLabelValue for Label {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
-        match self {
-            Self::Name(name) => name.as_str().encode(encoder),
-            Self::Word(word) => word.encode(encoder),
-            Self::None => "".encode(encoder),
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByProviderAndResult {
-    identity_provider: Label,
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByProviderAndOutcome {
-    identity_provider: Label,
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByProvider {
-    identity_provider: Label,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByTierAndResult {
-    tier: &'static str,
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByTier {
-    tier: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByReason {
-    reason: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByRouteAndReason {
-    route: Label,
-    reason: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByListener {
-    listener: Label,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ServerRequest {
-    http_route: Label,
-    http_request_method: &'static str,
-    http_response_status_code: u16,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByServer {
-    server_address: String,
-}
 
 /// How a look-up in the cache went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +41,9 @@ pub enum CacheResult {
 }
 
 impl CacheResult {
+    /// Every result.
+    const ALL: [Self; 3] = [Self::Hit, Self::Miss, Self::Stale];
+
     /// The label value and log word.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -144,6 +66,8 @@ pub struct Metrics {
     exchanges_in_flight: Gauge,
     exchanges_coalesced: Counter,
     cache_requests: Family<ByTierAndResult, Counter>,
+    /// Those of `cache_requests` that every exchanged request counts in: looked up once.
+    memory_requests: [Counter; 3],
     cache_entries: Family<ByTier, Gauge>,
     cache_evictions: Family<ByReason, Counter>,
     refusals: Family<ByRouteAndReason, Counter>,
@@ -165,6 +89,10 @@ impl Metrics {
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("obo_build", "The running version", version);
         registry.register_collector(Box::new(process::Process));
+        let cache_requests = Family::<ByTierAndResult, Counter>::default();
+        let memory_requests = CacheResult::ALL.map(|result| {
+            cache_requests.get_or_create_owned(&ByTierAndResult { tier: "memory", result: result.as_str() })
+        });
         let mut metrics = Self {
             registry,
             reload_successful: Gauge::default(),
@@ -174,7 +102,8 @@ impl Metrics {
             exchange_duration: Family::new_with_constructor(durations),
             exchanges_in_flight: Gauge::default(),
             exchanges_coalesced: Counter::default(),
-            cache_requests: Family::default(),
+            cache_requests,
+            memory_requests,
             cache_entries: Family::default(),
             cache_evictions: Family::default(),
             refusals: Family::default(),
@@ -296,7 +225,12 @@ impl Metrics {
 
     /// A look-up in the memory tier.
     pub fn cache_request(&self, result: CacheResult) {
-        self.cache_requests.get_or_create(&ByTierAndResult { tier: "memory", result: result.as_str() }).inc();
+        let [hit, miss, stale] = &self.memory_requests;
+        match result {
+            CacheResult::Hit => hit.inc(),
+            CacheResult::Miss => miss.inc(),
+            CacheResult::Stale => stale.inc(),
+        };
     }
 
     /// How many tokens the memory tier holds.
@@ -380,12 +314,6 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.dec();
     }
-}
-
-/// The method as a label: a closed set, `_OTHER` for the rest (OpenTelemetry's rule).
-pub fn known_method(method: &http::Method) -> &'static str {
-    const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
-    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 pub mod access_log;
 pub mod journey;
+mod labels;
 pub mod logs;
 pub mod metrics;
 pub mod process;

@@ -10,29 +10,54 @@ use crate::pipeline::authenticate::error::Kind;
 /// The longest token A that is looked at, in bytes.
 pub const MAX_TOKEN: usize = 16 * 1024;
 
-/// The one bearer token of `headers`. Its bytes are shared with them, not copied.
+/// What stands where a bearer token belongs. What it consists of was not looked at yet.
+#[derive(Clone, Copy)]
+pub struct Presented<'h> {
+    field: &'h HeaderValue,
+    token_at: usize,
+}
+
+/// What `headers` present as their one bearer token.
 ///
 /// # Errors
 /// [`Kind::MissingToken`], [`Kind::InvalidRequest`], or [`Kind::Malformed`] if it is too long.
-pub fn token(headers: &HeaderMap) -> Result<UserToken, Kind> {
+pub fn presented(headers: &HeaderMap) -> Result<Presented<'_>, Kind> {
     let field = sole_field(headers)?.ok_or(Kind::MissingToken)?;
-    let text = field.to_str().map_err(|_| Kind::InvalidRequest)?;
-    let scheme_ends = text.bytes().position(|byte| !is_tchar(byte)).unwrap_or(text.len());
-    let (scheme, rest) = text.split_at(scheme_ends);
-    if scheme.is_empty() {
-        return Err(Kind::InvalidRequest);
+    let bytes = field.as_bytes();
+    let scheme_ends = bytes.iter().position(|byte| !is_tchar(*byte)).unwrap_or(bytes.len());
+    let (scheme, rest) = bytes.split_at(scheme_ends);
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
+        let is_garbled = scheme.is_empty() || field.to_str().is_err();
+        return Err(if is_garbled { Kind::InvalidRequest } else { Kind::MissingToken });
     }
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(Kind::MissingToken);
-    }
-    let token = rest.strip_prefix(' ').ok_or(Kind::InvalidRequest)?;
+    let token = rest.strip_prefix(b" ").ok_or(Kind::InvalidRequest)?;
     if token.len() > MAX_TOKEN {
         return Err(Kind::Malformed("it is longer than 16 KiB"));
     }
-    if !is_token68(token) {
-        return Err(Kind::InvalidRequest);
+    Ok(Presented { field, token_at: scheme_ends + 1 })
+}
+
+impl Presented<'_> {
+    /// All of it, to be hashed.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.field.as_bytes().get(self.token_at..).unwrap_or_default()
     }
-    UserToken::from_authorization(field.clone(), scheme_ends + 1).ok_or(Kind::InvalidRequest)
+
+    /// The token. Its bytes are shared with the headers, not copied.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidRequest`] if it is none.
+    pub fn token(self) -> Result<UserToken, Kind> {
+        if is_token68(self.as_bytes()) { self.known_token() } else { Err(Kind::InvalidRequest) }
+    }
+
+    /// The token, if the very same bytes were found to be one before.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidRequest`] if there is nothing.
+    pub fn known_token(self) -> Result<UserToken, Kind> {
+        UserToken::from_authorization(self.field.clone(), self.token_at).ok_or(Kind::InvalidRequest)
+    }
 }
 
 /// The one `Authorization` field of `headers`, if there is any.
@@ -54,9 +79,11 @@ fn is_tchar(byte: u8) -> bool {
 }
 
 /// `token68` of RFC 9110 section 11.2.
-fn is_token68(text: &str) -> bool {
-    let body = text.trim_end_matches('=');
-    !body.is_empty() && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
+fn is_token68(text: &[u8]) -> bool {
+    let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
+    let (body, _) = text.split_at(text.len() - padding);
+    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte);
+    !body.is_empty() && body.iter().all(fits)
 }
 
 #[cfg(test)]
@@ -70,7 +97,7 @@ mod tests {
         for field in fields {
             headers.append(AUTHORIZATION, HeaderValue::from_bytes(field).unwrap());
         }
-        token(&headers).map(|token| token.expose().to_owned())
+        presented(&headers)?.token().map(|token| token.expose().to_owned())
     }
 
     #[test]
@@ -131,8 +158,9 @@ mod tests {
                     headers.append(AUTHORIZATION, value);
                 }
             }
-            if let Ok(token) = token(&headers) {
-                prop_assert!(is_token68(token.expose()));
+            let token = presented(&headers).and_then(Presented::token);
+            if let Ok(token) = token {
+                prop_assert!(is_token68(token.expose().as_bytes()));
             }
         }
     }

@@ -14,6 +14,7 @@ use serde_json::Map;
 use serde_json::Value;
 
 use crate::config::Algorithm;
+use crate::domain::digest::Digest;
 use crate::pipeline::authenticate::jws;
 use crate::pipeline::authenticate::roca;
 
@@ -52,6 +53,8 @@ pub struct Key {
     algorithm: Algorithm,
     issuer: Option<String>,
     material: Material,
+    /// Of everything that was published about it.
+    content: Digest,
 }
 
 /// A public key in the form its verifier takes.
@@ -99,6 +102,12 @@ impl KeySet {
     pub fn find(&self, kid: &str) -> Option<&Key> {
         self.keys.get(kid)
     }
+
+    /// Whether the same keys stand in both, whatever their order.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        let same = |(kid, key): (&String, &Key)| other.find(kid).is_some_and(|it| it.content == key.content);
+        self.keys.len() == other.keys.len() && self.keys.iter().all(same)
+    }
 }
 
 impl Key {
@@ -137,7 +146,8 @@ impl Key {
             // `oct` among them: a published secret is none
             _ => return None,
         };
-        Some(Self { algorithm, issuer, material })
+        let content = Digest::of(&serde_json::to_vec(entry).ok()?);
+        Some(Self { algorithm, issuer, material, content })
     }
 }
 
@@ -328,6 +338,25 @@ mod tests {
         let secret = json!({"kty": "oct", "kid": "twice", "k": "AA"});
         let set = parse(json!([secret, one, secret, Signer::rsa().jwk("once")])).unwrap();
         assert!(set.find("twice").is_none());
+    }
+
+    #[test]
+    fn two_sets_are_the_same_if_every_key_is() {
+        let (one, other) = (Signer::rsa(), Signer::other_rsa());
+        let set = |keys: Value| parse(keys).unwrap();
+        let both = set(json!([one.jwk("a"), other.jwk("b")]));
+        assert!(both.is_same_as(&set(json!([other.jwk("b"), one.jwk("a")]))));
+        for (why, keys) in [
+            ("a key is gone", json!([one.jwk("a")])),
+            ("a key came", json!([one.jwk("a"), other.jwk("b"), one.jwk("c")])),
+            ("two keys changed places", json!([one.jwk("b"), other.jwk("a")])),
+            ("a key has another name", json!([one.jwk("a"), other.jwk("c")])),
+            ("a key is another's", json!([with(one.jwk("a"), json!({"issuer": "i"})), other.jwk("b")])),
+            ("a key has an algorithm", json!([with(one.jwk("a"), json!({"alg": "PS256"})), other.jwk("b")])),
+        ] {
+            let changed = set(keys);
+            assert!(!both.is_same_as(&changed) && !changed.is_same_as(&both), "{why}");
+        }
     }
 
     #[test]

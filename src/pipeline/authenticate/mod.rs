@@ -12,9 +12,11 @@ use std::sync::PoisonError;
 use http::HeaderMap;
 use tokio::task::JoinSet;
 
+use crate::config;
 use crate::config::EntraVersion;
 use crate::config::IdentityProvider;
 use crate::config::Policy;
+use crate::config::Tenancy;
 use crate::domain::caller::Caller;
 use crate::domain::caller::Claims;
 use crate::domain::clock::Clock;
@@ -24,10 +26,11 @@ use crate::domain::tenant::TenantId;
 use crate::domain::token::UserToken;
 use crate::net::client::Client;
 use crate::pipeline::authenticate::claims::Stated;
-use crate::pipeline::authenticate::issuer::Issuer;
 use crate::pipeline::authenticate::issuer::Standing;
 use crate::pipeline::authenticate::jws::Jws;
 use crate::pipeline::authenticate::keys::KeySource;
+use crate::pipeline::authenticate::memo::Memo;
+use crate::pipeline::authenticate::memo::Memoised;
 use crate::pipeline::authenticate::verify::Expected;
 use crate::pipeline::authenticate::verify::TenantRule;
 use crate::telemetry::metrics::Metrics;
@@ -41,6 +44,7 @@ pub mod json;
 pub mod jwks;
 pub mod jws;
 pub mod keys;
+pub mod memo;
 pub mod policy;
 pub mod roca;
 pub mod verify;
@@ -57,6 +61,7 @@ pub use error::Kind;
 #[derive(Debug)]
 pub struct Authenticator {
     providers: Vec<Provider>,
+    memo: Memo,
     clock: Clock,
     tasks: Mutex<JoinSet<()>>,
 }
@@ -70,9 +75,11 @@ struct Provider {
 }
 
 impl Authenticator {
-    /// An authenticator of these providers' tokens. It knows no keys until it is started.
+    /// An authenticator of these providers' tokens, which remembers as many as `cache` may hold. It knows no keys
+    /// until it is started.
     pub fn new(
         providers: &[Arc<IdentityProvider>],
+        cache: &config::Cache,
         client: Client,
         clock: Clock,
         metrics: Arc<Metrics>,
@@ -89,7 +96,7 @@ impl Authenticator {
                 v2: source(config, EntraVersion::V2),
             })
             .collect();
-        Self { providers, clock, tasks: Mutex::default() }
+        Self { providers, memo: Memo::new(cache), clock, tasks: Mutex::default() }
     }
 
     /// Starts to fetch keys, on the runtime this is called on: one task per provider. Starting twice is starting once.
@@ -117,7 +124,40 @@ impl Authenticator {
     /// The first reason that applies, in the order of [`Kind`]; [`Kind::KeysUnavailable`] where the keys would be
     /// needed to tell.
     pub async fn caller(&self, headers: &HeaderMap, policy: &Policy) -> Result<Caller, Error> {
-        let token = bearer::token(headers)?;
+        let presented = bearer::presented(headers)?;
+        let digest = Digest::of(presented.as_bytes());
+        let Some(memoised) = self.remembered(&digest, policy) else {
+            let token = presented.token()?;
+            let claims = self.verified(&token, digest, policy).await?;
+            return Ok(Caller { token, claims });
+        };
+        let claims = memoised.claims.clone();
+        verify::admits(policy.principals, claims.principal)
+            .and_then(|()| policy::check(policy, &claims))
+            .map_err(|kind| Error { kind, identity_provider: Some(claims.identity_provider.clone()) })?;
+        Ok(Caller { token: presented.known_token()?, claims })
+    }
+
+    /// What the token of that digest was found to say, if a full verification would find the same now.
+    fn remembered(&self, token: &Digest, policy: &Policy) -> Option<Arc<Memoised>> {
+        let memoised = self.memo.find(token).filter(|memoised| memoised.counts_for(policy))?;
+        let claims = &memoised.claims;
+        let provider = self.provider(&claims.identity_provider)?;
+        let config = &provider.config;
+        let is_same = provider.keys(memoised.version).generation() == Some(memoised.generation)
+            && (!matches!(config.entra.tenancy, Tenancy::Domain(_)) || provider.domain() == claims.tenant)
+            && verify::times(claims.expires_on, claims.not_before, config.clock_skew, self.clock.now())
+                .is_ok();
+        is_same.then_some(memoised)
+    }
+
+    /// What `token` says, checked from its form to the route's policy.
+    async fn verified(
+        &self,
+        token: &UserToken,
+        digest: Digest,
+        policy: &Policy,
+    ) -> Result<Arc<Claims>, Error> {
         let jws = Jws::parse(token.expose())?;
         let stated = Stated::parse(jws.payload())?;
         let candidates = || policy.identity_providers.iter().filter_map(|name| self.provider(name));
@@ -126,10 +166,8 @@ impl Authenticator {
             .filter_map(|provider| Some((provider, provider.standing(&stated)?)))
             .reduce(|best, next| if rank(&next.1) > rank(&best.1) { next } else { best })
             .ok_or(Kind::WrongIssuer)?;
-        let claims = self.claims(provider, &standing, &jws, stated, &token, policy).await;
-        let claims =
-            claims.map_err(|kind| Error { kind, identity_provider: Some(provider.config.name.clone()) })?;
-        Ok(Caller { token: token.clone(), claims: Arc::new(claims) })
+        let claims = self.claims(provider, &standing, &jws, stated, digest, policy).await;
+        claims.map_err(|kind| Error { kind, identity_provider: Some(provider.config.name.clone()) })
     }
 
     fn provider(&self, name: &Name) -> Option<&Provider> {
@@ -142,9 +180,9 @@ impl Authenticator {
         standing: &Standing,
         jws: &Jws<'_>,
         stated: Stated,
-        token: &UserToken,
+        digest: Digest,
         policy: &Policy,
-    ) -> Result<Claims, Kind> {
+    ) -> Result<Arc<Claims>, Kind> {
         let (issuer, tenant) = match standing {
             Standing::Accepted(issuer) => (issuer, TenantRule::Allowed),
             Standing::Barred(issuer) => (issuer, TenantRule::Barred),
@@ -153,28 +191,49 @@ impl Authenticator {
         let config = &provider.config;
         // before the key is looked up: a token that no key of ours could have signed is worth no fetch
         jws.algorithm(config.algorithms.iter().copied())?;
-        let held = provider.keys(issuer).holding(jws.kid()).await?;
+        let held = provider.keys(issuer.version).holding(jws.kid()).await?;
         if held.tenant.as_ref().is_some_and(|tenant| *tenant != issuer.tenant) {
             return Err(Kind::WrongIssuer);
         }
         verify::signature(jws, &held.keys, &config.algorithms, |key| issuer.owns(key, &config.entra))?;
+        let rivals = self.rivals(provider, &stated);
         let (principals, now) = (policy.principals, self.clock.now());
         let expected = Expected { provider: config, issuer, tenant, principals, now };
-        let digest = Digest::of(token.expose().as_bytes());
-        let claims = verify::claims(stated, jws.typ(), digest, &expected)?;
+        let claims = Arc::new(verify::claims(stated, jws.typ(), digest, &expected)?);
+        // from here on it is the route that may refuse, and another route may not
+        self.memo.keep(Memoised {
+            claims: claims.clone(),
+            version: issuer.version,
+            generation: held.generation,
+            rivals,
+            kept_for: claims.expires_on.after(config.clock_skew).since(now),
+        });
         policy::check(policy, &claims)?;
         Ok(claims)
+    }
+
+    /// The providers besides `chosen` that take tokens of the issuer that `stated` names.
+    fn rivals(&self, chosen: &Provider, stated: &Stated) -> Vec<Name> {
+        let names = self.providers.iter().map(|provider| (&provider.config.name, provider));
+        names
+            .filter(|(name, provider)| **name != chosen.config.name && provider.standing(stated).is_some())
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 }
 
 impl Provider {
     fn standing(&self, stated: &Stated) -> Option<Standing> {
-        let domain: Option<TenantId> = self.v2.tenant().or_else(|| self.v1.tenant());
-        issuer::standing(&self.config.entra, domain.as_ref(), stated)
+        issuer::standing(&self.config.entra, self.domain().as_ref(), stated)
     }
 
-    fn keys(&self, issuer: &Issuer) -> &KeySource {
-        match issuer.version {
+    /// The tenant that a configured domain was found to stand for.
+    fn domain(&self) -> Option<TenantId> {
+        self.v2.tenant().or_else(|| self.v1.tenant())
+    }
+
+    fn keys(&self, version: EntraVersion) -> &KeySource {
+        match version {
             EntraVersion::V1 => &self.v1,
             EntraVersion::V2 => &self.v2,
         }

@@ -19,6 +19,8 @@ use serde_json::json;
 
 use crate::config::Algorithm;
 use crate::config::AuthMethod;
+use crate::config::Cache;
+use crate::config::CacheKeyMode;
 use crate::config::ClaimNames;
 use crate::config::Credential;
 use crate::config::Demand;
@@ -79,6 +81,17 @@ pub fn provider() -> IdentityProvider {
         token_types: vec!["JWT".into(), "at+jwt".into()],
         claim_names: ClaimNames { user: None, scopes: "scp".into(), roles: "roles".into() },
         parameters: Vec::new(),
+    }
+}
+
+/// Room for everything a test has validated.
+pub fn cache() -> Cache {
+    Cache {
+        max_entries: 10_000,
+        max_bytes: 64 * 1024 * 1024,
+        key: CacheKeyMode::User,
+        expiry_margin: Duration::from_secs(300),
+        negative_ttl: Duration::from_secs(30),
     }
 }
 

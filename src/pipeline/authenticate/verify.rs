@@ -1,6 +1,8 @@
 //! The checks of a token that the route has no say in: signature (RFC 7515), times, audience, tenant, kind
 //! (RFC 7519, RFC 9068, <https://learn.microsoft.com/entra/identity-platform/claims-validation>). Pure.
 
+use std::time::Duration;
+
 use aws_lc_rs::signature::ECDSA_P521_SHA512_FIXED;
 use aws_lc_rs::signature::UnparsedPublicKey;
 
@@ -12,6 +14,7 @@ use crate::domain::caller::Principal;
 use crate::domain::caller::UserKey;
 use crate::domain::caller::claims_digest;
 use crate::domain::clock::UnixTime;
+use crate::domain::derived::Derived;
 use crate::domain::digest::Digest;
 use crate::domain::tenant::TenantId;
 use crate::pipeline::authenticate::claims::Stated;
@@ -110,7 +113,7 @@ pub fn claims(
     let user = user(&stated, provider)?;
     let scopes = stated.words(&provider.claim_names.scopes)?;
     let roles = stated.words(&provider.claim_names.roles)?;
-    times(&stated, provider, expected.now)?;
+    times(stated.expires_on(), stated.not_before(), provider.clock_skew, expected.now)?;
     if !stated.is_for(&provider.audiences) {
         return Err(Kind::WrongAudience);
     }
@@ -123,9 +126,7 @@ pub fn claims(
     }
     let has = |words: &Option<Vec<String>>| words.as_ref().is_some_and(|words| !words.is_empty());
     let principal = principal(&stated, has(&scopes), has(&roles))?;
-    if principal == Principal::Application && expected.principals == Principals::Users {
-        return Err(Kind::AppTokenNotAllowed);
-    }
+    admits(expected.principals, principal)?;
     // taken for a plain bearer token, a bound one would work for a thief (RFC 9449 section 7.1, RFC 8705 section 3)
     if stated.find("cnf").is_some() {
         return Err(Kind::UnsupportedCnf);
@@ -148,7 +149,38 @@ pub fn claims(
         token_digest: token,
         claims_digest: claims_digest(&all),
         all,
+        derived: Derived::default(),
     })
+}
+
+/// RFC 7519 sections 4.1.4 and 4.1.5: not on or after `exp`, not before `nbf`, give or take the tolerance.
+///
+/// # Errors
+/// [`Kind::Expired`], [`Kind::NotYetValid`].
+pub fn times(
+    expires_on: UnixTime,
+    not_before: Option<UnixTime>,
+    tolerance: Duration,
+    now: UnixTime,
+) -> Result<(), Kind> {
+    if now >= expires_on.after(tolerance) {
+        return Err(Kind::Expired);
+    }
+    match not_before {
+        Some(not_before) if now < not_before.before(tolerance) => Err(Kind::NotYetValid),
+        _ => Ok(()),
+    }
+}
+
+/// Whether such a principal may pass.
+///
+/// # Errors
+/// [`Kind::AppTokenNotAllowed`].
+pub fn admits(principals: Principals, principal: Principal) -> Result<(), Kind> {
+    match (principals, principal) {
+        (Principals::Users, Principal::Application) => Err(Kind::AppTokenNotAllowed),
+        (Principals::Users, Principal::User) | (Principals::UsersAndApplications, _) => Ok(()),
+    }
 }
 
 fn user(stated: &Stated, provider: &IdentityProvider) -> Result<UserKey, Kind> {
@@ -161,17 +193,6 @@ fn user(stated: &Stated, provider: &IdentityProvider) -> Result<UserKey, Kind> {
         None => stated.text("oid").map(UserKey::entra).or_else(|| subject("sub")),
     };
     found.ok_or(Kind::Malformed("it names nobody"))
-}
-
-/// RFC 7519 sections 4.1.4 and 4.1.5: not on or after `exp`, not before `nbf`, give or take the tolerance.
-fn times(stated: &Stated, provider: &IdentityProvider, now: UnixTime) -> Result<(), Kind> {
-    if now >= stated.expires_on().after(provider.clock_skew) {
-        return Err(Kind::Expired);
-    }
-    match stated.not_before() {
-        Some(not_before) if now < not_before.before(provider.clock_skew) => Err(Kind::NotYetValid),
-        _ => Ok(()),
-    }
 }
 
 /// Who stands behind the token. Only delegated permissions make it a user's: an id_token has none, and an

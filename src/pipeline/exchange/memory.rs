@@ -13,6 +13,7 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use crate::config;
+use crate::domain::capacity::Capacity;
 use crate::domain::clock::Clock;
 use crate::domain::clock::UnixTime;
 use crate::domain::digest::Digest;
@@ -47,11 +48,20 @@ pub struct Memory {
 #[derive(Debug)]
 pub enum Found {
     /// A token B that may be served now.
-    Live(Arc<Entry>),
+    Live(Arc<Entry>, Age),
     /// A refusal that still holds.
     Refused(Error),
     /// Nothing.
     Nothing,
+}
+
+/// Whether a new token should be looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Age {
+    /// Not yet.
+    Fresh,
+    /// The end is near.
+    Due,
 }
 
 /// A cached token B.
@@ -83,20 +93,22 @@ struct Refusal {
 impl Memory {
     /// An empty memory within the bounds of `cache`.
     pub fn new(cache: &config::Cache, clock: Clock, metrics: Arc<Metrics>) -> Self {
-        let tokens = bounded(cache.max_entries, cache.max_bytes, move |cause| match cause {
+        let tokens = bounded(Capacity::new(cache.max_entries, cache.max_bytes), move |cause| match cause {
             RemovalCause::Size => metrics.cache_eviction("size"),
             RemovalCause::Expired => metrics.cache_eviction("expired"),
             RemovalCause::Explicit => metrics.cache_eviction("explicit"),
             RemovalCause::Replaced => {}
         });
-        let refusals = bounded(cache.max_entries, cache.max_bytes / REFUSALS_SHARE, |_| {});
+        let refusals = bounded(Capacity::new(cache.max_entries, cache.max_bytes / REFUSALS_SHARE), |_| {});
         Self { tokens, refusals, negative_ttl: cache.negative_ttl, clock }
     }
 
     /// What there is for `key` and a caller with that token A.
     pub fn find(&self, key: CacheKey, assertion: Digest) -> Found {
-        if let Some(entry) = self.tokens.get(&key).filter(|entry| entry.is_live(&self.clock)) {
-            return Found::Live(entry);
+        if let Some(entry) = self.tokens.get(&key)
+            && let Some(age) = entry.age(&self.clock)
+        {
+            return Found::Live(entry, age);
         }
         self.refusal(key, assertion).map_or(Found::Nothing, Found::Refused)
     }
@@ -121,7 +133,7 @@ impl Memory {
             kept_for: deadline.saturating_duration_since(self.clock.monotonic()),
             renewal_tried: AtomicI64::new(i64::MIN),
         };
-        if entry.is_live(&self.clock) {
+        if entry.age(&self.clock).is_some() {
             self.tokens.insert(key, Arc::new(entry));
         }
     }
@@ -152,11 +164,6 @@ impl Memory {
 }
 
 impl Entry {
-    /// Whether a new token should be looked for.
-    pub fn is_due(&self, now: UnixTime) -> bool {
-        now >= self.lifetime.renew_at
-    }
-
     /// Whether the one who asks may try to renew it now: only one may, every ten seconds.
     pub fn may_be_renewed(&self, now: UnixTime) -> bool {
         let tried = self.renewal_tried.load(Ordering::Relaxed);
@@ -169,8 +176,11 @@ impl Entry {
                 .is_ok()
     }
 
-    fn is_live(&self, clock: &Clock) -> bool {
-        clock.now() < self.lifetime.expires_on && clock.monotonic() < self.deadline
+    /// How old it is; `None` if it is over.
+    fn age(&self, clock: &Clock) -> Option<Age> {
+        let now = clock.now();
+        let is_live = now < self.lifetime.expires_on && clock.monotonic() < self.deadline;
+        is_live.then_some(if now < self.lifetime.renew_at { Age::Fresh } else { Age::Due })
     }
 }
 
@@ -213,22 +223,14 @@ impl Kept for Refusal {
     }
 }
 
-/// A cache that drops the least recently used beyond `max_entries` or `max_bytes`: no entry weighs less than an equal
-/// share of the bytes, so the one bound gives the other.
+/// A cache that drops the least recently used beyond its capacity.
 fn bounded<K: Hash + Eq + Send + Sync + 'static, V: Kept>(
-    max_entries: u64,
-    max_bytes: u64,
+    capacity: Capacity,
     evicted: impl Fn(RemovalCause) + Send + Sync + 'static,
 ) -> Cache<K, Arc<V>> {
-    let max_entries = max_entries.max(1);
-    // a weight is 32 bits wide; no entry comes near that
-    let share = (max_bytes / max_entries).min(u64::from(u32::MAX));
     Cache::builder()
-        .max_capacity(if share == 0 { max_bytes } else { share * max_entries })
-        .weigher(move |_: &K, value: &Arc<V>| {
-            let bytes = u64::try_from(value.size() + OVERHEAD).unwrap_or(u64::MAX);
-            u32::try_from(bytes.max(share)).unwrap_or(u32::MAX)
-        })
+        .max_capacity(capacity.total())
+        .weigher(move |_: &K, value: &Arc<V>| capacity.weight(value.size() + OVERHEAD))
         .eviction_policy(EvictionPolicy::lru())
         .expire_after(Housekeeping)
         .eviction_listener(move |_, _, cause| evicted(cause))

@@ -13,9 +13,12 @@ use crate::config;
 use crate::config::CacheKeyMode;
 use crate::config::IdentityProvider;
 use crate::domain::caller::Caller;
+use crate::domain::caller::Claims;
 use crate::domain::clock::Clock;
+use crate::domain::derived::Deriver;
 use crate::domain::digest::Digest;
 use crate::domain::name::Name;
+use crate::domain::tenant::TenantId;
 use crate::domain::token::DownstreamToken;
 use crate::net::client::Client;
 use crate::pipeline::exchange::endpoint::Question;
@@ -26,6 +29,7 @@ use crate::pipeline::exchange::flight::Ticket;
 use crate::pipeline::exchange::flight::Waiter;
 use crate::pipeline::exchange::key::CacheKey;
 use crate::pipeline::exchange::lifetime::lifetime;
+use crate::pipeline::exchange::memory::Age;
 use crate::pipeline::exchange::memory::Entry;
 use crate::pipeline::exchange::memory::Found;
 use crate::pipeline::exchange::memory::Memory;
@@ -76,12 +80,22 @@ pub struct Exchanged {
 struct Shared {
     providers: HashMap<Name, Arc<IdentityProvider>>,
     mode: CacheKeyMode,
+    /// Under whose name cache keys are kept with the claims they were made of.
+    deriver: Deriver,
     margin: Duration,
     memory: Memory,
     flights: Arc<Flights<Landed>>,
     endpoint: TokenEndpoint,
     clock: Clock,
     metrics: Arc<Metrics>,
+}
+
+/// A token B that is wanted.
+#[derive(Clone, Copy, Debug)]
+struct Wanted<'a> {
+    key: CacheKey,
+    caller: &'a Caller,
+    exchange: &'a Arc<config::Exchange>,
 }
 
 /// All that a flight needs to go on without its caller.
@@ -122,6 +136,7 @@ impl Exchanger {
         let shared = Shared {
             providers: providers.iter().map(|provider| (provider.name.clone(), provider.clone())).collect(),
             mode: cache.key,
+            deriver: Deriver::new(),
             margin: cache.expiry_margin,
             memory: Memory::new(cache, clock.clone(), metrics.clone()),
             flights: Arc::new(Flights::new()),
@@ -138,7 +153,11 @@ impl Exchanger {
     /// # Errors
     /// If there is none to be had: [`Error::kind`] says what the caller can do about it.
     pub async fn token(&self, caller: &Caller, exchange: &Arc<config::Exchange>) -> Result<Exchanged, Error> {
-        let result = self.find_or_fetch(self.shared.journey(caller, exchange)?).await;
+        let wanted = Wanted { key: self.shared.key(caller, exchange)?, caller, exchange };
+        let result = match self.known(wanted) {
+            Some(known) => known,
+            None => self.fetched(wanted).await,
+        };
         let cache = result.as_ref().map_or(CacheResult::Miss, |exchanged| exchanged.cache);
         self.shared.metrics.cache_request(cache);
         result
@@ -149,50 +168,58 @@ impl Exchanger {
         self.shared.memory.tokens()
     }
 
-    async fn find_or_fetch(&self, journey: Journey) -> Result<Exchanged, Error> {
+    /// What memory has to say.
+    fn known(&self, wanted: Wanted<'_>) -> Option<Result<Exchanged, Error>> {
+        match self.shared.find(wanted) {
+            Found::Live(entry, age) => Some(Ok(self.serve(&entry, age, wanted))),
+            Found::Refused(error) => Some(Err(error)),
+            Found::Nothing => None,
+        }
+    }
+
+    async fn fetched(&self, wanted: Wanted<'_>) -> Result<Exchanged, Error> {
         let started = self.shared.clock.monotonic();
         loop {
-            match self.shared.find(&journey) {
-                Found::Live(entry) => return Ok(self.serve(&entry, &journey)),
-                Found::Refused(error) => return Err(error),
-                Found::Nothing => {}
+            if let Some(waiter) = self.board(wanted)? {
+                let landed = waiter.landed().await.ok_or_else(|| Error::ours(Kind::Internal))?;
+                // a refusal of someone else's token A says nothing about this one: it gets a flight of its own
+                if landed.answers(wanted.assertion()) {
+                    return landed.result.map(|granted| Exchanged {
+                        token: granted.token,
+                        cache: CacheResult::Miss,
+                        waited: Some(self.shared.clock.monotonic().saturating_duration_since(started)),
+                        correlation_id: Some(granted.correlation_id),
+                    });
+                }
             }
-            let Some(waiter) = self.board(&journey) else {
-                continue; // it was found in between
-            };
-            let landed = waiter.landed().await.ok_or_else(|| Error::ours(Kind::Internal))?;
-            // a refusal of someone else's token A says nothing about this one: it gets a flight of its own
-            if landed.answers(journey.assertion()) {
-                return landed.result.map(|granted| Exchanged {
-                    token: granted.token,
-                    cache: CacheResult::Miss,
-                    waited: Some(self.shared.clock.monotonic().saturating_duration_since(started)),
-                    correlation_id: Some(granted.correlation_id),
-                });
+            // it may have been found in between
+            if let Some(known) = self.known(wanted) {
+                return known;
             }
         }
     }
 
-    fn serve(&self, entry: &Entry, journey: &Journey) -> Exchanged {
-        let now = self.shared.clock.now();
-        let cache = match entry.is_due(now) {
-            true => CacheResult::Stale,
-            false => CacheResult::Hit,
+    fn serve(&self, entry: &Entry, age: Age, wanted: Wanted<'_>) -> Exchanged {
+        let is_open = || self.shared.memory.refusal(wanted.key, wanted.assertion()).is_none();
+        let cache = match age {
+            Age::Fresh => CacheResult::Hit,
+            Age::Due => CacheResult::Stale,
         };
-        let is_open = || self.shared.memory.refusal(journey.key, journey.assertion()).is_none();
-        if entry.is_due(now) && is_open() && entry.may_be_renewed(now) {
-            self.renew(journey);
+        if age == Age::Due && is_open() && entry.may_be_renewed(self.shared.clock.now()) {
+            self.renew(wanted);
         }
         Exchanged { token: entry.token.clone(), cache, waited: None, correlation_id: None }
     }
 
     /// Fetches a new token while the old one serves. Nobody waits for it, so its failure is told here.
-    fn renew(&self, journey: &Journey) {
-        let Boarding::Started(ticket, waiter) = self.shared.flights.board(journey.key, || false) else {
+    fn renew(&self, wanted: Wanted<'_>) {
+        // that there is an entry to be renewed means that its provider is known
+        let Ok(journey) = self.shared.journey(wanted) else { return };
+        let Boarding::Started(ticket, waiter) = self.shared.flights.board(wanted.key, || false) else {
             return;
         };
-        self.launch(journey, ticket);
         let identity_provider = journey.provider.name.clone();
+        self.spawn(self.shared.clone().fly(journey, ticket));
         self.spawn(async move {
             if let Some(Landed { result: Err(error), .. }) = waiter.landed().await {
                 let cause = logs::report(&error);
@@ -201,23 +228,21 @@ impl Exchanger {
         });
     }
 
-    fn board(&self, journey: &Journey) -> Option<Waiter<Landed>> {
-        let is_needless = || !matches!(self.shared.find(journey), Found::Nothing);
-        match self.shared.flights.board(journey.key, is_needless) {
+    /// A place on the flight for what is wanted; `None` if there is no need any more.
+    fn board(&self, wanted: Wanted<'_>) -> Result<Option<Waiter<Landed>>, Error> {
+        let journey = self.shared.journey(wanted)?;
+        let is_needless = || !matches!(self.shared.find(wanted), Found::Nothing);
+        Ok(match self.shared.flights.board(wanted.key, is_needless) {
             Boarding::Needless => None,
             Boarding::Joined(waiter) => {
                 self.shared.metrics.exchange_coalesced();
                 Some(waiter)
             }
             Boarding::Started(ticket, waiter) => {
-                self.launch(journey, ticket);
+                self.spawn(self.shared.clone().fly(journey, ticket));
                 Some(waiter)
             }
-        }
-    }
-
-    fn launch(&self, journey: &Journey, ticket: Ticket<Landed>) {
-        self.spawn(self.shared.clone().fly(journey.clone(), ticket));
+        })
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -229,13 +254,31 @@ impl Exchanger {
 }
 
 impl Shared {
-    fn journey(&self, caller: &Caller, exchange: &Arc<config::Exchange>) -> Result<Journey, Error> {
+    /// The key of the token B that `exchange` gives `caller`: made once, and kept with the claims it is made of.
+    fn key(&self, caller: &Caller, exchange: &Arc<config::Exchange>) -> Result<CacheKey, Error> {
         let claims = &caller.claims;
+        let digest = claims.derived.digest(&self.deriver, exchange, || {
+            let (provider, tenant) = self.authority(claims)?;
+            Ok(CacheKey::new(self.mode, provider, exchange, claims, tenant).digest())
+        });
+        digest.map(CacheKey::from)
+    }
+
+    /// Where these claims are exchanged.
+    fn authority<'a>(
+        &'a self,
+        claims: &'a Claims,
+    ) -> Result<(&'a Arc<IdentityProvider>, &'a TenantId), Error> {
         let known = self.providers.get(&claims.identity_provider).zip(claims.tenant.as_ref());
         // authentication gives every caller of an Entra provider both
-        let (provider, tenant) = known.ok_or_else(|| Error::ours(Kind::Internal))?;
+        known.ok_or_else(|| Error::ours(Kind::Internal))
+    }
+
+    fn journey(&self, wanted: Wanted<'_>) -> Result<Journey, Error> {
+        let Wanted { key, caller, exchange } = wanted;
+        let (provider, tenant) = self.authority(&caller.claims)?;
         Ok(Journey {
-            key: CacheKey::new(self.mode, provider, exchange, claims, tenant),
+            key,
             url: provider.entra.token_endpoint(tenant),
             provider: provider.clone(),
             exchange: exchange.clone(),
@@ -243,8 +286,8 @@ impl Shared {
         })
     }
 
-    fn find(&self, journey: &Journey) -> Found {
-        self.memory.find(journey.key, journey.assertion())
+    fn find(&self, wanted: Wanted<'_>) -> Found {
+        self.memory.find(wanted.key, wanted.assertion())
     }
 
     async fn fly(self: Arc<Self>, journey: Journey, ticket: Ticket<Landed>) {
@@ -268,6 +311,12 @@ impl Shared {
             }
         };
         ticket.land(Landed { assertion: journey.assertion(), result });
+    }
+}
+
+impl Wanted<'_> {
+    fn assertion(&self) -> Digest {
+        self.caller.claims.token_digest
     }
 }
 

@@ -12,6 +12,7 @@ use http::HeaderValue;
 use http::Response;
 use http::header;
 use http_body_util::BodyExt;
+use http_body_util::Empty;
 use http_body_util::Full;
 use serde::Serialize;
 
@@ -24,12 +25,15 @@ use crate::pipeline::exchange::OAuthError;
 
 pub mod challenge;
 pub mod drain;
+pub mod grpc;
 pub mod reason;
 pub mod refusal;
 
 use challenge::Demand;
 use challenge::Realm;
+use grpc::Dialect;
 use reason::ChallengeError;
+use reason::Row;
 use refusal::Connection;
 use refusal::Refusal;
 
@@ -50,6 +54,8 @@ pub struct Context<'a> {
     pub tenant: Option<&'a TenantId>,
     /// The scopes the route requires of its callers.
     pub scopes: &'a [String],
+    /// How the caller reads the answer.
+    pub dialect: Dialect,
 }
 
 /// The body of every answer of the proxy's own (RFC 9457).
@@ -106,20 +112,15 @@ impl Responder {
     /// The answer to a refused request.
     pub fn answer(&self, refusal: &Refusal, context: Context<'_>) -> Response<Body> {
         let row = refusal.reason.row();
-        let problem = Problem {
-            kind: format!("urn:obo-proxy:{}", row.word),
-            title: row.status.canonical_reason().unwrap_or_default(),
-            status: row.status.as_u16(),
-            reason: row.word,
-            detail: row.detail,
-            request_id: context.request_id,
-            idp: refusal.idp.as_deref().map(IdpAnswer::of),
+        let mut response = match context.dialect {
+            Dialect::Http => problem(&row, refusal, context),
+            Dialect::Grpc => {
+                let mut response = Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
+                response.headers_mut().extend(grpc::trailers_only(row.status, row.detail));
+                response
+            }
         };
-        let body = serde_json::to_vec(&problem).unwrap_or_default();
-        let mut response = Response::new(Full::from(body).map_err(|never| match never {}).boxed_unsync());
-        *response.status_mut() = row.status;
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(challenge) = self.challenge(row.challenge, refusal, context) {
             headers.insert(header::WWW_AUTHENTICATE, challenge);
@@ -180,6 +181,25 @@ impl Responder {
             client_id: provider.client_id.clone(),
         }
     }
+}
+
+/// The answer of `row` with problem details as its body.
+fn problem(row: &Row, refusal: &Refusal, context: Context<'_>) -> Response<Body> {
+    let problem = Problem {
+        kind: format!("urn:obo-proxy:{}", row.word),
+        title: row.status.canonical_reason().unwrap_or_default(),
+        status: row.status.as_u16(),
+        reason: row.word,
+        detail: row.detail,
+        request_id: context.request_id,
+        idp: refusal.idp.as_deref().map(IdpAnswer::of),
+    };
+    let body = serde_json::to_vec(&problem).unwrap_or_default();
+    let mut response = Response::new(Full::from(body).map_err(|never| match never {}).boxed_unsync());
+    *response.status_mut() = row.status;
+    let content_type = HeaderValue::from_static("application/problem+json");
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response
 }
 
 /// `Retry-After` counts whole seconds; a fraction is rounded up, so that nobody comes back too early.

@@ -44,10 +44,14 @@ fn refusal(reason: Reason) -> Refusal {
 }
 
 fn answer(refusal: &Refusal) -> Response<Body> {
+    answer_in(Dialect::Http, refusal)
+}
+
+fn answer_in(dialect: Dialect, refusal: &Refusal) -> Response<Body> {
     let name = Name::parse("contoso").unwrap();
     let scopes = ["orders.read".to_owned()];
-    let context =
-        Context { request_id: "r-1", identity_provider: Some(&name), tenant: None, scopes: &scopes };
+    let identity_provider = Some(&name);
+    let context = Context { request_id: "r-1", identity_provider, tenant: None, scopes: &scopes, dialect };
     responder().answer(refusal, context)
 }
 
@@ -150,6 +154,22 @@ async fn the_body_says_what_happened_and_what_the_idp_said() {
             "trace_id": "t-1",
         })
     );
+}
+
+#[tokio::test]
+async fn a_grpc_caller_gets_the_same_refusal_as_trailers_only() {
+    for reason in Reason::ALL {
+        let refusal = Refusal { retry_after: Some(Duration::from_secs(7)), ..refusal(reason) };
+        let (plain, grpc) = (answer(&refusal), answer_in(Dialect::Grpc, &refusal));
+        assert_eq!(grpc.status(), 200);
+        assert_eq!(grpc.headers()["content-type"], "application/grpc");
+        assert_eq!(grpc.headers()["grpc-message"], reason.row().detail);
+        assert!(grpc.headers().contains_key("grpc-status"));
+        for kept in ["www-authenticate", "retry-after", "cache-control"] {
+            assert_eq!(grpc.headers().get(kept), plain.headers().get(kept), "{kept}");
+        }
+        assert!(grpc.into_body().collect().await.unwrap().to_bytes().is_empty());
+    }
 }
 
 #[test]

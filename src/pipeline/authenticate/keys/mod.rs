@@ -56,8 +56,15 @@ pub struct Held {
     pub keys: KeySet,
     /// The tenant whose they are; `None` at an endpoint that several share.
     pub tenant: Option<TenantId>,
+    /// Which of the sets held so far it is.
+    pub generation: Generation,
     fetched_at: Instant,
 }
+
+/// Numbers the different key sets of one source: a set that was fetched again unchanged keeps its number, and no
+/// other ever gets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Generation(u64);
 
 /// Who is waiting for a fetch, and since when nobody may ask for another.
 #[derive(Debug, Default)]
@@ -103,6 +110,12 @@ impl KeySource {
     /// The tenant the metadata speaks of, once it was fetched.
     pub fn tenant(&self) -> Option<TenantId> {
         self.latest().and_then(|held| held.tenant.clone())
+    }
+
+    /// The generation of the keys in use; `None` if there are none, or only too old ones.
+    pub fn generation(&self) -> Option<Generation> {
+        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
+        held.as_ref().filter(|held| self.is_fresh(held)).map(|held| held.generation)
     }
 
     /// The key set that holds `kid`. If none does, a fetch is forced, unless one is under way or the last forced one
@@ -155,9 +168,15 @@ impl KeySource {
 
     /// Puts `fetched` in the place of what was held: a key that is gone from it is gone.
     pub(super) fn hold(&self, fetched: Fetched) {
+        let Fetched { keys, tenant } = fetched;
         let fetched_at = self.clock.monotonic();
-        let held = Held { keys: fetched.keys, tenant: fetched.tenant, fetched_at };
-        *self.held.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(held));
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        let generation = match held.as_deref() {
+            None => Generation(0),
+            Some(last) if last.tenant == tenant && last.keys.is_same_as(&keys) => last.generation,
+            Some(last) => Generation(last.generation.0.wrapping_add(1)),
+        };
+        *held = Some(Arc::new(Held { keys, tenant, generation, fetched_at }));
     }
 
     async fn after_a_fetch(&self, kid: &str) -> Result<Arc<Held>, Kind> {
@@ -193,8 +212,11 @@ impl KeySource {
 
     fn usable(&self) -> Result<Arc<Held>, Kind> {
         let held = self.latest().ok_or(Kind::KeysUnavailable)?;
-        let age = self.clock.monotonic().saturating_duration_since(held.fetched_at);
-        if age <= LAST_KNOWN_GOOD { Ok(held) } else { Err(Kind::KeysUnavailable) }
+        if self.is_fresh(&held) { Ok(held) } else { Err(Kind::KeysUnavailable) }
+    }
+
+    fn is_fresh(&self, held: &Held) -> bool {
+        self.clock.monotonic().saturating_duration_since(held.fetched_at) <= LAST_KNOWN_GOOD
     }
 
     fn latest(&self) -> Option<Arc<Held>> {

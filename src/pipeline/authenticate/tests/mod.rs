@@ -1,6 +1,7 @@
 //! The stage as a whole: headers and policy in, caller or reason out. The network is not involved.
 
 mod issuers;
+mod memo;
 mod seeds;
 mod signatures;
 mod wycheproof;
@@ -28,6 +29,7 @@ use crate::pipeline::authenticate::testing::NOW;
 use crate::pipeline::authenticate::testing::OTHER_TENANT;
 use crate::pipeline::authenticate::testing::Signer;
 use crate::pipeline::authenticate::testing::TENANT;
+use crate::pipeline::authenticate::testing::cache;
 use crate::pipeline::authenticate::testing::changed;
 use crate::pipeline::authenticate::testing::name;
 use crate::pipeline::authenticate::testing::policy;
@@ -50,7 +52,8 @@ fn unstarted(providers: Vec<IdentityProvider>, now: UnixTime) -> Authenticator {
     // nobody fetches here, so there is nothing to wait for when a key is unknown
     let impatient = |provider| Arc::new(IdentityProvider { timeout: Duration::ZERO, ..provider });
     let providers: Vec<_> = providers.into_iter().map(impatient).collect();
-    Authenticator::new(&providers, Client::new().unwrap(), Clock::manual(now), Arc::new(Metrics::new()))
+    let (client, metrics) = (Client::new().unwrap(), Arc::new(Metrics::new()));
+    Authenticator::new(&providers, &cache(), client, Clock::manual(now), metrics)
 }
 
 fn give_keys(authenticator: &Authenticator, at: usize, keys: &Value) {
@@ -267,7 +270,7 @@ fn an_application_passes_where_applications_may() {
 
 #[test]
 fn claims_are_found_under_the_names_that_are_configured() {
-    let claim_names = crate::config::ClaimNames {
+    let claim_names = config::ClaimNames {
         user: Some("profile.id".into()),
         scopes: "scope".into(),
         roles: "realm_access.roles".into(),

@@ -104,6 +104,13 @@ impl CacheKey {
     }
 }
 
+/// A key by the digest that was made for it before.
+impl From<Digest> for CacheKey {
+    fn from(digest: Digest) -> Self {
+        Self(digest)
+    }
+}
+
 /// Scopes as Entra compares them: without case, order and repetition, and without those that ask for no access.
 /// For the key only: what is sent is what was configured.
 pub fn canonical_scopes(scopes: &[String]) -> String {

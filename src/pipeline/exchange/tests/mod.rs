@@ -57,8 +57,8 @@ impl World {
     /// Whether an exchange for that caller is under way.
     fn is_flying(&self, caller: &Caller) -> bool {
         let shared = &self.exchanger.shared;
-        let journey = shared.journey(caller, &sample::exchange(&["a"])).unwrap();
-        matches!(shared.flights.board(journey.key, || true), Boarding::Joined(_))
+        let key = shared.key(caller, &sample::exchange(&["a"])).unwrap();
+        matches!(shared.flights.board(key, || true), Boarding::Joined(_))
     }
 
     fn begin(&self, caller: Caller) -> JoinHandle<Result<Exchanged, Error>> {
@@ -120,6 +120,40 @@ async fn a_token_is_fetched_once_and_then_remembered() {
     ] {
         assert!(metrics.contains(line), "{line} is missing in\n{metrics}");
     }
+}
+
+#[tokio::test]
+async fn one_caller_gets_each_exchange_s_own_token_however_often_they_alternate() {
+    let idp = Idp::open(granted).await;
+    let world = World::of(&idp);
+    let exchanges = ["a", "b", "c"].map(|scope| sample::exchange(&[scope]));
+    let [alice, bob] = ["alice", "bob"].map(|user| caller(user, 1));
+    for round in 0..3 {
+        for (exchange, scope) in exchanges.iter().zip(["a", "b", "c"]) {
+            for (user, name) in [(&alice, "alice"), (&bob, "bob")] {
+                let exchanged = world.exchanger.token(user, exchange).await.unwrap();
+                assert_eq!(text(&exchanged), format!("b:{name}.1:{scope}"));
+                assert_eq!(exchanged.cache == CacheResult::Miss, round == 0);
+            }
+        }
+    }
+    // the same scopes in another place are the same exchange
+    let elsewhere = world.exchanger.token(&alice, &sample::exchange(&["b"])).await.unwrap();
+    assert_eq!((text(&elsewhere).as_str(), elsewhere.cache), ("b:alice.1:b", CacheResult::Hit));
+    assert_eq!(idp.requests(), 6);
+}
+
+#[tokio::test]
+async fn two_exchangers_keep_their_keys_for_one_caller_apart() {
+    let idp = Idp::open(granted).await;
+    let by_user = World::of(&idp);
+    let cache = config::Cache { key: CacheKeyMode::Assertion, ..sample::cache() };
+    let by_assertion = World::new(sample::provider(&idp.authority()), &cache);
+    let (alice, exchange) = (caller("alice", 1), sample::exchange(&["a"]));
+    let keys = [&by_user, &by_assertion, &by_user, &by_assertion]
+        .map(|world| world.exchanger.shared.key(&alice, &exchange).unwrap());
+    assert_eq!((keys[0], keys[1]), (keys[2], keys[3]));
+    assert_ne!(keys[0], keys[1]);
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ use crate::domain::caller::Principal;
 use crate::domain::caller::UserKey;
 use crate::domain::caller::claims_digest;
 use crate::domain::clock::UnixTime;
+use crate::domain::derived::Derived;
 use crate::domain::digest::Digest;
 use crate::domain::name::Name;
 use crate::domain::scope::Scopes;
@@ -124,6 +125,7 @@ pub fn caller_of(token: &str, claims: &Value) -> Caller {
             token_digest: Digest::of(token.as_bytes()),
             claims_digest: claims_digest(&all),
             all,
+            derived: Derived::default(),
         }),
     }
 }

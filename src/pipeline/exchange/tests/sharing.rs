@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use crate::pipeline::exchange::Wanted;
 use crate::pipeline::exchange::row::Kind;
 use crate::pipeline::exchange::tests::World;
 use crate::pipeline::exchange::tests::idp::Idp;
@@ -43,9 +44,11 @@ async fn a_token_that_arrives_between_look_up_and_take_off_spares_the_request() 
     let idp = Idp::open(granted).await;
     let world = World::of(&idp);
     let user = caller("alice", 1);
-    let journey = world.exchanger.shared.journey(&user, &sample::exchange(&["a"])).unwrap();
+    let exchange = sample::exchange(&["a"]);
+    let key = world.exchanger.shared.key(&user, &exchange).unwrap();
+    let wanted = Wanted { key, caller: &user, exchange: &exchange };
     world.fetch(&user).await;
-    assert!(world.exchanger.board(&journey).is_none());
+    assert!(world.exchanger.board(wanted).unwrap().is_none());
 }
 
 #[tokio::test]

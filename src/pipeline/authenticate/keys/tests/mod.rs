@@ -17,6 +17,7 @@ use crate::pipeline::authenticate::keys::tests::idp::Idp;
 use crate::pipeline::authenticate::testing::NOW;
 use crate::pipeline::authenticate::testing::Signer;
 use crate::pipeline::authenticate::testing::TENANT;
+use crate::pipeline::authenticate::testing::cache;
 use crate::pipeline::authenticate::testing::entra_at;
 use crate::pipeline::authenticate::testing::policy;
 use crate::pipeline::authenticate::testing::provider;
@@ -311,7 +312,7 @@ async fn one_version_s_failure_does_not_lose_the_other() {
     let provider = Arc::new(at(&idp, Tenancy::Id(tenant(TENANT))));
     let clock = Clock::manual(NOW);
     let authenticator =
-        Authenticator::new(&[provider], Client::new().unwrap(), clock, Arc::new(Metrics::new()));
+        Authenticator::new(&[provider], &cache(), Client::new().unwrap(), clock, Arc::new(Metrics::new()));
     let [v1, v2] = [&authenticator.providers[0].v1, &authenticator.providers[0].v2];
     let mut ends = [v1.ended.subscribe(), v2.ended.subscribe()];
     assert!(!authenticator.ready());
@@ -341,7 +342,7 @@ async fn dropping_the_authenticator_ends_its_tasks() {
     let provider = Arc::new(at(&idp, Tenancy::Id(tenant(TENANT))));
     let clock = Clock::manual(NOW);
     let authenticator =
-        Authenticator::new(&[provider], Client::new().unwrap(), clock, Arc::new(Metrics::new()));
+        Authenticator::new(&[provider], &cache(), Client::new().unwrap(), clock, Arc::new(Metrics::new()));
     authenticator.start();
     let source = authenticator.providers[0].v2.clone();
     source.ended.subscribe().changed().await.unwrap();
