@@ -6,28 +6,12 @@ use http::Method;
 use http::StatusCode;
 use obo_proxy::app::App;
 use obo_proxy::app::demo::entra::keys::OldKey;
-use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
 
 use crate::support::NOW;
 use crate::support::Plan;
 use crate::support::World;
-
-/// The claims of a token A of Alice's, changed and signed by the emulated Entra's current key.
-fn altered(world: &World, changes: Value, header: Value) -> String {
-    let token = world.token("alice");
-    let payload = token.split('.').nth(1).unwrap();
-    let payload = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, payload).unwrap();
-    let mut claims: Map<String, Value> = serde_json::from_slice(&payload).unwrap();
-    for (name, value) in changes.as_object().unwrap() {
-        match value {
-            Value::Null => claims.remove(name),
-            value => claims.insert(name.clone(), value.clone()),
-        };
-    }
-    world.entra().sign(&claims, header.as_object().unwrap()).unwrap()
-}
 
 #[tokio::test]
 async fn every_unacceptable_token_has_its_own_reason_and_costs_no_exchange() {
@@ -42,21 +26,21 @@ async fn every_unacceptable_token_has_its_own_reason_and_costs_no_exchange() {
     let cases = [
         (401, "malformed_token", "abc".to_owned()),
         (401, "malformed_token", format!("{good}.x")),
-        (401, "malformed_token", altered(&world, none.clone(), json!({"crit": ["exp"]}))),
-        (401, "malformed_token", altered(&world, json!({"exp": "soon"}), none.clone())),
-        (401, "wrong_issuer", altered(&world, json!({"iss": "https://evil.example/v2.0"}), none.clone())),
-        (401, "unknown_key", altered(&world, none.clone(), json!({"kid": "made-up"}))),
+        (401, "malformed_token", world.altered(none.clone(), json!({"crit": ["exp"]}))),
+        (401, "malformed_token", world.altered(json!({"exp": "soon"}), none.clone())),
+        (401, "wrong_issuer", world.altered(json!({"iss": "https://evil.example/v2.0"}), none.clone())),
+        (401, "unknown_key", world.altered(none.clone(), json!({"kid": "made-up"}))),
         (401, "bad_signature", bad_signature),
-        (401, "token_expired", altered(&world, json!({"exp": NOW - 61}), none.clone())),
-        (401, "token_not_yet_valid", altered(&world, json!({"nbf": NOW + 61}), none.clone())),
-        (401, "wrong_audience", altered(&world, json!({"aud": "api://another"}), none.clone())),
+        (401, "token_expired", world.altered(json!({"exp": NOW - 61}), none.clone())),
+        (401, "token_not_yet_valid", world.altered(json!({"nbf": NOW + 61}), none.clone())),
+        (401, "wrong_audience", world.altered(json!({"aud": "api://another"}), none.clone())),
         (
             401,
             "tenant_not_allowed",
-            altered(&world, json!({"tid": "00000000-2b34-4da1-9baa-8bc8c9d6a490"}), none.clone()),
+            world.altered(json!({"tid": "00000000-2b34-4da1-9baa-8bc8c9d6a490"}), none.clone()),
         ),
-        (401, "not_an_access_token", altered(&world, json!({"scp": null}), none.clone())),
-        (401, "unsupported_cnf", altered(&world, json!({"cnf": {"jkt": "x"}}), none.clone())),
+        (401, "not_an_access_token", world.altered(json!({"scp": null}), none.clone())),
+        (401, "unsupported_cnf", world.altered(json!({"cnf": {"jkt": "x"}}), none.clone())),
         (403, "app_token_not_allowed", world.token_for("user=alice&app_only=true")),
         (403, "insufficient_scope", world.token_for("user=alice&scope=other")),
     ];
@@ -134,7 +118,7 @@ async fn passthrough_validates_the_token_and_sends_it_on() {
     let seen = world.get("/raw", &token).await.json();
     assert_eq!(seen["headers"]["authorization"], format!("Bearer {token}"));
     assert_eq!(world.get_anonymously("/raw").await.reason(), "missing_token");
-    let expired = altered(&world, json!({"exp": NOW - 61}), json!({}));
+    let expired = world.altered(json!({"exp": NOW - 61}), json!({}));
     assert_eq!(world.get("/raw", &expired).await.reason(), "token_expired");
     // an application may pass where nothing is exchanged
     assert_eq!(world.get("/raw", &world.token_for("user=alice&app_only=true")).await.status, StatusCode::OK);
@@ -157,9 +141,9 @@ async fn roles_clients_and_claims_are_required_as_configured() {
   claim: { match: /claim, require: { claims: { acr: \"1\" } }, token: remove }
 ";
     let world = World::with(Plan { routes: ROUTES, ..Plan::default() }).await;
-    let clerk = altered(&world, json!({"roles": ["Clerk"]}), json!({}));
-    let client = altered(&world, json!({"azp": "11111111-0000-4000-8000-000000000000"}), json!({}));
-    let claim = altered(&world, json!({"acr": "1"}), json!({}));
+    let clerk = world.altered(json!({"roles": ["Clerk"]}), json!({}));
+    let client = world.altered(json!({"azp": "11111111-0000-4000-8000-000000000000"}), json!({}));
+    let claim = world.altered(json!({"acr": "1"}), json!({}));
     for (path, good, reason) in [
         ("/admin", &clerk, "insufficient_scope"),
         ("/client", &client, "client_not_allowed"),

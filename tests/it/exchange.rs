@@ -3,6 +3,11 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use http_body_util::Empty;
+use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::TokioIo;
+use obo_proxy::app::demo::entra::script::Script;
+use serde_json::json;
 
 use crate::support::Plan;
 use crate::support::World;
@@ -278,4 +283,60 @@ async fn nothing_a_caller_sends_chooses_scope_tenant_or_resource() {
         );
     }
     assert_eq!(world.entra().token_requests(), 7);
+}
+
+/// Sends a request with each of `tokens` over one HTTP/2 connection at once: how many came past the exchange, to an
+/// upstream that is not there.
+async fn exchanged_over_http2(proxy: std::net::SocketAddr, tokens: Vec<String>) -> usize {
+    let socket = tokio::net::TcpStream::connect(proxy).await.unwrap();
+    let builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    let (sender, connection) = builder.handshake(TokioIo::new(socket)).await.unwrap();
+    tokio::spawn(connection);
+    let calls = tokens.into_iter().map(|token| {
+        let mut sender = sender.clone();
+        let request = http::Request::get(format!("http://{proxy}/orders"))
+            .header("authorization", format!("Bearer {token}"))
+            .body(Empty::<bytes::Bytes>::new())
+            .unwrap();
+        tokio::spawn(async move { sender.send_request(request).await.map(|answer| answer.status()) })
+    });
+    let mut good = 0;
+    for call in calls.collect::<Vec<_>>() {
+        good += usize::from(matches!(call.await, Ok(Ok(StatusCode::BAD_GATEWAY))));
+    }
+    good
+}
+
+/// Many callers over HTTP/2 while the IdP lets all of them wait: how many token requests `tokens` cost.
+async fn token_requests_of_a_herd(world: &World, tokens: &[String]) -> u64 {
+    let coalesced = async || world.metric("obo_exchanges_coalesced_total ").await.unwrap();
+    let (asked_before, coalesced_before) = (world.entra().token_requests(), coalesced().await);
+    let hold = world.entra().script(Script::hold);
+    let herd: Vec<_> = (0..100)
+        .map(|_| {
+            let tokens = tokens.iter().cycle().take(100).cloned().collect();
+            tokio::spawn(exchanged_over_http2(world.proxy, tokens))
+        })
+        .collect();
+    let waiting = 10_000.0 - tokens.len() as f64;
+    while coalesced().await - coalesced_before < waiting {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    drop(hold);
+    for connection in herd {
+        assert_eq!(connection.await.unwrap(), 100);
+    }
+    world.entra().token_requests() - asked_before
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_callers_of_one_cold_key_make_one_token_request_and_of_100_keys_100() {
+    // ten thousand connections to an API would only show the API's limits
+    const ROUTES: &str = "
+  orders: { match: /orders, upstream: \"http://127.0.0.1:1\", exchange: { scopes: [api://orders-backend/orders.read] } }
+";
+    let world = World::with(Plan { routes: ROUTES, provider: "    timeout: 60s", ..Plan::default() }).await;
+    assert_eq!(token_requests_of_a_herd(&world, &[world.token("bob")]).await, 1);
+    let keys = (0..100).map(|key| world.altered(json!({"acr": format!("key-{key}")}), json!({})));
+    assert_eq!(token_requests_of_a_herd(&world, &keys.collect::<Vec<_>>()).await, 100);
 }

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::Method;
@@ -20,6 +22,7 @@ use obo_proxy::domain::clock::Clock;
 use obo_proxy::domain::clock::UnixTime;
 use obo_proxy::net::client::Bounds;
 use obo_proxy::net::client::Client;
+use serde_json::Map;
 use serde_json::Value;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
@@ -172,6 +175,20 @@ routes:{}"#,
     pub fn token_for(&self, query: &str) -> String {
         let (user, wish) = TokenWish::parse(query).unwrap();
         self.entra().token(&user, &wish).unwrap()
+    }
+
+    /// A token A of Alice's whose claims and header are changed, `null` = removed, signed by Entra's current key.
+    pub fn altered(&self, changes: Value, header: Value) -> String {
+        let token = self.token("alice");
+        let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+        let mut claims: Map<String, Value> = serde_json::from_slice(&payload).unwrap();
+        for (name, value) in changes.as_object().unwrap() {
+            match value {
+                Value::Null => claims.remove(name),
+                value => claims.insert(name.clone(), value.clone()),
+            };
+        }
+        self.entra().sign(&claims, header.as_object().unwrap()).unwrap()
     }
 
     pub async fn get(&self, path: &str, token: &str) -> Answer {

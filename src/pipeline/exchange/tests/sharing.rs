@@ -14,11 +14,11 @@ use crate::pipeline::exchange::tests::text;
 use crate::telemetry::metrics::CacheResult;
 
 #[tokio::test]
-async fn a_thousand_callers_of_one_cold_key_make_one_request() {
+async fn ten_thousand_callers_of_one_cold_key_make_one_request() {
     let idp = Idp::closed(granted).await;
     let world = World::of(&idp);
-    let callers: Vec<_> = (0..1000).map(|uti| world.begin(caller("alice", uti))).collect();
-    world.until("obo_exchanges_coalesced_total 999").await;
+    let callers: Vec<_> = (0..10_000).map(|uti| world.begin(caller("alice", uti))).collect();
+    world.until("obo_exchanges_coalesced_total 9999").await;
     idp.open_gate();
     for waiting in callers {
         assert!(text(&waiting.await.unwrap().unwrap()).starts_with("b:alice."));
