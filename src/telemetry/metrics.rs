@@ -41,9 +41,6 @@ pub enum CacheResult {
 }
 
 impl CacheResult {
-    /// Every result.
-    const ALL: [Self; 3] = [Self::Hit, Self::Miss, Self::Stale];
-
     /// The label value and log word.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -66,7 +63,7 @@ pub struct Metrics {
     exchanges_in_flight: Gauge,
     exchanges_coalesced: Counter,
     cache_requests: Family<ByTierAndResult, Counter>,
-    /// Those of `cache_requests` that every exchanged request counts in: looked up once.
+    /// Those of `cache_requests` that every exchanged request counts in, in the order of the results: found once.
     memory_requests: [Counter; 3],
     cache_entries: Family<ByTier, Gauge>,
     cache_evictions: Family<ByReason, Counter>,
@@ -90,7 +87,7 @@ impl Metrics {
         registry.register("obo_build", "The running version", version);
         registry.register_collector(Box::new(process::Process));
         let cache_requests = Family::<ByTierAndResult, Counter>::default();
-        let memory_requests = CacheResult::ALL.map(|result| {
+        let memory_requests = [CacheResult::Hit, CacheResult::Miss, CacheResult::Stale].map(|result| {
             cache_requests.get_or_create_owned(&ByTierAndResult { tier: "memory", result: result.as_str() })
         });
         let mut metrics = Self {
@@ -119,7 +116,6 @@ impl Metrics {
 
     fn register(&mut self) {
         let r = &mut self.registry;
-        let clone = Clone::clone;
         r.register(
             "obo_config_last_reload_successful",
             "1 if the last configuration read is in use, 0 if it was refused",
@@ -169,7 +165,7 @@ impl Metrics {
             "When the key set was last fetched",
             self.jwks_last_success.clone(),
         );
-        r.register("obo_connections", "Open connections of callers", clone(&self.connections));
+        r.register("obo_connections", "Open connections of callers", self.connections.clone());
         r.register(
             "http_server_request_duration_seconds",
             "Requests of callers, until the response head was sent",
@@ -225,12 +221,9 @@ impl Metrics {
 
     /// A look-up in the memory tier.
     pub fn cache_request(&self, result: CacheResult) {
-        let [hit, miss, stale] = &self.memory_requests;
-        match result {
-            CacheResult::Hit => hit.inc(),
-            CacheResult::Miss => miss.inc(),
-            CacheResult::Stale => stale.inc(),
-        };
+        if let Some(counter) = self.memory_requests.get(result as usize) {
+            counter.inc();
+        }
     }
 
     /// How many tokens the memory tier holds.
@@ -319,6 +312,22 @@ impl Drop for InFlight {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_result_of_a_look_up_has_its_own_count() {
+        let metrics = Metrics::new();
+        let results = [CacheResult::Hit, CacheResult::Miss, CacheResult::Stale];
+        for (result, times) in results.into_iter().zip(1..) {
+            for _ in 0..times {
+                metrics.cache_request(result);
+            }
+        }
+        let text = metrics.encode();
+        for (result, times) in ["hit", "miss", "stale"].into_iter().zip(1..) {
+            let line = format!("obo_cache_requests_total{{tier=\"memory\",result=\"{result}\"}} {times}\n");
+            assert!(text.contains(&line), "{line} in {text}");
+        }
+    }
 
     #[test]
     fn metrics_have_the_names_of_the_contract() {

@@ -27,6 +27,7 @@ use obo_proxy::domain::clock::Clock;
 use obo_proxy::domain::digest::Digest;
 use obo_proxy::net::client::Client;
 use obo_proxy::pipeline::authenticate::Authenticator;
+use obo_proxy::pipeline::authenticate::Kind;
 use obo_proxy::pipeline::exchange::Exchanger;
 use obo_proxy::telemetry::metrics::Metrics;
 use tokio::net::TcpListener;
@@ -73,16 +74,19 @@ routes:
             Authenticator::new(providers, &config.cache, client.clone(), clock.clone(), metrics.clone());
         let exchanger = Exchanger::new(providers, &config.cache, client, clock, metrics);
         authenticator.start();
-        while !authenticator.ready() {
-            tokio::task::yield_now().await;
-        }
         let (user, wish) = TokenWish::parse("user=alice").unwrap();
         let mut headers = HeaderMap::new();
         let bearer = format!("Bearer {}", entra.token(&user, &wish).unwrap());
         headers.insert(http::header::AUTHORIZATION, bearer.parse().unwrap());
         let route = config.routes[0].clone();
         let (policy, exchange) = access(&route);
-        let caller = authenticator.caller(&headers, policy).await.unwrap();
+        // ready means that the keys of one token version are there, and these are of the other, perhaps
+        let caller = loop {
+            match authenticator.caller(&headers, policy).await {
+                Err(error) if error.kind == Kind::KeysUnavailable => tokio::task::yield_now().await,
+                settled => break settled.unwrap(),
+            }
+        };
         exchanger.token(&caller, exchange).await.unwrap();
         Self { authenticator, exchanger, headers, caller, route, _entra: entra }
     }

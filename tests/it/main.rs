@@ -9,6 +9,7 @@ mod cli;
 mod documents;
 mod exchange;
 mod forward;
+mod respond;
 mod route;
 mod support;
 mod telemetry;
