@@ -255,7 +255,7 @@ fn words(items: Vec<(&str, At<'_>)>, what: &str, is_valid: fn(&str) -> bool) -> 
         } else {
             let message = format!("`{}` is not {what}", at.shown(text));
             match text.contains(' ') {
-                true => at.error_with(message, "write several as a list: [a, b]"),
+                true => at.error_with(message, at.list_form()),
                 false => at.error(message),
             }
             complete = false;

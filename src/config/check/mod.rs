@@ -141,6 +141,14 @@ impl<'a> At<'a> {
         mask::shown(&self.path, value)
     }
 
+    /// How several values are written here.
+    pub fn list_form(&self) -> &'static str {
+        match self.place() {
+            Place::Environment(_) => "write several with commas between: a,b",
+            Place::File { .. } => "write several as a list: [a, b]",
+        }
+    }
+
     /// Whether something is written here.
     pub fn is_written(&self) -> bool {
         self.node().is_some_and(|node| !matches!(node.kind, Kind::Nil))

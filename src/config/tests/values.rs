@@ -28,6 +28,7 @@ use crate::config::tests::FINE;
 use crate::config::tests::config;
 use crate::config::tests::env;
 use crate::config::tests::route;
+use crate::config::tests::told;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -193,6 +194,57 @@ fn variables_override_single_settings_and_files_merge_in_order() {
     std::fs::write(&first, "b: [").unwrap();
     let told = load(&[first, second], &[]).unwrap_err();
     assert_eq!(told.problems().len(), 2, "{told}");
+}
+
+#[test]
+fn a_list_from_the_environment_is_written_with_commas() {
+    let variables = env(&[
+        ("OBO__ROUTES__ORDERS__EXCHANGE__SCOPES", "api://orders/read, api://orders/write"),
+        ("OBO__IDENTITY_PROVIDERS__CONTOSO__AUDIENCES", "api://a,api://b"),
+        ("OBO__IDENTITY_PROVIDERS__CONTOSO__ALGORITHMS", "RS256"),
+        ("OBO__ROUTES__ORDERS__REQUIRE__SCOPES", "a,b"),
+        ("OBO__ROUTES__ORDERS__REQUIRE__ROLES__ANY_OF", "A,B"),
+    ]);
+    let config = load_text("config.yaml", FINE, &variables).unwrap().config;
+    let provider = &config.identity_providers[0];
+    assert_eq!(provider.audiences, ["api://a", "api://b"]);
+    assert_eq!(provider.algorithms, [crate::config::Algorithm::RS256]);
+    let Access::Validated { policy, token: ValidatedToken::Exchange(exchange) } =
+        &route(&config, "orders").access
+    else {
+        panic!("an exchange route")
+    };
+    assert_eq!(exchange.scopes, ["api://orders/read", "api://orders/write"]);
+    assert_eq!(policy.scopes, Demand::All(vec!["a".into(), "b".into()]));
+    assert_eq!(policy.roles, Demand::Any(vec!["A".into(), "B".into()]));
+
+    // in a file a comma is a character like any other
+    let text = FINE.replace("exchange:", "require: { roles: 'A,B' }\n    exchange:");
+    let config = self::config(&text);
+    let Access::Validated { policy, .. } = &route(&config, "orders").access else { panic!("validated") };
+    assert_eq!(policy.roles, Demand::All(vec!["A,B".into()]));
+}
+
+#[test]
+fn a_wrong_list_from_the_environment_is_told_with_its_own_form() {
+    let scopes = "OBO__ROUTES__ORDERS__EXCHANGE__SCOPES";
+    for (variable, value, expected) in [
+        (scopes, "a,,b", "error: `a,,b` is not a list: write its items with commas between, as in a,b"),
+        (scopes, "a,", "error: `a,` is not a list: write its items with commas between, as in a,b"),
+        (scopes, "", "error: `` is not a list: write its items with commas between, as in a,b"),
+        (
+            "OBO__ROUTES__ORDERS__REQUIRE__SCOPES",
+            " , ",
+            "error: ` , ` is not a list: write its items with commas between, as in a,b",
+        ),
+        (scopes, "a b", "error: `a b` is not a scope"),
+        (scopes, "a b", "help: write several with commas between: a,b"),
+        (scopes, "a,b c", "error: `b c` is not a scope"),
+    ] {
+        let told = told(FINE, &[(variable, value)]);
+        assert!(told.contains(expected) && told.contains(variable), "{value}\n{told}");
+        assert_eq!(told.matches("error: ").count(), 1, "{value}\n{told}");
+    }
 }
 
 #[test]
