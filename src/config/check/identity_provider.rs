@@ -159,7 +159,7 @@ fn secret(written: &wire::identity_provider::Secret, at: &At<'_>) -> Option<Cred
         (Some(file), None, None) => upstream::path(file, &at.key("file")).map(Credential::SecretFile),
         (None, Some(variable), None) => {
             let at = at.key("env");
-            match at.environment(variable) {
+            match at.environment(variable).map(without_line_break) {
                 Some(secret) if !secret.is_empty() => Some(Credential::Secret(Secret::new(secret.into()))),
                 found => {
                     let state = if found.is_some() { "empty" } else { "not set" };
@@ -170,13 +170,14 @@ fn secret(written: &wire::identity_provider::Secret, at: &At<'_>) -> Option<Cred
         }
         (None, None, Some(secret)) => {
             let at = at.key("value");
+            let secret = without_line_break(secret);
             if secret.is_empty() {
                 at.error("this secret is empty");
                 return None;
             }
             let help = "write { file: PATH } or { env: NAME }";
             at.warning("a secret stands in the configuration itself: whoever can read that has it", help);
-            Some(Credential::Secret(Secret::new(secret.clone())))
+            Some(Credential::Secret(Secret::new(secret.into())))
         }
         (None, None, None) => {
             if !at.is_poisoned() {
@@ -189,6 +190,11 @@ fn secret(written: &wire::identity_provider::Secret, at: &At<'_>) -> Option<Cred
             None
         }
     }
+}
+
+/// `text` without the line break that editors and `echo` end it with. A secret file loses one as well.
+fn without_line_break(text: &str) -> &str {
+    text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line))
 }
 
 fn algorithms(wire: &wire::identity_provider::IdentityProvider, at: &At<'_>) -> Vec<Algorithm> {

@@ -164,6 +164,43 @@ fn the_environment_fills_in_tenant_client_and_secret() {
 }
 
 #[test]
+fn one_trailing_line_break_is_no_part_of_a_secret() {
+    let secret = |text: &str, variables: &[(&str, &str)]| {
+        let text = FINE.replace("file: /run/secrets/client_secret", text);
+        match load_text("config.yaml", &text, &env(variables)).unwrap().config.identity_providers[0]
+            .credentials
+            .as_slice()
+        {
+            [Credential::Secret(secret)] => secret.expose().to_owned(),
+            _ => panic!("one secret"),
+        }
+    };
+    for (written, expected) in [
+        ("hunter2", "hunter2"),
+        ("hunter2\n", "hunter2"),
+        ("hunter2\r\n", "hunter2"),
+        ("hunter2\n\n", "hunter2\n"),
+        ("hunter2\r", "hunter2\r"),
+    ] {
+        assert_eq!(secret("env: S", &[("S", written)]), expected, "{written:?}");
+        let quoted = format!("value: {written:?}");
+        assert_eq!(secret(&quoted, &[]), expected, "{written:?}");
+    }
+    let block = "    credential:\n      secret:\n        value: |\n          hunter2\n";
+    let text = FINE.replace("    credential: { secret: { file: /run/secrets/client_secret } }\n", block);
+    let config = config(&text);
+    assert!(
+        matches!(&config.identity_providers[0].credentials[..], [Credential::Secret(secret)] if secret.expose() == "hunter2")
+    );
+    for empty in ["", "\n", "\r\n"] {
+        let text = FINE.replace("file: /run/secrets/client_secret", "env: S");
+        assert!(told(&text, &[("S", empty)]).contains("the environment variable `S` is empty"), "{empty:?}");
+        let text = FINE.replace("file: /run/secrets/client_secret", &format!("value: {empty:?}"));
+        assert!(told(&text, &[]).contains("error: this secret is empty"), "{empty:?}");
+    }
+}
+
+#[test]
 fn variables_override_single_settings_and_files_merge_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let first = folder.path().join("first.yaml");
