@@ -113,6 +113,9 @@ fn policy(
     let claims = layered.pick(&["require", "claims"], |settings| settings.require?.claims.as_ref());
     let mut pairs = Vec::new();
     if let Some((written, at)) = claims {
+        if written.is_empty() && !at.is_poisoned() {
+            at.error_with("this map is empty", "leave it out for the default");
+        }
         for (claim, value) in written {
             if claim.is_empty() {
                 at.key_error("a claim needs a name", "write name: value");

@@ -327,6 +327,8 @@ fn every_wrong_setting_is_told_with_position_and_advice() {
             route("rewrite: { strip_prefix: / }"),
             "11:30 error: `/` ends with / [leave the last / out; to strip nothing, leave the setting out]",
         ),
+        (route("require: { claims: {} }"), "11:16 error: this map is empty [leave it out for the default]"),
+        (top("defaults: { require: { claims: {} } }"), "11:24 error: this map is empty [leave it out for"),
         (route("timeouts: { response: 0s }"), "11:27 error: this must be longer than nothing"),
         (top("defaults: { match: / }"), "11:13 error: unknown setting `match`"),
         (top("defaults: { timeouts: { idle: 5 } }"), "11:31 error: `5` is not a duration"),
