@@ -20,6 +20,7 @@ use crate::config::tree::closest;
 use crate::config::wire;
 use crate::domain::name::Name;
 use crate::domain::secret::Secret;
+use crate::domain::tenant::TenantId;
 
 /// The most that clocks may be said to differ.
 const MAX_CLOCK_SKEW: Duration = Duration::from_secs(300);
@@ -120,7 +121,15 @@ fn provider(
 
 fn client_id(wire: &wire::identity_provider::IdentityProvider, at: &At<'_>) -> Option<String> {
     match wire.client_id.as_deref().or_else(|| at.environment("AZURE_CLIENT_ID")) {
-        Some(text) => visible(text, "a client id", &at.key("client_id")),
+        Some(text) => {
+            let at = at.key("client_id");
+            let client_id = visible(text, "a client id", &at)?;
+            if !is_guid(&client_id) {
+                // not quoted: it may be the secret, in the wrong place
+                at.warning("this is no client id of Entra's", "Entra's client ids are GUIDs");
+            }
+            Some(client_id)
+        }
         None => {
             at.missing("client_id", "write our application (client) id, or set AZURE_CLIENT_ID");
             None
@@ -256,6 +265,11 @@ fn parameters(written: Option<&BTreeMap<String, String>>, at: &At<'_>) -> Vec<(S
         (name.clone(), value.clone())
     };
     written.into_iter().flatten().map(one).collect()
+}
+
+/// Tenants and applications have ids of the same form.
+fn is_guid(text: &str) -> bool {
+    TenantId::parse(text).is_some()
 }
 
 /// A text that is neither empty nor holds white space or anything but ASCII.

@@ -150,6 +150,7 @@ fn secrets_in_other_places_are_not_shown() {
         "    headers: { set: { authorization: Bearer CANARY } }\n",
         "    match: { headers: { x-api-key: [CANARY] } }\n",
         "    match: { headers: { authorization: CANARY } }\n",
+        "    listeners: [abc8Q~CANARY]\n",
         "    cors: \"-----BEGIN PRIVATE KEY-----CANARY\"\n",
     ] {
         let text = format!("{FINE}{}", text.replace("CANARY", CANARY));

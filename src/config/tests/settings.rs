@@ -131,6 +131,10 @@ fn every_wrong_setting_is_told_with_position_and_advice() {
             "3:46 error: `https://login.example/x` has a path [write the scheme and host alone: the tenant has a key of its own]",
         ),
         (with(3, "    entr: { tenant: x }"), "3:5 error: unknown setting `entr` [did you mean `entra`?]"),
+        (
+            with(4, "    client_id: orders-proxy"),
+            "4:16 warning: this is no client id of Entra's [Entra's client ids are GUIDs]",
+        ),
         (with(4, "    client_id: a b"), "4:16 error: `a b` is not a client id"),
         (
             provider("clock_skew: 10m"),
@@ -311,6 +315,15 @@ fn every_wrong_setting_is_told_with_position_and_advice() {
             route("require: { scopes: { any_of: a, all_of: b } }"),
             "11:16 error: this must hold exactly one of any_of and all_of [write [a, b] for all of them]",
         ),
+        (
+            scopes("['api://x/read', 'api://y/z/read', openid]"),
+            "10:17 warning: `api://x` and `api://y/z` are two resources [Entra answers AADSTS28000 or AADSTS70011: one resource per exchange]",
+        ),
+        (
+            scopes("[openid, profile, offline_access]"),
+            "10:17 warning: none of these scopes belongs to an API [name one of the API behind the upstream, as in api://orders-backend/.default]",
+        ),
+        (scopes("openid"), "10:25 warning: none of these scopes belongs to an API"),
         (
             route("identity_provider: contso"),
             "11:24 error: there is no identity provider called `contso` [did you mean `contoso`?]",

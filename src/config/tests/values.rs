@@ -150,12 +150,12 @@ fn the_environment_fills_in_tenant_client_and_secret() {
         .replace("file: /run/secrets/client_secret", "env: MY_SECRET");
     let variables = env(&[
         ("AZURE_TENANT_ID", "72f988bf-86f1-41af-91ab-2d7cd011db47"),
-        ("AZURE_CLIENT_ID", "from-env"),
+        ("AZURE_CLIENT_ID", "625391af-c675-43e5-8e44-edd3e30ceb15"),
         ("MY_SECRET", "hunter2"),
     ]);
     let loaded = load_text("config.yaml", &text, &variables).unwrap();
     let provider = &loaded.config.identity_providers[0];
-    assert_eq!(provider.client_id, "from-env");
+    assert_eq!(provider.client_id, "625391af-c675-43e5-8e44-edd3e30ceb15");
     assert_eq!(provider.entra.tenancy.segment(), "72f988bf-86f1-41af-91ab-2d7cd011db47");
     assert!(
         matches!(&provider.credentials[..], [Credential::Secret(secret)] if secret.expose() == "hunter2")
