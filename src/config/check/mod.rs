@@ -36,6 +36,9 @@ mod route;
 mod server;
 mod upstream;
 
+/// The most names that advice lists.
+const MOST_NAMES: usize = 5;
+
 /// What the checks need beside the wire types.
 pub struct Check<'a> {
     /// Positions.
@@ -241,7 +244,11 @@ fn lookup<'m, T>(
         match closest(wanted, names.clone()) {
             Some(meant) => at.error_with(message, format!("did you mean `{meant}`?")),
             None if map.is_empty() => at.error(message),
-            None => at.error_with(message, format!("there is: {}", names.collect::<Vec<_>>().join(", "))),
+            None => {
+                let more = (map.len() > MOST_NAMES).then_some("...");
+                let names: Vec<&str> = names.take(MOST_NAMES).chain(more).collect();
+                at.error_with(message, format!("there is: {}", names.join(", ")));
+            }
         }
     }
     found

@@ -78,6 +78,30 @@ version: 1
 }
 
 #[test]
+fn an_unknown_upstream_is_told_what_may_have_been_meant() {
+    let known = |names: &[&str]| {
+        let one = |name: &&str| format!("{name}: {{ url: 'http://127.0.0.1' }}");
+        format!("upstreams: {{ {} }}", names.iter().map(one).collect::<Vec<_>>().join(", "))
+    };
+    let url = "a URL begins with http:// or https://";
+    for (written, names, help) in [
+        ("legcy", &["legacy"][..], "did you mean `legacy`?"),
+        ("orders", &["legacy"], "there is: legacy"),
+        ("orders", &["a", "b", "c", "d", "e"], "there is: a, b, c, d, e"),
+        ("orders", &["a", "b", "c", "d", "e", "f"], "there is: a, b, c, d, e, ..."),
+        ("127.0.0.1:8000", &[], url),
+        ("localhost:8000", &["legacy"], url),
+        ("backend.example/api", &["legacy"], url),
+        ("'[::1]:8000'", &["legacy"], url),
+    ] {
+        let text = with(9, &format!("    upstream: {written}")) + "\n" + &known(names);
+        let written = written.trim_matches('\'');
+        let expected = format!("9:15 error: there is no upstream called `{written}` [{help}]");
+        assert_eq!(lines(&text), [expected]);
+    }
+}
+
+#[test]
 fn what_comes_later_is_refused_by_name_and_place() {
     for (path, values) in unsupported::all() {
         for route in ["routes", "defaults"] {

@@ -192,7 +192,14 @@ fn every_wrong_setting_is_told_with_position_and_advice() {
             "2:3 error: `credential` is missing in `identity_providers.contoso` [write credential: { secret: { file: PATH } }]",
         ),
         // upstreams
-        (upstream("legcy"), "9:15 error: there is no upstream called `legcy`"),
+        (
+            with(5, "    credential: { secret: hunter2 }"),
+            "5:27 error: `***` is not a map [write { file: PATH } or { env: NAME }]",
+        ),
+        (
+            upstream("legcy"),
+            "9:15 error: there is no upstream called `legcy` [a URL begins with http:// or https://]",
+        ),
         (
             upstream("ftp://host"),
             "9:15 error: `ftp://host` cannot be used: the scheme must be http or https [write it as https://host, https://host:port or https://host/path]",
