@@ -165,7 +165,12 @@ fn credentials(written: Option<&wire::identity_provider::Credentials>, at: &At<'
 fn secret(written: &wire::identity_provider::Secret, at: &At<'_>) -> Option<Credential> {
     let help = "write exactly one of file, env and value";
     match (&written.file, &written.env, &written.value) {
-        (Some(file), None, None) => upstream::path(file, &at.key("file")).map(Credential::SecretFile),
+        (Some(file), None, None) => {
+            let at = at.key("file");
+            let path = upstream::path(file, &at)?;
+            at.look_at(&path, "exchanges that need it are answered with 502 until it can be read");
+            Some(Credential::SecretFile(path))
+        }
         (None, Some(variable), None) => {
             let at = at.key("env");
             match at.environment(variable).map(without_line_break) {

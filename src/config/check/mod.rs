@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::path::Path as FilePath;
 use std::sync::Arc;
 
 use crate::config::Config;
@@ -28,6 +29,7 @@ mod access;
 mod address;
 mod endpoint;
 mod entra;
+mod file;
 mod identity_provider;
 mod layered;
 mod matches;
@@ -35,6 +37,8 @@ mod overlap;
 mod route;
 mod server;
 mod upstream;
+
+pub use crate::config::check::file::look_at;
 
 /// The most names that advice lists.
 const MOST_NAMES: usize = 5;
@@ -45,12 +49,20 @@ pub struct Check<'a> {
     pub tree: &'a Tree,
     /// The process environment, handed in.
     pub environment: &'a [(String, String)],
+    /// Says why a file cannot be read now, if it cannot.
+    pub look_at: fn(&FilePath) -> Option<String>,
     problems: RefCell<Vec<Problem>>,
 }
 
-/// Checks `file`. The configuration is to be used only if none of the problems is an error.
-pub fn check(file: &File, tree: &Tree, environment: &[(String, String)]) -> (Option<Config>, Vec<Problem>) {
-    let check = Check { tree, environment, problems: RefCell::default() };
+/// Checks `file`, and looks at the files it names. The configuration is to be used only if none of the problems is an
+/// error.
+pub fn check(
+    file: &File,
+    tree: &Tree,
+    environment: &[(String, String)],
+    look_at: fn(&FilePath) -> Option<String>,
+) -> (Option<Config>, Vec<Problem>) {
+    let check = Check { tree, environment, look_at, problems: RefCell::default() };
     let root = At { check: &check, path: Path::default() };
     let config = whole(file, root);
     (config, check.problems.into_inner())
@@ -120,6 +132,13 @@ impl<'a> At<'a> {
     /// What is probably not meant, and what to do.
     pub fn warning(&self, message: impl Into<String>, help: impl Into<String>) {
         self.report(Severity::Warning, self.place(), message.into(), Some(help.into()));
+    }
+
+    /// Warns if the file at `path`, which is named here, cannot be read now; `help` says what follows from that.
+    pub fn look_at(&self, path: &FilePath, help: &str) {
+        if let Some(complaint) = (self.check.look_at)(path) {
+            self.warning(complaint, help);
+        }
     }
 
     /// `key` is missing here, unless something was said about it already.
