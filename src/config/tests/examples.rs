@@ -44,6 +44,14 @@ fn the_schema_file_is_fresh() {
 }
 
 #[test]
+fn the_schema_knows_what_a_name_may_be() {
+    let schema = schema();
+    for names in ["listeners", "identity_providers", "upstreams", "routes"] {
+        assert_eq!(schema["properties"][names]["propertyNames"]["pattern"], "^[a-z][a-z0-9_]*$", "{names}");
+    }
+}
+
+#[test]
 fn the_reference_holds_exactly_the_keys_of_the_schema() {
     let text = std::fs::read_to_string(example("reference.yaml")).unwrap();
     let root = Layers::merge(&[Input { name: "reference.yaml".into(), text }], &[]).unwrap().root;
