@@ -12,11 +12,13 @@ use serde::de::Expected;
 use serde::de::IntoDeserializer;
 use serde::de::Unexpected;
 use serde::de::Visitor;
+use serde::de::value::SeqDeserializer;
 use serde::de::value::StrDeserializer;
 
 use crate::config::node::Kind;
 use crate::config::node::Node;
 use crate::config::node::Path;
+use crate::config::node::Place;
 use crate::config::node::Segment;
 
 /// Why a node is not what its place wants.
@@ -141,10 +143,18 @@ impl<'de> de::Deserializer<'de> for &'de Node {
         self.deserialize_str(visitor)
     }
 
+    /// A list, or what its type takes for one. In an environment variable commas part its items.
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match &self.kind {
-            Kind::List(items) => visitor.visit_seq(ListReader(items.iter().enumerate())),
-            _ => Err(de::Error::custom("a list")),
+        match (&self.kind, &self.origin.value) {
+            (Kind::Scalar(text), Place::Environment(_)) => {
+                let items: Vec<&str> = text.split(',').map(str::trim).collect();
+                if items.contains(&"") {
+                    let expected = "a list: write its items with commas between, as in a,b";
+                    return Err(de::Error::custom(expected));
+                }
+                visitor.visit_seq(SeqDeserializer::new(items.into_iter()))
+            }
+            _ => self.deserialize_any(visitor),
         }
     }
 

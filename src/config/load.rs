@@ -30,7 +30,8 @@ pub struct Loaded {
 }
 
 /// Reads `files`, later ones over earlier ones, with the whole process environment: it overrides settings by `OBO__*`
-/// variables, holds secrets named by `{ env: NAME }`, and provides AZURE_TENANT_ID and AZURE_CLIENT_ID.
+/// variables, holds secrets named by `{ env: NAME }`, and provides AZURE_TENANT_ID and AZURE_CLIENT_ID. Warns of files
+/// that the configuration names and that cannot be read now; does not read them.
 ///
 /// # Errors
 /// If a file cannot be read, or the configuration cannot be used: everything that is wrong, at once.
@@ -62,17 +63,17 @@ pub fn load(files: &[PathBuf], environment: &[(String, String)]) -> Result<Loade
         });
     }
     match problems.is_empty() {
-        true => load_inputs(&inputs, environment),
+        true => load_inputs(&inputs, environment, check::look_at),
         false => Err(Report::new(cause, problems)),
     }
 }
 
-/// Reads a configuration from `text`, which is called `name` in problems.
+/// Reads a configuration from `text`, which is called `name` in problems. Does not look at the files that it names.
 ///
 /// # Errors
 /// If the configuration cannot be used: everything that is wrong, at once.
 pub fn load_text(name: &str, text: &str, environment: &[(String, String)]) -> Result<Loaded, Report> {
-    load_inputs(&[Input { name: name.into(), text: text.into() }], environment)
+    load_inputs(&[Input { name: name.into(), text: text.into() }], environment, |_| None)
 }
 
 /// Reads a little more than may be read, so that a longer file is noticed.
@@ -87,7 +88,11 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn load_inputs(inputs: &[Input], environment: &[(String, String)]) -> Result<Loaded, Report> {
+fn load_inputs(
+    inputs: &[Input],
+    environment: &[(String, String)],
+    look_at: fn(&Path) -> Option<String>,
+) -> Result<Loaded, Report> {
     let layers = Layers::merge(inputs, environment).map_err(|_| {
         // the crate's own text is not shown: it may quote values
         let location = Location::Environment("OBO__*".into());
@@ -100,7 +105,7 @@ fn load_inputs(inputs: &[Input], environment: &[(String, String)]) -> Result<Loa
         return Err(Report::new(Cause::Invalid, problems));
     }
     let wire: wire::File = tree.read(&mut problems);
-    let (config, found) = check::check(&wire, &tree, environment);
+    let (config, found) = check::check(&wire, &tree, environment, look_at);
     problems.extend(found);
     problem::sort(&mut problems);
     let failed = problems.iter().any(|problem| problem.severity == Severity::Error);

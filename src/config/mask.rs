@@ -59,12 +59,13 @@ pub fn is_secret_key(path: &Path) -> bool {
     looks_secret(own) || (holds_secret_word(&keys) && !KNOWN_KEYS.iter().any(|known| resembles(own, known)))
 }
 
-/// Whether `value` looks like a secret wherever it stands: a JWT, a PEM block, a URL with a password or a query, or a
-/// text that has swallowed part of the file.
+/// Whether `value` looks like a secret wherever it stands: a JWT, a PEM block, a client secret as Entra makes them, a
+/// URL with a password or a query, or a text that has swallowed part of the file.
 pub fn looks_secret(value: &str) -> bool {
     let url = value.split_once("://").is_some_and(|(_, rest)| rest.contains('@') || rest.contains('?'));
     let swallowed = value.contains('\n') || (value.contains(':') && secret_word_end(value).is_some());
-    value.starts_with("eyJ") || value.contains("-----BEGIN") || url || swallowed
+    let of_entra = value.find("Q~") == Some(4);
+    value.starts_with("eyJ") || of_entra || value.contains("-----BEGIN") || url || swallowed
 }
 
 /// `value` as a message may show it: masked, cut, and without control characters.
@@ -220,6 +221,7 @@ mod tests {
             "https://host/?code=1",
             "eyJhbGciOiJub25lIn0",
             "-----BEGIN KEY-----",
+            "abc8Q~abcdefghijklmnopqrstuvwxyz01234567",
             "a\nb",
         ] {
             assert_eq!(shown(&path("routes.a.upstream"), hidden), MASK, "{hidden}");

@@ -81,6 +81,12 @@ impl Source {
         start + span.column.saturating_sub(1)
     }
 
+    /// The line that `position` is on.
+    pub fn line(&self, position: usize) -> Range<usize> {
+        let (line, start) = self.line_at(position);
+        start..self.line_end(line)
+    }
+
     /// The line `span` is on, as it may be shown.
     pub fn excerpt(&self, span: Span) -> Excerpt {
         let start = self.line_starts.get(span.line.saturating_sub(1)).copied().unwrap_or(self.text.len());

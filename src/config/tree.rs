@@ -178,7 +178,11 @@ fn wrong_value(
                 .map(|meant| format!("did you mean `{meant}`?"));
             (format!("{shown} is not {}", one_of(expected)), help)
         }
-        Fault::Invalid { expected } => (format!("{shown} is not {expected}"), None),
+        Fault::Invalid { expected } => {
+            let is_secret = matches!(path.keys().as_slice(), [.., "credential", "secret"]);
+            let help = is_secret.then(|| "write { file: PATH } or { env: NAME }".into());
+            (format!("{shown} is not {expected}"), help)
+        }
         Fault::UnknownKey { .. } => (String::new(), None),
     }
 }

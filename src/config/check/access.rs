@@ -23,6 +23,9 @@ use crate::config::wire::route::Settings;
 use crate::config::wire::route::Token;
 use crate::domain::name::Name;
 
+/// Scopes that ask for facts about the user, and for no API (OpenID Connect Core 1.0 sections 5.4 and 11).
+const SIGN_IN_SCOPES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
+
 /// What a route says about its callers.
 pub fn check(
     layered: &Layered<'_, '_>,
@@ -113,6 +116,9 @@ fn policy(
     let claims = layered.pick(&["require", "claims"], |settings| settings.require?.claims.as_ref());
     let mut pairs = Vec::new();
     if let Some((written, at)) = claims {
+        if written.is_empty() && !at.is_poisoned() {
+            at.error_with("this map is empty", "leave it out for the default");
+        }
         for (claim, value) in written {
             if claim.is_empty() {
                 at.key_error("a claim needs a name", "write name: value");
@@ -219,6 +225,7 @@ fn exchange(layered: &Layered<'_, '_>) -> Option<Exchange> {
     };
     let scopes = words(items(Some(written), &scopes_at)?, "a scope", is_scope)?;
     warn_of_mixed(&scopes, &scopes_at);
+    warn_of_resources(&scopes, &scopes_at);
     // the only choice there is: a second one will not compile until it is handled here
     let (None | Some(wire::route::AppTokens::Reject)) = said.app_tokens;
     let wanted = layered
@@ -246,6 +253,20 @@ fn warn_of_mixed(scopes: &[String], at: &At<'_>) {
     }
 }
 
+/// An access token is for one resource, which its scopes name.
+fn warn_of_resources(scopes: &[String], at: &At<'_>) {
+    if !scopes.is_empty() && scopes.iter().all(|scope| SIGN_IN_SCOPES.contains(&scope.as_str())) {
+        let help = "name one of the API behind the upstream, as in api://orders-backend/.default";
+        at.warning("none of these scopes belongs to an API", help);
+    }
+    let mut resources = scopes.iter().filter_map(|scope| Some(scope.rsplit_once('/')?.0));
+    let Some(first) = resources.next() else { return };
+    if let Some(other) = resources.find(|resource| *resource != first) {
+        let message = format!("`{}` and `{}` are two resources", at.shown(first), at.shown(other));
+        at.warning(message, "Entra answers AADSTS28000 or AADSTS70011: one resource per exchange");
+    }
+}
+
 fn words(items: Vec<(&str, At<'_>)>, what: &str, is_valid: fn(&str) -> bool) -> Option<Vec<String>> {
     let mut words = Vec::new();
     let mut complete = true;
@@ -255,7 +276,7 @@ fn words(items: Vec<(&str, At<'_>)>, what: &str, is_valid: fn(&str) -> bool) -> 
         } else {
             let message = format!("`{}` is not {what}", at.shown(text));
             match text.contains(' ') {
-                true => at.error_with(message, "write several as a list: [a, b]"),
+                true => at.error_with(message, at.list_form()),
                 false => at.error(message),
             }
             complete = false;

@@ -20,6 +20,7 @@ use crate::config::tree::closest;
 use crate::config::wire;
 use crate::domain::name::Name;
 use crate::domain::secret::Secret;
+use crate::domain::tenant::TenantId;
 
 /// The most that clocks may be said to differ.
 const MAX_CLOCK_SKEW: Duration = Duration::from_secs(300);
@@ -120,7 +121,15 @@ fn provider(
 
 fn client_id(wire: &wire::identity_provider::IdentityProvider, at: &At<'_>) -> Option<String> {
     match wire.client_id.as_deref().or_else(|| at.environment("AZURE_CLIENT_ID")) {
-        Some(text) => visible(text, "a client id", &at.key("client_id")),
+        Some(text) => {
+            let at = at.key("client_id");
+            let client_id = visible(text, "a client id", &at)?;
+            if !is_guid(&client_id) {
+                // not quoted: it may be the secret, in the wrong place
+                at.warning("this is no client id of Entra's", "Entra's client ids are GUIDs");
+            }
+            Some(client_id)
+        }
         None => {
             at.missing("client_id", "write our application (client) id, or set AZURE_CLIENT_ID");
             None
@@ -156,10 +165,15 @@ fn credentials(written: Option<&wire::identity_provider::Credentials>, at: &At<'
 fn secret(written: &wire::identity_provider::Secret, at: &At<'_>) -> Option<Credential> {
     let help = "write exactly one of file, env and value";
     match (&written.file, &written.env, &written.value) {
-        (Some(file), None, None) => upstream::path(file, &at.key("file")).map(Credential::SecretFile),
+        (Some(file), None, None) => {
+            let at = at.key("file");
+            let path = upstream::path(file, &at)?;
+            at.look_at(&path, "exchanges that need it are answered with 502 until it can be read");
+            Some(Credential::SecretFile(path))
+        }
         (None, Some(variable), None) => {
             let at = at.key("env");
-            match at.environment(variable) {
+            match at.environment(variable).map(without_line_break) {
                 Some(secret) if !secret.is_empty() => Some(Credential::Secret(Secret::new(secret.into()))),
                 found => {
                     let state = if found.is_some() { "empty" } else { "not set" };
@@ -170,13 +184,14 @@ fn secret(written: &wire::identity_provider::Secret, at: &At<'_>) -> Option<Cred
         }
         (None, None, Some(secret)) => {
             let at = at.key("value");
+            let secret = without_line_break(secret);
             if secret.is_empty() {
                 at.error("this secret is empty");
                 return None;
             }
             let help = "write { file: PATH } or { env: NAME }";
             at.warning("a secret stands in the configuration itself: whoever can read that has it", help);
-            Some(Credential::Secret(Secret::new(secret.clone())))
+            Some(Credential::Secret(Secret::new(secret.into())))
         }
         (None, None, None) => {
             if !at.is_poisoned() {
@@ -189,6 +204,11 @@ fn secret(written: &wire::identity_provider::Secret, at: &At<'_>) -> Option<Cred
             None
         }
     }
+}
+
+/// `text` without the line break that editors and `echo` end it with. A secret file loses one as well.
+fn without_line_break(text: &str) -> &str {
+    text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line))
 }
 
 fn algorithms(wire: &wire::identity_provider::IdentityProvider, at: &At<'_>) -> Vec<Algorithm> {
@@ -250,6 +270,11 @@ fn parameters(written: Option<&BTreeMap<String, String>>, at: &At<'_>) -> Vec<(S
         (name.clone(), value.clone())
     };
     written.into_iter().flatten().map(one).collect()
+}
+
+/// Tenants and applications have ids of the same form.
+fn is_guid(text: &str) -> bool {
+    TenantId::parse(text).is_some()
 }
 
 /// A text that is neither empty nor holds white space or anything but ASCII.

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::path::Path as FilePath;
 use std::sync::Arc;
 
 use crate::config::Config;
@@ -28,6 +29,7 @@ mod access;
 mod address;
 mod endpoint;
 mod entra;
+mod file;
 mod identity_provider;
 mod layered;
 mod matches;
@@ -36,18 +38,31 @@ mod route;
 mod server;
 mod upstream;
 
+pub use crate::config::check::file::look_at;
+
+/// The most names that advice lists.
+const MOST_NAMES: usize = 5;
+
 /// What the checks need beside the wire types.
 pub struct Check<'a> {
     /// Positions.
     pub tree: &'a Tree,
     /// The process environment, handed in.
     pub environment: &'a [(String, String)],
+    /// Says why a file cannot be read now, if it cannot.
+    pub look_at: fn(&FilePath) -> Option<String>,
     problems: RefCell<Vec<Problem>>,
 }
 
-/// Checks `file`. The configuration is to be used only if none of the problems is an error.
-pub fn check(file: &File, tree: &Tree, environment: &[(String, String)]) -> (Option<Config>, Vec<Problem>) {
-    let check = Check { tree, environment, problems: RefCell::default() };
+/// Checks `file`, and looks at the files it names. The configuration is to be used only if none of the problems is an
+/// error.
+pub fn check(
+    file: &File,
+    tree: &Tree,
+    environment: &[(String, String)],
+    look_at: fn(&FilePath) -> Option<String>,
+) -> (Option<Config>, Vec<Problem>) {
+    let check = Check { tree, environment, look_at, problems: RefCell::default() };
     let root = At { check: &check, path: Path::default() };
     let config = whole(file, root);
     (config, check.problems.into_inner())
@@ -119,6 +134,13 @@ impl<'a> At<'a> {
         self.report(Severity::Warning, self.place(), message.into(), Some(help.into()));
     }
 
+    /// Warns if the file at `path`, which is named here, cannot be read now; `help` says what follows from that.
+    pub fn look_at(&self, path: &FilePath, help: &str) {
+        if let Some(complaint) = (self.check.look_at)(path) {
+            self.warning(complaint, help);
+        }
+    }
+
     /// `key` is missing here, unless something was said about it already.
     pub fn missing(&self, key: &str, help: impl Into<String>) {
         if self.check.tree.poisoned.touches(&self.path.key(key)) {
@@ -139,6 +161,14 @@ impl<'a> At<'a> {
     /// `value` as a message may show it.
     pub fn shown(&self, value: &str) -> String {
         mask::shown(&self.path, value)
+    }
+
+    /// How several values are written here.
+    pub fn list_form(&self) -> &'static str {
+        match self.place() {
+            Place::Environment(_) => "write several with commas between: a,b",
+            Place::File { .. } => "write several as a list: [a, b]",
+        }
     }
 
     /// Whether something is written here.
@@ -233,7 +263,11 @@ fn lookup<'m, T>(
         match closest(wanted, names.clone()) {
             Some(meant) => at.error_with(message, format!("did you mean `{meant}`?")),
             None if map.is_empty() => at.error(message),
-            None => at.error_with(message, format!("there is: {}", names.collect::<Vec<_>>().join(", "))),
+            None => {
+                let more = (map.len() > MOST_NAMES).then_some("...");
+                let names: Vec<&str> = names.take(MOST_NAMES).chain(more).collect();
+                at.error_with(message, format!("there is: {}", names.join(", ")));
+            }
         }
     }
     found

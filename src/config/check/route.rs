@@ -118,6 +118,12 @@ impl Surroundings<'_, '_> {
             if named.is_poisoned() && !self.targets.contains_key(written) {
                 return None;
             }
+            // no name has such signs in it
+            if self.targets.is_empty() || written.contains([':', '.', '/']) {
+                let message = format!("there is no upstream called `{}`", at.shown(written));
+                at.error_with(message, "a URL begins with http:// or https://");
+                return None;
+            }
             lookup(&self.targets, written, "upstream", &at)?.1.as_ref()?
         };
         let access = access?;

@@ -46,6 +46,9 @@ impl Target {
                 Some(wire::upstream::Http2::Always) => Http2::Always,
                 Some(wire::upstream::Http2::Never) => Http2::Never,
             };
+            if target.scheme() == Scheme::Https {
+                look_at(&own_tls, &at.key("tls"));
+            }
             target.tls = own_tls;
             target.timeouts = wire.timeouts.unwrap_or_default();
         }
@@ -121,6 +124,18 @@ fn tls(wire: &wire::upstream::Tls, at: &At<'_>) -> UpstreamTls {
         ca: ca.and_then(|ca| path(ca, &at.key("ca"))),
         server_name: wire.server_name.clone(),
         client_certificate: client,
+    }
+}
+
+fn look_at(tls: &UpstreamTls, at: &At<'_>) {
+    let help = "`run` reads it once, and does not start without it";
+    if let Some(ca) = &tls.ca {
+        at.key("ca").look_at(ca, help);
+    }
+    if let Some((file, key)) = &tls.client_certificate {
+        let at = at.key("client_certificate");
+        at.key("file").look_at(file, help);
+        at.key("key").look_at(key, help);
     }
 }
 

@@ -72,9 +72,33 @@ version: 1
     let places: Vec<&str> = told.iter().map(|line| line.split(' ').next().unwrap()).collect();
     assert_eq!(
         places,
-        ["1:10", "3:22", "3:31", "6:22", "6:37", "8:5", "11:12", "12:15", "13:17", "14:5", "15:1"],
+        ["1:10", "3:22", "3:31", "6:22", "6:37", "7:16", "8:5", "11:12", "12:15", "13:17", "14:5", "15:1"],
         "{told:#?}"
     );
+}
+
+#[test]
+fn an_unknown_upstream_is_told_what_may_have_been_meant() {
+    let known = |names: &[&str]| {
+        let one = |name: &&str| format!("{name}: {{ url: 'http://127.0.0.1' }}");
+        format!("upstreams: {{ {} }}", names.iter().map(one).collect::<Vec<_>>().join(", "))
+    };
+    let url = "a URL begins with http:// or https://";
+    for (written, names, help) in [
+        ("legcy", &["legacy"][..], "did you mean `legacy`?"),
+        ("orders", &["legacy"], "there is: legacy"),
+        ("orders", &["a", "b", "c", "d", "e"], "there is: a, b, c, d, e"),
+        ("orders", &["a", "b", "c", "d", "e", "f"], "there is: a, b, c, d, e, ..."),
+        ("127.0.0.1:8000", &[], url),
+        ("localhost:8000", &["legacy"], url),
+        ("backend.example/api", &["legacy"], url),
+        ("'[::1]:8000'", &["legacy"], url),
+    ] {
+        let text = with(9, &format!("    upstream: {written}")) + "\n" + &known(names);
+        let written = written.trim_matches('\'');
+        let expected = format!("9:15 error: there is no upstream called `{written}` [{help}]");
+        assert_eq!(lines(&text), [expected]);
+    }
 }
 
 #[test]

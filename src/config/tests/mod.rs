@@ -1,6 +1,7 @@
 //! Tests of the whole floor: text in, configuration or rendered problems out.
 
 mod examples;
+mod files;
 mod malformed;
 mod routes;
 mod secrets;

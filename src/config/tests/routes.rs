@@ -263,3 +263,17 @@ fn only_an_anonymous_prefix_over_a_protected_route_is_warned_of() {
     assert_eq!(warnings("match: { host: a.example }", "match: { path: /orders, host: b.example }"), 0);
     assert_eq!(warnings("match: { host: '*.example' }", "match: { path: /orders, host: b.example }"), 1);
 }
+
+#[test]
+fn scopes_of_one_resource_are_not_warned_of() {
+    for scopes in [
+        "[api://x/read, api://x/write, openid, profile, offline_access, email]",
+        "[User.Read, Mail.Read]",
+        "[User.Read, openid, api://x/read]",
+        "['https://graph.microsoft.com/User.Read', 'https://graph.microsoft.com/Mail.Read']",
+        "api://x/.default",
+    ] {
+        let text = FINE.replace("[api://orders-backend/.default]", scopes);
+        assert_eq!(load_text("config.yaml", &text, &[]).unwrap().warnings, [], "{scopes}");
+    }
+}

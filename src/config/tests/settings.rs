@@ -131,6 +131,10 @@ fn every_wrong_setting_is_told_with_position_and_advice() {
             "3:46 error: `https://login.example/x` has a path [write the scheme and host alone: the tenant has a key of its own]",
         ),
         (with(3, "    entr: { tenant: x }"), "3:5 error: unknown setting `entr` [did you mean `entra`?]"),
+        (
+            with(4, "    client_id: orders-proxy"),
+            "4:16 warning: this is no client id of Entra's [Entra's client ids are GUIDs]",
+        ),
         (with(4, "    client_id: a b"), "4:16 error: `a b` is not a client id"),
         (
             provider("clock_skew: 10m"),
@@ -188,7 +192,14 @@ fn every_wrong_setting_is_told_with_position_and_advice() {
             "2:3 error: `credential` is missing in `identity_providers.contoso` [write credential: { secret: { file: PATH } }]",
         ),
         // upstreams
-        (upstream("legcy"), "9:15 error: there is no upstream called `legcy`"),
+        (
+            with(5, "    credential: { secret: hunter2 }"),
+            "5:27 error: `***` is not a map [write { file: PATH } or { env: NAME }]",
+        ),
+        (
+            upstream("legcy"),
+            "9:15 error: there is no upstream called `legcy` [a URL begins with http:// or https://]",
+        ),
         (
             upstream("ftp://host"),
             "9:15 error: `ftp://host` cannot be used: the scheme must be http or https [write it as https://host, https://host:port or https://host/path]",
@@ -312,6 +323,15 @@ fn every_wrong_setting_is_told_with_position_and_advice() {
             "11:16 error: this must hold exactly one of any_of and all_of [write [a, b] for all of them]",
         ),
         (
+            scopes("['api://x/read', 'api://y/z/read', openid]"),
+            "10:17 warning: `api://x` and `api://y/z` are two resources [Entra answers AADSTS28000 or AADSTS70011: one resource per exchange]",
+        ),
+        (
+            scopes("[openid, profile, offline_access]"),
+            "10:17 warning: none of these scopes belongs to an API [name one of the API behind the upstream, as in api://orders-backend/.default]",
+        ),
+        (scopes("openid"), "10:25 warning: none of these scopes belongs to an API"),
+        (
             route("identity_provider: contso"),
             "11:24 error: there is no identity provider called `contso` [did you mean `contoso`?]",
         ),
@@ -327,6 +347,8 @@ fn every_wrong_setting_is_told_with_position_and_advice() {
             route("rewrite: { strip_prefix: / }"),
             "11:30 error: `/` ends with / [leave the last / out; to strip nothing, leave the setting out]",
         ),
+        (route("require: { claims: {} }"), "11:16 error: this map is empty [leave it out for the default]"),
+        (top("defaults: { require: { claims: {} } }"), "11:24 error: this map is empty [leave it out for"),
         (route("timeouts: { response: 0s }"), "11:27 error: this must be longer than nothing"),
         (top("defaults: { match: / }"), "11:13 error: unknown setting `match`"),
         (top("defaults: { timeouts: { idle: 5 } }"), "11:31 error: `5` is not a duration"),

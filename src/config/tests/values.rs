@@ -28,6 +28,7 @@ use crate::config::tests::FINE;
 use crate::config::tests::config;
 use crate::config::tests::env;
 use crate::config::tests::route;
+use crate::config::tests::told;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -149,17 +150,54 @@ fn the_environment_fills_in_tenant_client_and_secret() {
         .replace("file: /run/secrets/client_secret", "env: MY_SECRET");
     let variables = env(&[
         ("AZURE_TENANT_ID", "72f988bf-86f1-41af-91ab-2d7cd011db47"),
-        ("AZURE_CLIENT_ID", "from-env"),
+        ("AZURE_CLIENT_ID", "625391af-c675-43e5-8e44-edd3e30ceb15"),
         ("MY_SECRET", "hunter2"),
     ]);
     let loaded = load_text("config.yaml", &text, &variables).unwrap();
     let provider = &loaded.config.identity_providers[0];
-    assert_eq!(provider.client_id, "from-env");
+    assert_eq!(provider.client_id, "625391af-c675-43e5-8e44-edd3e30ceb15");
     assert_eq!(provider.entra.tenancy.segment(), "72f988bf-86f1-41af-91ab-2d7cd011db47");
     assert!(
         matches!(&provider.credentials[..], [Credential::Secret(secret)] if secret.expose() == "hunter2")
     );
     assert_eq!(loaded.warnings, []);
+}
+
+#[test]
+fn one_trailing_line_break_is_no_part_of_a_secret() {
+    let secret = |text: &str, variables: &[(&str, &str)]| {
+        let text = FINE.replace("file: /run/secrets/client_secret", text);
+        match load_text("config.yaml", &text, &env(variables)).unwrap().config.identity_providers[0]
+            .credentials
+            .as_slice()
+        {
+            [Credential::Secret(secret)] => secret.expose().to_owned(),
+            _ => panic!("one secret"),
+        }
+    };
+    for (written, expected) in [
+        ("hunter2", "hunter2"),
+        ("hunter2\n", "hunter2"),
+        ("hunter2\r\n", "hunter2"),
+        ("hunter2\n\n", "hunter2\n"),
+        ("hunter2\r", "hunter2\r"),
+    ] {
+        assert_eq!(secret("env: S", &[("S", written)]), expected, "{written:?}");
+        let quoted = format!("value: {written:?}");
+        assert_eq!(secret(&quoted, &[]), expected, "{written:?}");
+    }
+    let block = "    credential:\n      secret:\n        value: |\n          hunter2\n";
+    let text = FINE.replace("    credential: { secret: { file: /run/secrets/client_secret } }\n", block);
+    let config = config(&text);
+    assert!(
+        matches!(&config.identity_providers[0].credentials[..], [Credential::Secret(secret)] if secret.expose() == "hunter2")
+    );
+    for empty in ["", "\n", "\r\n"] {
+        let text = FINE.replace("file: /run/secrets/client_secret", "env: S");
+        assert!(told(&text, &[("S", empty)]).contains("the environment variable `S` is empty"), "{empty:?}");
+        let text = FINE.replace("file: /run/secrets/client_secret", &format!("value: {empty:?}"));
+        assert!(told(&text, &[]).contains("error: this secret is empty"), "{empty:?}");
+    }
 }
 
 #[test]
@@ -193,6 +231,57 @@ fn variables_override_single_settings_and_files_merge_in_order() {
     std::fs::write(&first, "b: [").unwrap();
     let told = load(&[first, second], &[]).unwrap_err();
     assert_eq!(told.problems().len(), 2, "{told}");
+}
+
+#[test]
+fn a_list_from_the_environment_is_written_with_commas() {
+    let variables = env(&[
+        ("OBO__ROUTES__ORDERS__EXCHANGE__SCOPES", "api://orders/read, api://orders/write"),
+        ("OBO__IDENTITY_PROVIDERS__CONTOSO__AUDIENCES", "api://a,api://b"),
+        ("OBO__IDENTITY_PROVIDERS__CONTOSO__ALGORITHMS", "RS256"),
+        ("OBO__ROUTES__ORDERS__REQUIRE__SCOPES", "a,b"),
+        ("OBO__ROUTES__ORDERS__REQUIRE__ROLES__ANY_OF", "A,B"),
+    ]);
+    let config = load_text("config.yaml", FINE, &variables).unwrap().config;
+    let provider = &config.identity_providers[0];
+    assert_eq!(provider.audiences, ["api://a", "api://b"]);
+    assert_eq!(provider.algorithms, [crate::config::Algorithm::RS256]);
+    let Access::Validated { policy, token: ValidatedToken::Exchange(exchange) } =
+        &route(&config, "orders").access
+    else {
+        panic!("an exchange route")
+    };
+    assert_eq!(exchange.scopes, ["api://orders/read", "api://orders/write"]);
+    assert_eq!(policy.scopes, Demand::All(vec!["a".into(), "b".into()]));
+    assert_eq!(policy.roles, Demand::Any(vec!["A".into(), "B".into()]));
+
+    // in a file a comma is a character like any other
+    let text = FINE.replace("exchange:", "require: { roles: 'A,B' }\n    exchange:");
+    let config = self::config(&text);
+    let Access::Validated { policy, .. } = &route(&config, "orders").access else { panic!("validated") };
+    assert_eq!(policy.roles, Demand::All(vec!["A,B".into()]));
+}
+
+#[test]
+fn a_wrong_list_from_the_environment_is_told_with_its_own_form() {
+    let scopes = "OBO__ROUTES__ORDERS__EXCHANGE__SCOPES";
+    for (variable, value, expected) in [
+        (scopes, "a,,b", "error: `a,,b` is not a list: write its items with commas between, as in a,b"),
+        (scopes, "a,", "error: `a,` is not a list: write its items with commas between, as in a,b"),
+        (scopes, "", "error: `` is not a list: write its items with commas between, as in a,b"),
+        (
+            "OBO__ROUTES__ORDERS__REQUIRE__SCOPES",
+            " , ",
+            "error: ` , ` is not a list: write its items with commas between, as in a,b",
+        ),
+        (scopes, "a b", "error: `a b` is not a scope"),
+        (scopes, "a b", "help: write several with commas between: a,b"),
+        (scopes, "a,b c", "error: `b c` is not a scope"),
+    ] {
+        let told = told(FINE, &[(variable, value)]);
+        assert!(told.contains(expected) && told.contains(variable), "{value}\n{told}");
+        assert_eq!(told.matches("error: ").count(), 1, "{value}\n{told}");
+    }
 }
 
 #[test]

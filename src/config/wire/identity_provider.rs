@@ -155,7 +155,8 @@ pub struct Jwks {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimNames {
-    /// The user. Two users who share its value share cached tokens.
+    /// The user. The claim must name exactly one user for good: it identifies the user in the cache, in its bounds and in
+    /// the hash that is logged.
     /// Default: `oid` within the tenant.
     pub user: Option<String>,
     /// The permissions that the user granted to the client.

@@ -27,6 +27,9 @@ pub mod scalar;
 pub mod server;
 pub mod upstream;
 
+/// What names of listeners, identity providers, upstreams and routes look like, for editors.
+const NAME: &str = "^[a-z][a-z0-9_]*$";
+
 /// The configuration of obo-proxy.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -42,12 +45,15 @@ pub struct File {
     pub workers: Option<Workers>,
     /// The addresses callers connect to, by name.
     /// Default: one called `default` on 0.0.0.0:8080.
+    #[schemars(extend("propertyNames" = { "pattern": NAME }))]
     pub listeners: Option<BTreeMap<String, Listener>>,
     /// Whose tokens are accepted and where they are exchanged, by name.
     /// No default: without one, only `auth: anonymous` routes can be served.
+    #[schemars(extend("propertyNames" = { "pattern": NAME }))]
     pub identity_providers: Option<BTreeMap<String, IdentityProvider>>,
     /// Back ends that share settings, by name. A route may name a URL instead.
     /// Default: none.
+    #[schemars(extend("propertyNames" = { "pattern": NAME }))]
     pub upstreams: Option<BTreeMap<String, Upstream>>,
     /// Settings of all routes; a route's own win.
     /// Default: none.
@@ -55,6 +61,7 @@ pub struct File {
     /// What is served, by name; the name is a metric label. The most specific route takes a request; order never
     /// matters.
     /// No default: a request that no route takes is answered with 404.
+    #[schemars(extend("propertyNames" = { "pattern": NAME }))]
     pub routes: Option<BTreeMap<String, Route>>,
     /// The cache of exchanged tokens.
     pub cache: Option<Cache>,

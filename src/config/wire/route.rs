@@ -294,7 +294,7 @@ impl JsonSchema for Match {
 
 impl<'de> Deserialize<'de> for Demand {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(DemandVisitor)
+        deserializer.deserialize_seq(DemandVisitor)
     }
 }
 

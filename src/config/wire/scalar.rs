@@ -34,7 +34,7 @@ pub enum Workers {
     Count(usize),
 }
 
-/// A list of texts, or one text for a list of one.
+/// A list of texts, or one text for a list of one. From the environment: texts with commas between.
 pub struct OneOrMany(pub Vec<String>);
 
 /// Reads a text by a function.
@@ -78,7 +78,7 @@ impl<'de> Deserialize<'de> for Workers {
 
 impl<'de> Deserialize<'de> for OneOrMany {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(OneOrManyVisitor).map(Self)
+        deserializer.deserialize_seq(OneOrManyVisitor).map(Self)
     }
 }
 
@@ -197,7 +197,7 @@ impl JsonSchema for OneOrMany {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "oneOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }],
-            "description": "A text or a list of texts.",
+            "description": "A text or a list of texts. From the environment: texts with commas between.",
         })
     }
 }

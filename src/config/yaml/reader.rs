@@ -338,7 +338,9 @@ impl<'a> Reader<'a> {
         let parsed_to = self.tokens.iter().map(|token| token.end.unwrap_or(token.start)).max().unwrap_or(0);
         // where a file breaks off, what belongs to a secret is guessed generously
         let near_secret = self.tokens.iter().rev().take(4).any(|token| token.secret);
-        let pending_secret = near_secret || mask::is_secret_value(&self.path());
+        let last_start = self.tokens.last().map_or(0, |token| token.start);
+        let below_secret = self.after_secret_word(last_start..parsed_to).is_some();
+        let pending_secret = near_secret || below_secret || mask::is_secret_value(&self.path());
         let mut next_start = source_end;
         self.tokens.sort_by_key(|token| token.start);
         let mut ranges = Vec::new();
@@ -355,14 +357,23 @@ impl<'a> Reader<'a> {
             }
             self.document.source.add_token(range);
         }
-        if !self.document.complete {
-            let rest: String = self.document.source.slice(parsed_to..source_end).iter().collect();
-            let word = mask::secret_word_end(&rest).and_then(|end| rest.get(..end));
-            let from = word.map(|before| parsed_to + before.chars().count());
-            if let Some(from) = if pending_secret { Some(parsed_to) } else { from } {
-                self.document.source.hide(from..source_end);
-            }
+        if self.document.complete {
+            return;
         }
+        // a bracket too many ends what belongs to a secret word before it on the line
+        let line = self.document.source.line(last_start);
+        let secrets = [self.after_secret_word(line), self.after_secret_word(parsed_to..source_end)];
+        let pending = pending_secret.then_some(parsed_to..source_end);
+        for range in secrets.into_iter().flatten().chain(pending) {
+            self.document.source.hide(range);
+        }
+    }
+
+    /// What follows the first secret word in `range`.
+    fn after_secret_word(&self, range: Range<usize>) -> Option<Range<usize>> {
+        let text: String = self.document.source.slice(range.clone()).iter().collect();
+        let before = text.get(..mask::secret_word_end(&text)?)?;
+        Some(range.start + before.chars().count()..range.end)
     }
 
     /// Hides the names of anchors and tags between two tokens: `!hunter2` is a secret that lacks its quotes.
