@@ -50,6 +50,7 @@ use forward::Forwarder;
 use forward::Onward;
 use respond::Context;
 use respond::Responder;
+use respond::caught::caught;
 use respond::grpc::Dialect;
 use respond::refusal::Refusal;
 use route::RouteTable;
@@ -158,16 +159,21 @@ impl Pipeline {
         let (mut head, body) = request.into_parts();
         let mut journey = self.stages.observer.begin(&head);
         let dialect = Dialect::of(&head.headers);
-        let outcome = match self.admit(listener, &mut head, &mut journey).await {
-            Ok(admitted) => self.forward(admitted, peer, Request::from_parts(head, body), &mut journey).await,
-            Err(refusal) => {
-                // a caller who waits for our word before sending its body gets the answer instead
-                if !head.headers.contains_key(header::EXPECT) && !body.is_end_stream() {
-                    tokio::spawn(respond::drain::drain(body));
+        let answered = caught(async {
+            match self.admit(listener, &mut head, &mut journey).await {
+                Ok(admitted) => {
+                    self.forward(admitted, peer, Request::from_parts(head, body), &mut journey).await
                 }
-                Err(refusal)
+                Err(refusal) => {
+                    // a caller who waits for our word before sending its body gets the answer instead
+                    if !head.headers.contains_key(header::EXPECT) && !body.is_end_stream() {
+                        tokio::spawn(respond::drain::drain(body));
+                    }
+                    Err(refusal)
+                }
             }
-        };
+        });
+        let outcome = answered.await.unwrap_or_else(|panicked| Err(Refusal::from(panicked)));
         let (mut response, fault) = match outcome {
             Ok(response) => (response, None),
             Err(refusal) => (self.refuse(&refusal, dialect, &mut journey), Some(refusal.reason.row().fault)),

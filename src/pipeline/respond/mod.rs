@@ -23,6 +23,7 @@ use crate::domain::tenant::TenantId;
 use crate::net::Body;
 use crate::pipeline::exchange::OAuthError;
 
+pub mod caught;
 pub mod challenge;
 pub mod drain;
 pub mod grpc;

@@ -9,6 +9,7 @@ use crate::pipeline::accept;
 use crate::pipeline::authenticate;
 use crate::pipeline::exchange;
 use crate::pipeline::forward;
+use crate::pipeline::respond::caught::PanicError;
 use crate::pipeline::respond::reason::Reason;
 use crate::pipeline::route;
 
@@ -59,6 +60,12 @@ impl Refusal {
 
     fn retry_after(self, after: Duration) -> Self {
         Self { retry_after: Some(after), ..self }
+    }
+}
+
+impl From<PanicError> for Refusal {
+    fn from(error: PanicError) -> Self {
+        Self::new(Reason::InternalError, error).closing()
     }
 }
 
