@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::support::process::Demo;
+use crate::support::process::check_the_three_curls;
 use crate::support::process::obo_proxy;
 use crate::support::process::run;
 use crate::support::process::shell;
@@ -55,21 +56,7 @@ fn demo_prints_three_lines_to_paste_and_they_do_what_they_say() {
         lines.iter().filter(|line| line.trim_start().starts_with("curl")).map(|line| shell(line)).collect();
     let _ = child.kill();
     let _ = child.wait();
-    assert!(
-        answers[0].starts_with("HTTP/1.1 200") && answers[0].contains("api://orders-backend"),
-        "{}",
-        answers[0]
-    );
-    assert!(
-        answers[1].starts_with("HTTP/1.1 403") && answers[1].contains("insufficient_scope"),
-        "{}",
-        answers[1]
-    );
-    assert!(
-        answers[2].starts_with("HTTP/1.1 401") && answers[2].contains("insufficient_claims"),
-        "{}",
-        answers[2]
-    );
+    check_the_three_curls(&answers);
 }
 
 #[test]

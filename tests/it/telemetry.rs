@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::support::World;
 use crate::support::process::Demo;
 use crate::support::process::Proxy;
+use crate::support::process::config;
 use crate::support::process::shell;
 
 #[tokio::test]
@@ -132,21 +133,7 @@ telemetry: { address: \"127.0.0.1:0\" }
 #[test]
 fn the_operator_is_told_why_the_identity_provider_refuses_us() {
     let demo = Demo::start();
-    let config = format!(
-        r#"
-listeners: {{ default: {{ address: "127.0.0.1:0" }} }}
-identity_providers:
-  demo:
-    entra: {{ tenant: 8eaef023-2b34-4da1-9baa-8bc8c9d6a490, authority: "http://{}" }}
-    client_id: 6731de76-14a6-49ae-97bc-6eba6914391e
-    credential: {{ secret: {{ env: SECRET }} }}
-routes:
-  orders: {{ match: /orders, upstream: "http://127.0.0.1:1", exchange: {{ scopes: [api://orders-backend/orders.read] }} }}
-telemetry: {{ address: "127.0.0.1:0", logs: {{ format: json }} }}
-shutdown: {{ delay: 0s, drain: 2s }}
-"#,
-        demo.address("idp")
-    );
+    let config = config(&format!("http://{}", demo.address("idp")), "127.0.0.1:1", "info");
     let proxy = Proxy::start(&config, &[("SECRET", "wrong")]);
     let token = shell(&format!("curl -sf 'http://{}/demo/token?user=alice'", demo.address("idp")));
     let call = format!("curl -sS 'http://{}/orders' -H 'Authorization: Bearer {token}'", proxy.address);
@@ -173,22 +160,7 @@ shutdown: {{ delay: 0s, drain: 2s }}
 fn at_trace_level_no_token_secret_or_claims_reach_the_log() {
     // the library's own lines, and those of the HTTP and TLS crates below it
     let demo = Demo::start();
-    let config = format!(
-        r#"
-listeners: {{ default: {{ address: "127.0.0.1:0" }} }}
-identity_providers:
-  demo:
-    entra: {{ tenant: 8eaef023-2b34-4da1-9baa-8bc8c9d6a490, authority: "http://{}" }}
-    client_id: 6731de76-14a6-49ae-97bc-6eba6914391e
-    credential: {{ secret: {{ env: SECRET }} }}
-routes:
-  orders: {{ match: /orders, upstream: "http://{}", exchange: {{ scopes: [api://orders-backend/orders.read] }} }}
-telemetry: {{ address: "127.0.0.1:0", logs: {{ format: json, level: trace }} }}
-shutdown: {{ delay: 0s, drain: 2s }}
-"#,
-        demo.address("idp"),
-        demo.address("upstream")
-    );
+    let config = config(&format!("http://{}", demo.address("idp")), demo.address("upstream"), "trace");
     let secret = Settings::default().client_secret;
     let proxy = Proxy::start(&config, &[("SECRET", secret.expose())]);
     let token =

@@ -20,6 +20,7 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 
 use crate::support::listen;
 use crate::support::process::Proxy;
+use crate::support::process::config;
 use crate::support::process::shell;
 
 /// A server certificate for 127.0.0.1, and the CA that signed it as PEM.
@@ -44,24 +45,7 @@ async fn the_identity_provider_is_trusted_by_the_systems_roots_and_by_nothing_el
     let (tls, ca) = certificate();
     let entra = Entra::start_tls(Settings::default(), listen().await, tls, Clock::system()).await.unwrap();
     let echo = Echo::start(listen().await, Transport::Plain).unwrap();
-    let config = format!(
-        r#"
-listeners: {{ default: {{ address: "127.0.0.1:0" }} }}
-identity_providers:
-  contoso:
-    entra: {{ tenant: {}, authority: "{}" }}
-    client_id: {}
-    credential: {{ secret: {{ env: SECRET }} }}
-routes:
-  orders: {{ match: /, upstream: "http://{}", exchange: {{ scopes: [api://orders-backend/.default] }} }}
-telemetry: {{ address: "127.0.0.1:0" }}
-shutdown: {{ delay: 0s, drain: 2s }}
-"#,
-        entra.settings().tenant,
-        entra.authority(),
-        entra.settings().client_id,
-        echo.address()
-    );
+    let config = config(entra.authority(), &echo.address().to_string(), "info");
     let token = entra.token("alice", &TokenWish::default()).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let (ours, other) = (directory.path().join("ours.pem"), directory.path().join("other.pem"));

@@ -13,6 +13,7 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
+use obo_proxy::app::demo::entra::settings::Settings;
 use serde_json::Value;
 
 /// The binary, with an environment of its own.
@@ -130,6 +131,38 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// The demo's configuration with one route that exchanges, for a proxy of its own. The secret is in `SECRET`.
+pub fn config(authority: &str, upstream: &str, log_level: &str) -> String {
+    let Settings { tenant, client_id, .. } = Settings::default();
+    format!(
+        r#"
+listeners: {{ default: {{ address: "127.0.0.1:0" }} }}
+identity_providers:
+  demo:
+    entra: {{ tenant: {tenant}, authority: "{authority}" }}
+    client_id: {client_id}
+    credential: {{ secret: {{ env: SECRET }} }}
+routes:
+  orders: {{ match: /, upstream: "http://{upstream}", exchange: {{ scopes: [api://orders-backend/orders.read] }} }}
+telemetry: {{ address: "127.0.0.1:0", logs: {{ format: json, level: {log_level} }} }}
+shutdown: {{ delay: 0s, drain: 2s }}
+"#
+    )
+}
+
+/// What the three curl lines that users are given must answer.
+pub fn check_the_three_curls(answers: &[String]) {
+    let expected = [
+        ("HTTP/1.1 200", "\"aud\":\"api://orders-backend\""),
+        ("HTTP/1.1 403", "insufficient_scope"),
+        ("HTTP/1.1 401", "error=\"insufficient_claims\", claims=\"eyJ"),
+    ];
+    assert_eq!(answers.len(), expected.len(), "there are three curl lines");
+    for (answer, (status, part)) in answers.iter().zip(expected) {
+        assert!(answer.starts_with(status) && answer.contains(part), "{answer}");
     }
 }
 
