@@ -1,8 +1,10 @@
 //! Which fields go on, in both directions (RFC 9110 section 7.6, RFC 7239). The only place that writes
 //! `Authorization`.
 
+use std::fmt::Write;
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use http::HeaderMap;
 use http::HeaderName;
 use http::HeaderValue;
@@ -90,12 +92,12 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub fn rewrite_request(headers: &mut HeaderMap, onward: &Onward<'_>) {
     let host = headers.get(header::HOST).cloned();
     let takes_trailers = lists(headers, &header::TE, "trailers");
-    remove_hop_by_hop(headers);
+    remove_named_by_connection(headers);
+    let is_stranger = onward.peer.trust == Trust::Untrusted;
     // a proof for our own URI is none for the upstream's (RFC 9449 section 4.3)
-    headers.remove("dpop");
-    if onward.peer.trust == Trust::Untrusted {
-        remove_all(headers, is_forwarding);
-    }
+    let is_unwanted =
+        |name: &str| is_hop_by_hop(name) || name == "dpop" || (is_stranger && is_forwarding(name));
+    remove_all(headers, is_unwanted);
     if takes_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
@@ -112,14 +114,13 @@ pub fn rewrite_request(headers: &mut HeaderMap, onward: &Onward<'_>) {
 /// Makes the upstream's fields those of the answer.
 pub fn rewrite_response(headers: &mut HeaderMap) {
     say_length_once(headers);
-    remove_hop_by_hop(headers);
+    remove_named_by_connection(headers);
+    remove_all(headers, is_hop_by_hop);
 }
 
 /// Removes from trailers what may not be in trailers.
 pub fn rewrite_trailers(trailers: &mut HeaderMap) {
-    remove_all(trailers, |name| {
-        NO_TRAILERS.contains(&name) || HOP_BY_HOP.contains(&name) || is_forwarding(name)
-    });
+    remove_all(trailers, |name| NO_TRAILERS.contains(&name) || is_hop_by_hop(name) || is_forwarding(name));
 }
 
 /// Whether a message's content is framed in a way that survives the loss of its `Transfer-Encoding`.
@@ -155,19 +156,21 @@ fn write_forwarding(headers: &mut HeaderMap, onward: &Onward<'_>, host: Option<&
         Scheme::Http => ("http", "80"),
         Scheme::Https => ("https", "443"),
     };
-    let host = host.and_then(|host| host.to_str().ok());
-    append(headers, X_FORWARDED_FOR, &address.to_string());
-    append(headers, FORWARDED, &forwarded(address, host, proto));
-    let port = host.and_then(port).unwrap_or(default_port);
+    let text = host.and_then(|host| host.to_str().ok());
+    append(headers, X_FORWARDED_FOR, address.to_string());
+    append(headers, FORWARDED, forwarded(address, text, proto));
+    let port = match text.and_then(port) {
+        Some(port) => HeaderValue::from_str(port).ok(),
+        None => Some(HeaderValue::from_static(default_port)),
+    };
     // ours would contradict a scheme or host that a trusted peer gave without a port
     let is_known = !headers.contains_key(X_FORWARDED_PROTO) && !headers.contains_key(X_FORWARDED_HOST);
     let ours = [
-        (X_FORWARDED_PROTO, Some(proto)),
-        (X_FORWARDED_HOST, host),
-        (X_FORWARDED_PORT, is_known.then_some(port)),
+        (X_FORWARDED_PROTO, Some(HeaderValue::from_static(proto))),
+        (X_FORWARDED_HOST, host.cloned()),
+        (X_FORWARDED_PORT, port.filter(|_| is_known)),
     ];
     for (name, value) in ours {
-        let value = value.and_then(|value| HeaderValue::from_str(value).ok());
         if let (header::Entry::Vacant(entry), Some(value)) = (headers.entry(name), value) {
             entry.insert(value);
         }
@@ -175,23 +178,23 @@ fn write_forwarding(headers: &mut HeaderMap, onward: &Onward<'_>, host: Option<&
 }
 
 /// Adds `element` to the end of the list `name`, in one field.
-fn append(headers: &mut HeaderMap, name: HeaderName, element: &str) {
-    let mut list = Vec::new();
-    for value in headers.get_all(&name) {
-        list.extend_from_slice(value.as_bytes());
-        list.extend_from_slice(b", ");
-    }
-    list.extend_from_slice(element.as_bytes());
-    if let Ok(value) = HeaderValue::from_bytes(&list) {
+fn append(headers: &mut HeaderMap, name: HeaderName, element: String) {
+    let said: Vec<&[u8]> = headers.get_all(&name).iter().map(HeaderValue::as_bytes).collect();
+    let list = match said.is_empty() {
+        true => element.into_bytes(),
+        false => [&said.join(&b", "[..]), element.as_bytes()].join(&b", "[..]),
+    };
+    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(list)) {
         headers.insert(name, value);
     }
 }
 
 /// An element of `Forwarded` (RFC 7239 section 4); an IPv6 address and a port want quotes.
 fn forwarded(address: IpAddr, host: Option<&str>, proto: &str) -> String {
-    let mut element = match address {
-        IpAddr::V4(address) => format!("for={address}"),
-        IpAddr::V6(address) => format!("for=\"[{address}]\""),
+    let mut element = String::with_capacity(96);
+    let _infallible = match address {
+        IpAddr::V4(address) => write!(element, "for={address}"),
+        IpAddr::V6(address) => write!(element, "for=\"[{address}]\""),
     };
     if let Some(host) = host {
         let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -201,7 +204,9 @@ fn forwarded(address: IpAddr, host: Option<&str>, proto: &str) -> String {
             false => element.push_str(&format!("\"{}\"", host.replace('\\', "\\\\").replace('"', "\\\""))),
         }
     }
-    format!("{element};proto={proto}")
+    element.push_str(";proto=");
+    element.push_str(proto);
+    element
 }
 
 fn port(host: &str) -> Option<&str> {
@@ -221,7 +226,11 @@ fn say_length_once(headers: &mut HeaderMap) {
     }
 }
 
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
+fn is_hop_by_hop(name: &str) -> bool {
+    HOP_BY_HOP.contains(&name)
+}
+
+fn remove_named_by_connection(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
@@ -229,9 +238,6 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .collect();
     for name in named {
-        headers.remove(name);
-    }
-    for name in HOP_BY_HOP {
         headers.remove(name);
     }
 }
