@@ -89,20 +89,20 @@ where
             Ok::<_, Infallible>(response)
         }
     });
-    match protocol {
-        Protocol::Http1 => {
-            let connection = http1::Builder::new()
+    // on the heap, each at its own size: a resting connection costs what it is, not what it might have been
+    let conversation: Pin<Box<dyn Conversation + Send + '_>> = match protocol {
+        Protocol::Http1 => Box::pin(
+            http1::Builder::new()
                 // the watchdog keeps all deadlines, also the one before the first byte, which hyper has none for
                 .header_read_timeout(None)
                 .max_header_size(limits.header_bytes)
                 .max_buf_size(limits.header_bytes.max(SMALLEST_BUFFER))
                 .max_headers(MAX_HEADERS)
                 .half_close(false)
-                .serve_connection(io, service);
-            converse(connection, &activity, peer, drain).await;
-        }
-        Protocol::Http2 => {
-            let connection = http2::Builder::new(TokioExecutor::new())
+                .serve_connection(io, service),
+        ),
+        Protocol::Http2 => Box::pin(
+            http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
                 .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
                 .max_concurrent_streams(MAX_STREAMS)
@@ -111,10 +111,10 @@ where
                 .max_send_buf_size(SEND_BUFFER)
                 .keep_alive_interval(PING)
                 .keep_alive_timeout(PING)
-                .serve_connection(io, service);
-            converse(connection, &activity, peer, drain).await;
-        }
-    }
+                .serve_connection(io, service),
+        ),
+    };
+    converse(conversation, &activity, peer, drain).await;
 }
 
 /// Which protocol the peer's first bytes speak. They stay where they are.
@@ -165,11 +165,16 @@ where
     }
 }
 
-async fn converse(connection: impl Conversation, activity: &Activity, peer: Peer, drain: Drain) {
+async fn converse(
+    mut connection: Pin<Box<dyn Conversation + Send + '_>>,
+    activity: &Activity,
+    peer: Peer,
+    drain: Drain,
+) {
     let watchdog = tokio::time::sleep_until(activity.next_look());
     let mut draining = std::pin::pin!(over(&drain));
     let mut is_draining = false;
-    tokio::pin!(connection, watchdog);
+    tokio::pin!(watchdog);
     loop {
         tokio::select! {
             biased;
