@@ -112,9 +112,12 @@ impl Authenticator {
         }
     }
 
-    /// Whether any provider's keys were ever fetched.
+    /// Whether any provider's keys were ever fetched. Those of its other token version were at least tried: who is told
+    /// that we are ready may come with a token of either.
     pub fn ready(&self) -> bool {
-        self.providers.iter().any(|provider| provider.v1.is_ready() || provider.v2.is_ready())
+        self.providers.iter().any(|Provider { v1, v2, .. }| {
+            (v1.is_ready() && v2.was_tried()) || (v2.is_ready() && v1.was_tried())
+        })
     }
 
     /// The caller whose token `headers` carry, if `policy` admits them. Waits for nothing, but for a fetch of keys when

@@ -107,6 +107,11 @@ impl KeySource {
         self.latest().is_some()
     }
 
+    /// Whether there is anything left to wait for at the start: a fetch has ended, however it did.
+    pub fn was_tried(&self) -> bool {
+        self.is_ready() || *self.ended.borrow() > 0
+    }
+
     /// The tenant the metadata speaks of, once it was fetched.
     pub fn tenant(&self) -> Option<TenantId> {
         self.latest().and_then(|held| held.tenant.clone())

@@ -142,6 +142,17 @@ fn without_keys_nobody_is_blamed_but_whoever_is_wrong_anyway() {
 }
 
 #[test]
+fn the_keys_of_one_token_version_are_not_enough_while_the_others_are_on_their_way() {
+    let authenticator = unstarted(vec![provider()], NOW);
+    let document = json!({"keys": [Signer::rsa().jwk(KID)]}).to_string();
+    for (source, ready) in [(&authenticator.providers[0].v1, false), (&authenticator.providers[0].v2, true)] {
+        let keys = KeySet::parse(document.as_bytes(), &provider().algorithms).unwrap();
+        source.hold(Fetched { keys, tenant: None });
+        assert_eq!(authenticator.ready(), ready);
+    }
+}
+
+#[test]
 fn an_algorithm_of_another_provider_on_the_route_is_not_allowed() {
     let fabrikam = IdentityProvider {
         name: name("fabrikam"),
