@@ -14,6 +14,12 @@ impl Secret {
         Self(Zeroizing::new(text))
     }
 
+    /// The secret that `text` is, without the line break that editors and `echo` end it with; `None` if nothing is left.
+    pub fn from_line(text: &str) -> Option<Self> {
+        let line = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
+        (!line.is_empty()).then(|| Self::new(line.to_owned()))
+    }
+
     /// The secret itself: to be used at the one place that sends it.
     pub fn expose(&self) -> &str {
         &self.0
@@ -29,6 +35,17 @@ impl fmt::Debug for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_loses_one_line_break_and_nothing_else() {
+        let of = |text: &str| Secret::from_line(text).map(|secret| secret.expose().to_owned());
+        for (text, secret) in
+            [("s", "s"), ("s\n", "s"), ("s\r\n", "s"), ("s\n\n", "s\n"), (" s \n", " s "), ("s\r", "s\r")]
+        {
+            assert_eq!(of(text).as_deref(), Some(secret), "{text:?}");
+        }
+        assert_eq!((of(""), of("\n"), of("\r\n")), (None, None, None));
+    }
 
     #[test]
     fn debug_does_not_show_a_secret() {

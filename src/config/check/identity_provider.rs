@@ -173,9 +173,10 @@ fn secret(written: &wire::identity_provider::Secret, at: &At<'_>) -> Option<Cred
         }
         (None, Some(variable), None) => {
             let at = at.key("env");
-            match at.environment(variable).map(without_line_break) {
-                Some(secret) if !secret.is_empty() => Some(Credential::Secret(Secret::new(secret.into()))),
-                found => {
+            let found = at.environment(variable);
+            match found.and_then(Secret::from_line) {
+                Some(secret) => Some(Credential::Secret(secret)),
+                None => {
                     let state = if found.is_some() { "empty" } else { "not set" };
                     at.error(format!("the environment variable `{}` is {state}", at.shown(variable)));
                     None
@@ -184,14 +185,13 @@ fn secret(written: &wire::identity_provider::Secret, at: &At<'_>) -> Option<Cred
         }
         (None, None, Some(secret)) => {
             let at = at.key("value");
-            let secret = without_line_break(secret);
-            if secret.is_empty() {
+            let Some(secret) = Secret::from_line(secret) else {
                 at.error("this secret is empty");
                 return None;
-            }
+            };
             let help = "write { file: PATH } or { env: NAME }";
             at.warning("a secret stands in the configuration itself: whoever can read that has it", help);
-            Some(Credential::Secret(Secret::new(secret.into())))
+            Some(Credential::Secret(secret))
         }
         (None, None, None) => {
             if !at.is_poisoned() {
@@ -204,11 +204,6 @@ fn secret(written: &wire::identity_provider::Secret, at: &At<'_>) -> Option<Cred
             None
         }
     }
-}
-
-/// `text` without the line break that editors and `echo` end it with. A secret file loses one as well.
-fn without_line_break(text: &str) -> &str {
-    text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line))
 }
 
 fn algorithms(wire: &wire::identity_provider::IdentityProvider, at: &At<'_>) -> Vec<Algorithm> {

@@ -112,11 +112,7 @@ fn read(path: &Path) -> Result<Secret, Error> {
         return Err(unusable("is longer than 16 KiB"));
     }
     let text = std::str::from_utf8(&bytes).map_err(|_| unusable("is not UTF-8"))?;
-    let line = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
-    if line.is_empty() {
-        return Err(unusable("is empty"));
-    }
-    Ok(Secret::new(line.to_owned()))
+    Secret::from_line(text).ok_or_else(|| unusable("is empty"))
 }
 
 #[cfg(test)]
