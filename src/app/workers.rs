@@ -112,7 +112,9 @@ fn work(
                     let (pipeline, listener) = (pipeline.clone(), connection.listener().clone());
                     let handler = move |request, peer| {
                         let (pipeline, listener) = (pipeline.clone(), listener.clone());
-                        async move { pipeline.handle(&listener, peer, request).await }
+                        // on the heap for as long as it lasts: a future is copied whenever it is handed on, and a
+                        // connection keeps room for it between requests
+                        Box::pin(async move { pipeline.handle(&listener, peer, request).await })
                     };
                     let served = connection.serve(limits, handler, drain.clone());
                     connections.spawn(async move {

@@ -3,6 +3,7 @@
 //! **In:** a request and whose socket it came from. **Out:** a response, always. **Never:** forwards token A in place
 //! of token B; answers before the record of the request is written.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -159,21 +160,23 @@ impl Pipeline {
         let (mut head, body) = request.into_parts();
         let mut journey = self.stages.observer.begin(&head);
         let dialect = Dialect::of(&head.headers);
-        let answered = caught(async {
-            match self.admit(listener, &mut head, &mut journey).await {
-                Ok(admitted) => {
-                    self.forward(admitted, peer, Request::from_parts(head, body), &mut journey).await
-                }
-                Err(refusal) => {
-                    // a caller who waits for our word before sending its body gets the answer instead
-                    if !head.headers.contains_key(header::EXPECT) && !body.is_end_stream() {
-                        tokio::spawn(respond::drain::drain(body));
+        let outcome = {
+            let answered = pin!(async {
+                match self.admit(listener, &mut head, &mut journey).await {
+                    Ok(admitted) => {
+                        self.forward(admitted, peer, Request::from_parts(head, body), &mut journey).await
                     }
-                    Err(refusal)
+                    Err(refusal) => {
+                        // a caller who waits for our word before sending its body gets the answer instead
+                        if !head.headers.contains_key(header::EXPECT) && !body.is_end_stream() {
+                            tokio::spawn(respond::drain::drain(body));
+                        }
+                        Err(refusal)
+                    }
                 }
-            }
-        });
-        let outcome = answered.await.unwrap_or_else(|panicked| Err(Refusal::from(panicked)));
+            });
+            caught(answered).await.unwrap_or_else(|panicked| Err(Refusal::from(panicked)))
+        };
         let (mut response, fault) = match outcome {
             Ok(response) => (response, None),
             Err(refusal) => (self.refuse(&refusal, dialect, &mut journey), Some(refusal.reason.row().fault)),

@@ -3,6 +3,8 @@
 //! **In:** a request, its route, the `Authorization` it is to carry. **Out:** the upstream's answer, streamed.
 //! **Never:** buffers a body; leaks token A; passes a hop-by-hop field on.
 
+use std::pin::Pin;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -136,7 +138,7 @@ impl Forwarder {
         let traffic = Traffic::new(onward.route.timeouts);
         let request = rewritten(request, &onward, &traffic)?;
         let began = self.clock.monotonic();
-        let answer = answered(pool.request(request), &traffic).await;
+        let answer = answered(pin!(pool.request(request)), &traffic).await;
         let took = self.clock.monotonic().saturating_duration_since(began);
         self.metrics.client_request(onward.route.upstream.authority.as_str(), took);
         let (mut head, mut body) = answer?.into_parts();
@@ -178,11 +180,11 @@ where
 
 /// The answer, or what kept it.
 async fn answered(
-    response: impl Future<Output = Result<Response<pool::Answer>, Error>>,
+    mut response: Pin<&mut impl Future<Output = Result<Response<pool::Answer>, Error>>>,
     traffic: &Traffic,
 ) -> Result<Response<pool::Answer>, Error> {
     let alarm = tokio::time::sleep_until(traffic.next_look().unwrap_or_else(|_| Instant::now()));
-    tokio::pin!(response, alarm);
+    tokio::pin!(alarm);
     loop {
         tokio::select! {
             biased;
