@@ -116,12 +116,12 @@ impl Pipeline {
                 metrics.clone(),
             ),
             responder: Responder::new(providers),
-            observer: Observer::new(metrics.clone(), clock.clone())?,
+            observer: Observer::new(&config.routes, metrics, clock.clone())?,
             metrics: metrics.clone(),
             clock: clock.clone(),
             is_anonymous: providers.is_empty(),
         };
-        let forwarder = Forwarder::new(&config.routes, clock.clone(), metrics.clone())?;
+        let forwarder = Forwarder::new(&config.routes)?;
         Ok(Self { stages: Arc::new(stages), forwarder })
     }
 
@@ -130,9 +130,7 @@ impl Pipeline {
     /// # Errors
     /// If TLS towards an upstream cannot be set up.
     pub fn for_worker(&self, config: &Config) -> Result<Self, SetupError> {
-        let Stages { clock, metrics, .. } = &*self.stages;
-        let forwarder = Forwarder::new(&config.routes, clock.clone(), metrics.clone())?;
-        Ok(Self { stages: self.stages.clone(), forwarder })
+        Ok(Self { stages: self.stages.clone(), forwarder: Forwarder::new(&config.routes)? })
     }
 
     /// Begins to fetch the identity providers' keys, and goes on keeping them fresh.
@@ -154,7 +152,7 @@ impl Pipeline {
     pub async fn handle(
         &self,
         listener: &config::Listener,
-        peer: Peer,
+        peer: &Peer,
         request: Request<Incoming>,
     ) -> Response<Body> {
         let (mut head, body) = request.into_parts();
@@ -204,7 +202,7 @@ impl Pipeline {
     async fn forward(
         &self,
         Admitted { route, path, sent }: Admitted,
-        peer: Peer,
+        peer: &Peer,
         request: Request<Incoming>,
         journey: &mut Journey<'_>,
     ) -> Result<Response<Body>, Refusal> {
@@ -216,9 +214,9 @@ impl Pipeline {
         let request_id = &journey.request_id;
         let onward =
             Onward { route: &route, path: &path, authorization, peer, scheme: Scheme::Http, request_id };
-        let started = self.stages.clock.monotonic();
+        let asked = self.stages.clock.monotonic();
         let response = self.forwarder.send(request, onward).await;
-        journey.upstream = Some(self.stages.clock.monotonic() - started);
+        journey.upstream_answered(asked);
         let mut response = response?;
         if response.status() == StatusCode::UNAUTHORIZED && matches!(sent, Sent::TokenB(_)) {
             let context = context(journey, Dialect::Http);
@@ -282,12 +280,8 @@ impl Pipeline {
         wanted: &Arc<config::Exchange>,
         journey: &mut Journey<'_>,
     ) -> Result<DownstreamToken, Refusal> {
-        let started = self.stages.clock.monotonic();
         let outcome = self.stages.exchanger.token(caller, wanted).await;
-        if outcome.is_err() {
-            journey.exchange = Some(self.stages.clock.monotonic() - started);
-        }
-        let exchanged = outcome?;
+        let exchanged = outcome.inspect_err(|error| journey.exchange = error.waited)?;
         journey.exchange = exchanged.waited;
         journey.cache = Some(exchanged.cache);
         journey.correlation_id = exchanged.correlation_id;
