@@ -137,3 +137,102 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use http::Request;
+    use http::Response;
+    use http_body_util::BodyExt;
+    use http_body_util::Full;
+    use hyper::service::service_fn;
+    use tokio::io::AsyncReadExt;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+    use tokio::time::Instant;
+
+    use crate::pipeline::accept::activity::Protocol;
+    use crate::pipeline::accept::incoming;
+
+    use super::*;
+
+    /// What of a body the service reads before it answers.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Reads {
+        All,
+        Nothing,
+    }
+
+    /// What is left of a connection once `sent` was answered; `None` if it ended.
+    async fn after(sent: &str, reads: Reads) -> Option<&'static str> {
+        let limits = Limits {
+            connections: 1,
+            header_bytes: 8192,
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(10),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let activity = Activity::new(Instant::now(), limits, Protocol::Http1);
+        let seen = Arc::clone(&activity);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let answering = seen.answering(!request.body().is_end_stream());
+            let body = incoming::Incoming::new(request.into_body(), &seen);
+            Box::pin(async move {
+                let left = match reads {
+                    Reads::All => body.collect().await.map(|_| None).unwrap(),
+                    Reads::Nothing => Some(body),
+                };
+                // as a handler that goes on with the body on its own
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_secs(5)).await;
+                    drop(left);
+                });
+                drop(answering);
+                Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"fine"))))
+            })
+        });
+        peer.write_all(sent.as_bytes()).await.unwrap();
+        let mut connection = Http1::new(stream, service, limits, activity);
+        let mut answer = [0; 1024];
+        let ended = tokio::select! {
+            ended = &mut connection => Some(ended),
+            read = peer.read(&mut answer) => {
+                assert!(answer[..read.unwrap()].ends_with(b"fine"));
+                // the answer may be here before its connection is
+                tokio::time::timeout(Duration::from_millis(50), &mut connection).await.ok()
+            }
+        };
+        match (ended, connection.state) {
+            (Some(_), _) | (None, State::Ended) => None,
+            (None, State::Resting(..)) => Some("a socket"),
+            (None, State::Busy(_)) => Some("all"),
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_connection_whose_request_was_read_to_its_end_is_taken_for_a_new_one() {
+        let get = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+        let length = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbody";
+        let chunked =
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n";
+        let half = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nbody";
+        let close = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        for (sent, reads, left) in [
+            (get, Reads::All, Some("a socket")),
+            (length, Reads::All, Some("a socket")),
+            (chunked, Reads::All, Some("a socket")),
+            (length, Reads::Nothing, Some("all")),
+            (chunked, Reads::Nothing, Some("all")),
+            (half, Reads::Nothing, Some("all")),
+            (close, Reads::All, None),
+            (&format!("{get}{get}"), Reads::All, Some("a socket")),
+            (&format!("{get}GET / HTT"), Reads::All, Some("all")),
+        ] {
+            assert_eq!(after(sent, reads).await, left, "{sent:?} {reads:?}");
+        }
+    }
+}
