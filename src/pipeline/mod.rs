@@ -14,7 +14,6 @@ use http::StatusCode;
 use http::header;
 use http::request::Parts;
 use http_body::Body as _;
-use hyper::body::Incoming;
 
 use crate::config;
 use crate::config::Access;
@@ -44,6 +43,7 @@ pub mod forward;
 pub mod respond;
 pub mod route;
 
+use accept::Incoming;
 use authenticate::Authenticator;
 use exchange::Exchanger;
 use forward::Authorization;

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use http::Request;
 use http::Response;
-use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::net::TcpSocket;
 use tokio::net::TcpStream;
@@ -29,6 +28,10 @@ use crate::telemetry::metrics::Metrics;
 mod activity;
 mod connection;
 pub mod head;
+mod http1;
+mod incoming;
+
+pub use crate::pipeline::accept::incoming::Incoming;
 
 /// A bound address, not yet accepting.
 #[derive(Debug)]
