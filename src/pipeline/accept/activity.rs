@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use tokio::time::Sleep;
 
 use crate::config::Limits;
+use crate::net::gather;
 
 /// Longest time a peer may leave what we write unread.
 const WRITE_STALL: Duration = Duration::from_secs(30);
@@ -269,7 +270,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Noted<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        let written = gather::poll_write(Pin::new(&mut self.stream), cx, slices);
         self.note(written)
     }
 
