@@ -54,7 +54,7 @@ const PREFACE: &[u8] = b"PRI ";
 const PREFACE_PAUSE: Duration = Duration::from_millis(5);
 
 /// Answers the requests of one connection with `handler` until either side ends it or its time is up.
-pub async fn serve<H, F>(stream: TcpStream, peer: Peer, limits: Limits, handler: H, drain: Drain)
+pub async fn serve<H, F>(stream: TcpStream, peer: &Peer, limits: Limits, handler: H, drain: Drain)
 where
     H: Fn(Request<Incoming>) -> F + Send + Unpin,
     F: Future<Output = Response<net::Body>> + Send + 'static,
@@ -150,7 +150,7 @@ where
 async fn converse(
     mut connection: Pin<Box<dyn Conversation + Send + '_>>,
     activity: &Activity,
-    peer: Peer,
+    peer: &Peer,
     drain: Drain,
 ) {
     let watchdog = tokio::time::sleep_until(activity.next_look());

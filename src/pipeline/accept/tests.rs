@@ -42,7 +42,7 @@ fn limits(header_timeout: Duration, idle_timeout: Duration) -> Limits {
 
 async fn served<H, F>(limits: Limits, handler: H) -> Served
 where
-    H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
+    H: Fn(Request<Incoming>, Arc<Peer>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<net::Body>> + Send + 'static,
 {
     let settings = config::Listener {
@@ -74,7 +74,7 @@ fn text(text: &'static str) -> Response<net::Body> {
     Response::new(Full::from(text).map_err(|never| match never {}).boxed_unsync())
 }
 
-async fn ok(_: Request<Incoming>, _: Peer) -> Response<net::Body> {
+async fn ok(_: Request<Incoming>, _: Arc<Peer>) -> Response<net::Body> {
     text("fine")
 }
 
@@ -366,7 +366,7 @@ async fn a_burst_of_connections_waits_without_being_turned_away() {
 
 #[tokio::test]
 async fn a_peer_is_trusted_by_its_address() {
-    let served = served(limits(LONG, LONG), |_, peer: Peer| async move {
+    let served = served(limits(LONG, LONG), |_, peer: Arc<Peer>| async move {
         match peer.trust {
             Trust::Trusted => text("trusted."),
             Trust::Untrusted => text("untrusted."),
