@@ -113,8 +113,7 @@ fn work(
                     let (pipeline, listener) = (pipeline.clone(), connection.listener().clone());
                     let handler = move |request, peer: Arc<Peer>| {
                         let (pipeline, listener) = (pipeline.clone(), listener.clone());
-                        // on the heap for as long as it lasts: a future is copied whenever it is handed on, and a
-                        // connection keeps room for it between requests
+                        // on the heap: what is handed on is copied each time
                         Box::pin(async move { pipeline.handle(&listener, &peer, request).await })
                     };
                     let served = connection.serve(limits, handler, drain.clone());

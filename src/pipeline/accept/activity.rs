@@ -114,10 +114,15 @@ impl Activity {
             && !self.closing.load(Ordering::Relaxed)
     }
 
+    /// Since when it has been doing what it does.
+    pub fn since(&self) -> Instant {
+        self.moment(self.phase.load(Ordering::Relaxed) >> Phase::BITS)
+    }
+
     /// When the connection's time is up, if things stay as they are.
     pub fn deadline(&self) -> Option<Instant> {
         let phase = self.phase.load(Ordering::Relaxed);
-        let since = self.moment(phase >> Phase::BITS);
+        let since = self.since();
         let of_phase = match phase & ((1 << Phase::BITS) - 1) {
             Phase::HEAD => since.checked_add(self.limits.header_timeout),
             Phase::RESTING => since.checked_add(self.limits.idle_timeout),

@@ -57,7 +57,7 @@ const PREFACE_PAUSE: Duration = Duration::from_millis(5);
 pub async fn serve<H, F>(stream: TcpStream, peer: &Peer, limits: Limits, handler: H, drain: Drain)
 where
     H: Fn(Request<Incoming>) -> F + Send + Unpin,
-    F: Future<Output = Response<net::Body>> + Send + 'static,
+    F: Future<Output = Response<net::Body>> + Send + Unpin + 'static,
 {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(peer = %peer.address, %error, "cannot set TCP_NODELAY");
@@ -76,9 +76,7 @@ where
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
         let answering = seen.answering(!request.body().is_end_stream());
         let request = request.map(|body| Incoming::new(body, &seen));
-        // on the heap, and no longer than the request is under way
-        let response = Box::pin(handler(request));
-        Reply { response, answering: Some(answering), protocol, ending: ending.clone() }
+        Reply { response: handler(request), answering: Some(answering), protocol, ending: ending.clone() }
     });
     // on the heap, each at its own size: a resting connection costs what it is, not what it might have been
     let conversation: Pin<Box<dyn Conversation + Send + '_>> = match protocol {
@@ -183,17 +181,17 @@ async fn converse(
 
 /// The answer to one request, while it is being made.
 struct Reply<F> {
-    response: Pin<Box<F>>,
+    response: F,
     answering: Option<Answering>,
     protocol: Protocol,
     ending: Drain,
 }
 
-impl<F: Future<Output = Response<net::Body>>> Future for Reply<F> {
+impl<F: Future<Output = Response<net::Body>> + Unpin> Future for Reply<F> {
     type Output = Result<Response<Answer>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let response = ready!(self.response.as_mut().poll(cx));
+        let response = ready!(Pin::new(&mut self.response).poll(cx));
         let answering = self.answering.take();
         let mut response = response.map(|body| Answer { body, _answering: answering });
         if self.protocol == Protocol::Http1 && self.ending.is_announced() {

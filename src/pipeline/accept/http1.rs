@@ -1,5 +1,6 @@
 //! HTTP/1 on one connection. While it rests it is a socket and little else: hyper, whose buffers are some 20 KiB, comes
-//! with the first byte of a request and goes when the answer is out.
+//! with the first byte of a request and goes a moment after the answer. The next request of a busy connection comes before
+//! that, and finds it there.
 
 use std::convert::Infallible;
 use std::mem;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
 use std::task::ready;
+use std::time::Duration;
 
 use http_body::Body;
 use hyper::body::Incoming;
@@ -15,6 +17,8 @@ use hyper::server::conn::http1;
 use hyper::service::HttpService;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio::time::Sleep;
 
 use crate::config::Limits;
 use crate::net::BoxError;
@@ -25,12 +29,17 @@ use crate::pipeline::accept::activity::Noted;
 const MAX_HEADERS: usize = 128;
 /// hyper wants no less.
 const SMALLEST_BUFFER: usize = 8192;
+/// How long a connection rests before it is reduced to a socket. Longer than a busy caller pauses: to make hyper's part
+/// anew costs some 5 % of a request.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Answers the requests of one connection, one after the other. As a future: until either side ends it.
 pub struct Http1<S: HttpService<Incoming>> {
     limits: Limits,
     activity: Arc<Activity>,
     state: State<S>,
+    /// When to see whether it rests. Not moved by each request, but made again when it rings too early.
+    alarm: Option<Pin<Box<Sleep>>>,
 }
 
 enum State<S: HttpService<Incoming>> {
@@ -51,7 +60,7 @@ where
     /// Of a connection whose first bytes have come. What is sent on it is noted in `activity`.
     pub fn new(stream: TcpStream, service: S, limits: Limits, activity: Arc<Activity>) -> Self {
         let stream = Noted::new(stream, Arc::clone(&activity));
-        Self { limits, activity, state: busy(limits, stream, service) }
+        Self { limits, activity, state: busy(limits, stream, service), alarm: None }
     }
 
     /// Finishes the request under way and takes nothing new.
@@ -67,6 +76,19 @@ where
             State::Resting(stream, service) => busy(self.limits, stream, service),
             state => state,
         };
+    }
+
+    /// Ready once the connection, which is between two requests, has been so for long enough.
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let until = || self.activity.since() + PAUSE;
+            let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until())));
+            ready!(alarm.as_mut().poll(cx));
+            self.alarm = None;
+            if until() <= Instant::now() {
+                return Poll::Ready(());
+            }
+        }
     }
 
     /// Only for a connection hyper is done with.
@@ -127,6 +149,8 @@ where
                     if !this.activity.is_between_requests() {
                         return Poll::Pending;
                     }
+                    ready!(this.poll_rest(cx));
+                    let State::Busy(connection) = &mut this.state else { continue };
                     // hyper has the last word: it ends here at once if it too sees no request under way
                     Pin::new(connection.as_mut()).graceful_shutdown();
                     ready!(connection.poll_without_shutdown(cx))?;
@@ -140,8 +164,6 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use bytes::Bytes;
     use http::Request;
     use http::Response;
@@ -151,7 +173,6 @@ mod tests {
     use tokio::io::AsyncReadExt;
     use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
-    use tokio::time::Instant;
 
     use crate::pipeline::accept::activity::Protocol;
     use crate::pipeline::accept::incoming;
@@ -203,7 +224,7 @@ mod tests {
             read = peer.read(&mut answer) => {
                 assert!(answer[..read.unwrap()].ends_with(b"fine"));
                 // the answer may be here before its connection is
-                tokio::time::timeout(Duration::from_millis(50), &mut connection).await.ok()
+                tokio::time::timeout(PAUSE * 5, &mut connection).await.ok()
             }
         };
         match (ended, connection.state) {

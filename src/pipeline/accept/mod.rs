@@ -150,7 +150,7 @@ impl Accepted {
     pub async fn serve<H, F>(self, limits: Limits, handler: H, drain: Drain)
     where
         H: Fn(Request<Incoming>, Arc<Peer>) -> F + Send + Sync,
-        F: Future<Output = Response<net::Body>> + Send + 'static,
+        F: Future<Output = Response<net::Body>> + Send + Unpin + 'static,
     {
         let peer = self.peer;
         match TcpStream::from_std(self.stream) {

@@ -63,7 +63,9 @@ where
         let mut connections = tokio::task::JoinSet::new();
         connections.spawn(accepting);
         while let Some(accepted) = sockets.recv().await {
-            connections.spawn(accepted.serve(limits, handler.clone(), draining.clone()));
+            let handler = handler.clone();
+            let handler = move |request, peer| Box::pin(handler(request, peer));
+            connections.spawn(accepted.serve(limits, handler, draining.clone()));
         }
         while connections.join_next().await.is_some() {}
     });
