@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::config::Access;
+use crate::config::Actor;
+use crate::config::AppTokens;
 use crate::config::Demand;
 use crate::config::Exchange;
 use crate::config::IdentityProvider;
@@ -173,7 +175,8 @@ fn identity_providers(
             provider
                 .as_ref()
                 .zip(other)
-                .is_some_and(|(one, other)| entra::share_issuer(&one.entra, &other.entra))
+                .and_then(|(one, other)| one.entra().zip(other.entra()))
+                .is_some_and(|(one, other)| entra::share_issuer(one, other))
         });
         if let Some(other) = same {
             let help = "a token's issuer tells which one it belongs to: name only one of them";
@@ -236,7 +239,14 @@ fn exchange(layered: &Layered<'_, '_>) -> Option<Exchange> {
         wire::route::TokenType::Jwt => TokenType::Jwt,
         wire::route::TokenType::AccessToken => TokenType::AccessToken,
     });
-    (!scopes.is_empty()).then_some(Exchange { scopes, requested_token_type })
+    (!scopes.is_empty()).then_some(Exchange {
+        scopes,
+        resources: Vec::new(),
+        audiences: Vec::new(),
+        actor: Actor::Nobody,
+        requested_token_type,
+        app_tokens: AppTokens::Reject,
+    })
 }
 
 /// `.default` stands for all permissions that were granted; Entra refuses it beside named ones of the same resource.

@@ -6,10 +6,14 @@ use std::time::Duration;
 
 use crate::config::Algorithm;
 use crate::config::AuthMethod;
+use crate::config::AuthorizationServer;
 use crate::config::ClaimNames;
 use crate::config::Credential;
+use crate::config::GrantType;
 use crate::config::IdentityProvider;
+use crate::config::Introspection;
 use crate::config::Jwks;
+use crate::config::ResourceMetadata;
 use crate::config::check::At;
 use crate::config::check::entra;
 use crate::config::check::items;
@@ -99,7 +103,7 @@ fn provider(
     let client_id = client_id?;
     Some(IdentityProvider {
         name,
-        entra: entra?,
+        server: AuthorizationServer::Entra(entra?),
         audiences: audiences.unwrap_or_else(|| vec![client_id.clone(), format!("api://{client_id}")]),
         client_id,
         credentials,
@@ -109,6 +113,10 @@ fn provider(
             }
             Some(wire::identity_provider::AuthMethod::ClientSecretBasic) => AuthMethod::ClientSecretBasic,
         },
+        grant: GrantType::JwtBearer,
+        client_capabilities: Vec::new(),
+        introspection: Introspection::Off,
+        resource_metadata: ResourceMetadata::Hidden,
         clock_skew,
         timeout,
         jwks,

@@ -43,6 +43,9 @@ pub enum Error {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// It is another kind of credential.
+    #[error("the credential is no client secret")]
+    NoSecret,
     /// Reading took too long.
     #[error("reading the client secret {path} took longer than {limit:?}")]
     TooSlow {
@@ -70,6 +73,9 @@ impl Reader {
         let path = match credential {
             Credential::Secret(secret) => return Ok(secret.clone()),
             Credential::SecretFile(path) => path,
+            Credential::Certificate(_) | Credential::FederatedToken(_) | Credential::ManagedIdentity(_) => {
+                return Err(Error::NoSecret);
+            }
         };
         // a file system can hang for longer than any caller waits
         let secret = tokio::time::timeout(limit, self.read_in_turn(path)).await;

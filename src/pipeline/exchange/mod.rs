@@ -269,7 +269,9 @@ impl Shared {
         &'a self,
         claims: &'a Claims,
     ) -> Result<(&'a Arc<IdentityProvider>, &'a TenantId), Error> {
-        let known = self.providers.get(&claims.identity_provider).zip(claims.tenant.as_ref());
+        let provider =
+            self.providers.get(&claims.identity_provider).filter(|provider| provider.entra().is_some());
+        let known = provider.zip(claims.tenant.as_ref());
         // authentication gives every caller of an Entra provider both
         known.ok_or_else(|| Error::ours(Kind::Internal))
     }
@@ -277,9 +279,10 @@ impl Shared {
     fn journey(&self, wanted: Wanted<'_>) -> Result<Journey, Error> {
         let Wanted { key, caller, exchange } = wanted;
         let (provider, tenant) = self.authority(&caller.claims)?;
+        let entra = provider.entra().ok_or_else(|| Error::ours(Kind::Internal))?;
         Ok(Journey {
             key,
-            url: provider.entra.token_endpoint(tenant),
+            url: entra.token_endpoint(exchange.entra_version(), tenant),
             provider: provider.clone(),
             exchange: exchange.clone(),
             caller: caller.clone(),

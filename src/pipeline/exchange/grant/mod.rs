@@ -64,6 +64,7 @@ impl<'a> Grant<'a> {
                 None
             }
             AuthMethod::ClientSecretBasic => basic(&provider.client_id, secret),
+            AuthMethod::PrivateKeyJwt | AuthMethod::TlsClientAuth | AuthMethod::None => None,
         };
         let extra = provider.parameters.iter().filter(|(name, _)| !OURS.contains(&name.as_str()));
         parameters.extend(extra.map(|(name, value)| (name.as_str(), value.as_str().into())));

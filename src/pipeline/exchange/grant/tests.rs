@@ -80,7 +80,10 @@ fn extra_parameters_are_added_and_never_replace_ours() {
         parameters: OURS.iter().map(|name| extra(name)).chain([extra("resource")]).collect(),
         ..sample::provider("https://login.example")
     };
-    let exchange = Exchange { scopes: vec!["a".into()], requested_token_type: Some(TokenType::Saml2) };
+    let exchange = Exchange {
+        requested_token_type: Some(TokenType::Saml2),
+        ..Exchange::clone(&sample::exchange(&["a"]))
+    };
     let (form, _) = sent(&provider, &exchange, "a.b.c", "right");
     let expected = [
         ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),

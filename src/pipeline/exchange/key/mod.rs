@@ -58,7 +58,10 @@ impl CacheKey {
         Self::of(&Fields {
             profile: "entra-v2",
             // its host is lower-case: the URL parser saw to that
-            token_endpoint: &provider.entra.token_endpoint(tenant),
+            token_endpoint: &provider
+                .entra()
+                .map(|entra| entra.token_endpoint(exchange.entra_version(), tenant))
+                .unwrap_or_default(),
             tenant: tenant.as_str(),
             subject: claims.user.as_bytes(),
             binding: match mode {

@@ -50,7 +50,7 @@ fn keys_are_the_published_ones() {
 #[test]
 fn whatever_changes_token_b_changes_the_key() {
     let provider = || sample::provider("https://login.example");
-    let exchange = || Exchange { scopes: vec!["api://a/.default".into()], requested_token_type: None };
+    let exchange = || sample::exchange(&["api://a/.default"]);
     let claims = json!({"tid": sample::TENANT, "oid": "alice", "scp": "a", "azp": "x", "amr": ["pwd"]});
     let with = |name: &str, value: &str| {
         let mut claims = claims.clone();
@@ -79,7 +79,7 @@ fn whatever_changes_token_b_changes_the_key() {
         keys.push(key(CacheKeyMode::User, &provider(), &sample::exchange(scopes), &caller));
     }
     for kind in [TokenType::Saml1, TokenType::Saml2, TokenType::Jwt, TokenType::AccessToken] {
-        let other = Exchange { requested_token_type: Some(kind), ..exchange() };
+        let other = Exchange { requested_token_type: Some(kind), ..Exchange::clone(&exchange()) };
         keys.push(key(CacheKeyMode::User, &provider(), &other, &caller));
     }
     keys.push(key(CacheKeyMode::Assertion, &provider(), &exchange(), &caller));

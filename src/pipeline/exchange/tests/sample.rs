@@ -9,16 +9,22 @@ use http::HeaderValue;
 use serde_json::Value;
 use serde_json::json;
 
+use crate::config::Actor;
 use crate::config::Algorithm;
+use crate::config::AppTokens;
 use crate::config::AuthMethod;
+use crate::config::AuthorizationServer;
 use crate::config::Cache;
 use crate::config::CacheKeyMode;
 use crate::config::ClaimNames;
 use crate::config::Credential;
 use crate::config::Entra;
 use crate::config::Exchange;
+use crate::config::GrantType;
 use crate::config::IdentityProvider;
+use crate::config::Introspection;
 use crate::config::Jwks;
+use crate::config::ResourceMetadata;
 use crate::config::Tenancy;
 use crate::domain::caller::Caller;
 use crate::domain::caller::Claims;
@@ -61,15 +67,19 @@ fn seeds() -> Value {
 pub fn provider(authority: &str) -> IdentityProvider {
     IdentityProvider {
         name: Name::parse("contoso").unwrap(),
-        entra: Entra {
+        server: AuthorizationServer::Entra(Entra {
             authority: authority.parse().unwrap(),
             v1_issuer_prefix: "https://sts.windows.net/".into(),
             tenancy: Tenancy::Id(TenantId::parse(TENANT).unwrap()),
-        },
+        }),
         client_id: "625391af-c675-43e5-8e44-edd3e30ceb15".into(),
         audiences: vec!["625391af-c675-43e5-8e44-edd3e30ceb15".into()],
         credentials: vec![secret("right")],
         auth_method: AuthMethod::ClientSecretPost,
+        grant: GrantType::JwtBearer,
+        client_capabilities: vec![],
+        introspection: Introspection::Off,
+        resource_metadata: ResourceMetadata::Hidden,
         clock_skew: Duration::from_secs(60),
         timeout: Duration::from_secs(30),
         jwks: Jwks { refresh: Duration::from_secs(3600), cooldown: Duration::from_secs(30) },
@@ -100,7 +110,11 @@ pub fn cache() -> Cache {
 pub fn exchange(scopes: &[&str]) -> Arc<Exchange> {
     Arc::new(Exchange {
         scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+        resources: vec![],
+        audiences: vec![],
+        actor: Actor::Nobody,
         requested_token_type: None,
+        app_tokens: AppTokens::Reject,
     })
 }
 
