@@ -93,7 +93,7 @@ impl<'a> Grant<'a> {
     /// The request on these terms. Our credential is yet to be added.
     pub fn new(terms: &Terms<'a>) -> Self {
         let Terms { provider, purpose, .. } = *terms;
-        let extra = provider.parameters.iter().filter(|(name, _)| purpose.admits(provider, name));
+        let extra = provider.parameters.iter().filter(|(name, _)| purpose.admits(name));
         let parameters = extra.map(|(name, value)| (name.as_str(), value.as_str().into())).collect();
         let mut grant = Self { parameters, authorization: None };
         if !provider.client_id.is_empty() {
@@ -150,7 +150,7 @@ impl<'a> Grant<'a> {
         self.put("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
         self.put("assertion", assertion.expose());
         if provider.entra().is_some() {
-            self.put("requested_token_use", "on_behalf_of");
+            self.put_unless_set("requested_token_use", "on_behalf_of");
         }
     }
 
@@ -199,33 +199,24 @@ impl Terms<'_> {
         }
     }
 
-    /// The claims that are asked for: those of the challenge, over those that the configuration adds, over the
-    /// capabilities we declare.
+    /// The claims that are asked for: the capabilities we declare, and those of the challenge.
     fn claims(&self) -> Option<String> {
-        if matches!(self.purpose, Purpose::Actor) {
-            return None;
-        }
-        let configured = parameter(self.provider, "claims");
         let declared = claims::declaring(&self.provider.client_capabilities);
-        [declared.as_deref(), configured, self.claims].into_iter().flatten().fold(None, |below, above| {
-            Some(match below {
-                None => above.to_owned(),
-                Some(below) => claims::merged(&below, above),
-            })
-        })
+        match (declared, self.claims) {
+            (Some(declared), Some(demanded)) => Some(claims::merged(&declared, demanded)),
+            (declared, demanded) => declared.or_else(|| demanded.map(str::to_owned)),
+        }
     }
 }
 
 impl Purpose<'_> {
     /// Whether an extra parameter of that name is sent for this purpose.
-    fn admits(&self, provider: &IdentityProvider, name: &str) -> bool {
-        let speaks_of_the_user = OF_THE_USER.contains(&name);
-        !OURS.contains(&name)
-            && match self {
-                // Entra knows one use only
-                Self::User { .. } => name != "requested_token_use" || provider.entra().is_none(),
-                Self::Ourselves { .. } | Self::Actor => !speaks_of_the_user,
-            }
+    fn admits(&self, name: &str) -> bool {
+        let is_sent = match self {
+            Self::User { .. } => true,
+            Self::Ourselves { .. } | Self::Actor => !OF_THE_USER.contains(&name),
+        };
+        is_sent && !OURS.contains(&name)
     }
 }
 

@@ -208,9 +208,8 @@ fn basic_authentication_takes_the_secret_out_of_the_form() {
 #[test]
 fn extra_parameters_are_added_and_never_replace_ours() {
     let extra = |name: &str| (name.to_owned(), "extra".to_owned());
-    let ours = OURS.iter().filter(|name| **name != "claims");
     let provider = IdentityProvider {
-        parameters: ours.map(|name| extra(name)).chain([extra("requested_token_use"), extra("x")]).collect(),
+        parameters: OURS.iter().map(|name| extra(name)).chain([extra("x")]).collect(),
         ..sample::provider("https://login.example")
     };
     let exchange = Exchange {
@@ -371,10 +370,9 @@ fn a_request_of_our_own_says_nothing_of_a_user() {
 #[test]
 fn claims_are_sent_once_whoever_asks_for_them() {
     const CHALLENGE: &str = " {\"access_token\" : {\"polids\":{\"essential\":true}}} ";
-    let claims = |capabilities: &[&str], configured: Option<&str>, challenge: Option<&str>| {
+    let claims = |capabilities: &[&str], challenge: Option<&str>| {
         let provider = IdentityProvider {
             client_capabilities: texts(capabilities),
-            parameters: configured.map(|claims| ("claims".into(), claims.into())).into_iter().collect(),
             ..sample::provider("https://login.example")
         };
         let (caller, exchange): (Caller, _) = (sample::caller("alice", 1), sample::exchange(&["a"]));
@@ -385,18 +383,12 @@ fn claims_are_sent_once_whoever_asks_for_them() {
         assert_eq!(all.next(), None);
         first
     };
-    assert_eq!(claims(&[], None, None), None);
+    assert_eq!(claims(&[], None), None);
     // a challenge goes back byte for byte where there is nothing to add
-    assert_eq!(claims(&[], None, Some(CHALLENGE)).as_deref(), Some(CHALLENGE));
+    assert_eq!(claims(&[], Some(CHALLENGE)).as_deref(), Some(CHALLENGE));
+    assert_eq!(claims(&["cp1"], None).as_deref(), Some(r#"{"access_token":{"xms_cc":{"values":["cp1"]}}}"#));
     assert_eq!(
-        claims(&["cp1"], None, None).as_deref(),
-        Some(r#"{"access_token":{"xms_cc":{"values":["cp1"]}}}"#)
+        claims(&["cp1"], Some(CHALLENGE)).as_deref(),
+        Some(r#"{"access_token":{"polids":{"essential":true},"xms_cc":{"values":["cp1"]}}}"#)
     );
-    assert_eq!(
-        claims(&["cp1"], Some(r#"{"id_token":{"a":null}}"#), Some(CHALLENGE)).as_deref(),
-        Some(
-            r#"{"access_token":{"polids":{"essential":true},"xms_cc":{"values":["cp1"]}},"id_token":{"a":null}}"#
-        )
-    );
-    assert_eq!(claims(&[], Some("odd"), None).as_deref(), Some("odd"));
 }
