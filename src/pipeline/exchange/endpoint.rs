@@ -9,7 +9,6 @@ use http::Request;
 use http_body_util::Full;
 use zeroize::Zeroize;
 
-use crate::config::Credential;
 use crate::config::Exchange;
 use crate::config::IdentityProvider;
 use crate::domain::clock::Clock;
@@ -20,7 +19,11 @@ use crate::net::client::Bounds;
 use crate::net::client::Client;
 use crate::pipeline::exchange::classify::Success;
 use crate::pipeline::exchange::classify::classify;
-use crate::pipeline::exchange::credential;
+use crate::pipeline::exchange::credential::Audience;
+use crate::pipeline::exchange::credential::Means;
+use crate::pipeline::exchange::credential::Proof;
+use crate::pipeline::exchange::credential::Prover;
+use crate::pipeline::exchange::credential::Provers;
 use crate::pipeline::exchange::error::Error;
 use crate::pipeline::exchange::grant::Grant;
 use crate::pipeline::exchange::request::token_request;
@@ -36,7 +39,7 @@ const LONGEST_ANSWER: usize = 256 * 1024;
 #[derive(Debug)]
 pub struct TokenEndpoint {
     client: Client,
-    credentials: credential::Reader,
+    provers: Arc<Provers>,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
@@ -46,6 +49,8 @@ pub struct TokenEndpoint {
 pub struct Question<'a> {
     /// The endpoint.
     pub url: &'a str,
+    /// The issuer whose endpoint it is.
+    pub issuer: &'a str,
     /// Whose endpoint it is.
     pub provider: &'a IdentityProvider,
     /// What the route wants.
@@ -80,9 +85,9 @@ pub struct Moment {
 }
 
 impl TokenEndpoint {
-    /// One that asks through `client`.
-    pub fn new(client: Client, clock: Clock, metrics: Arc<Metrics>) -> Self {
-        Self { client, credentials: credential::Reader::default(), clock, metrics }
+    /// One that asks through `client`, as whom the `provers` prove us to be.
+    pub fn new(client: Client, provers: Arc<Provers>, clock: Clock, metrics: Arc<Metrics>) -> Self {
+        Self { client, provers, clock, metrics }
     }
 
     /// Asks for a token B with each of our credentials in turn, until one is not refused as such: while a credential
@@ -92,11 +97,12 @@ impl TokenEndpoint {
     /// If there is no usable token in the answer, no answer, or no question as our own credential is missing.
     pub async fn ask(&self, question: Question<'_>) -> Result<Answer, Error> {
         let mut refused = Error::ours(Kind::Misconfigured);
-        for credential in &question.provider.credentials {
-            match self.ask_with(credential, question).await {
+        let identity_provider = &question.provider.name;
+        let prover = self.provers.of(identity_provider).ok_or_else(|| Error::ours(Kind::Internal))?;
+        for means in prover.means() {
+            match self.ask_with(prover, means, question).await {
                 Err(error) if error.blames_credential() => {
-                    if question.provider.credentials.len() > 1 {
-                        let identity_provider = &question.provider.name;
+                    if prover.means().len() > 1 {
                         tracing::warn!(%identity_provider, cause = logs::report(&error), "a credential does not work");
                     }
                     // the IdP's word is remembered, a file's fault is not: it must not have the IdP asked each time
@@ -110,20 +116,40 @@ impl TokenEndpoint {
         Err(refused)
     }
 
-    async fn ask_with(&self, credential: &Credential, question: Question<'_>) -> Result<Answer, Error> {
-        let Question { url, provider, exchange, assertion } = question;
-        let secret = self
-            .credentials
-            .secret(credential, provider.timeout)
-            .await
-            .map_err(|error| Error::ours(Kind::Misconfigured).caused_by(error))?;
-        let sent = token_request(url, &Grant::on_behalf_of(provider, exchange, assertion, &secret))
+    /// Asks with one credential, and once more if it is refused and has changed in the meantime: whoever replaces it
+    /// withdraws the old one.
+    async fn ask_with(
+        &self,
+        prover: &Prover,
+        means: &Means,
+        question: Question<'_>,
+    ) -> Result<Answer, Error> {
+        let audience = Audience { endpoint: question.url, issuer: question.issuer };
+        let proof = prover.prove(means, audience).await;
+        let proof = proof.map_err(|error| Error::ours(Kind::Misconfigured).caused_by(error))?;
+        let content = proof.content;
+        match self.ask_once(proof, question).await {
+            Err(error) if error.row == Some(Row::BadClient) => {
+                match prover.renewed(means, audience, content).await {
+                    Some(proof) => self.ask_once(proof, question).await,
+                    None => Err(error),
+                }
+            }
+            settled => settled,
+        }
+    }
+
+    async fn ask_once(&self, proof: Proof, question: Question<'_>) -> Result<Answer, Error> {
+        let Question { url, provider, exchange, assertion, .. } = question;
+        let sent = token_request(url, &Grant::on_behalf_of(provider, exchange, assertion, &proof))
             .map_err(|error| Error::ours(Kind::Internal).caused_by(error))?;
-        drop(secret);
+        // the secret in it is wiped before the answer is waited for
+        let client = proof.client.unwrap_or_else(|| self.client.clone());
+        drop(proof.parameters);
         let correlation_id: Arc<str> = sent.id.into();
         let asked_at = Moment { wall: self.clock.now(), monotonic: self.clock.monotonic() };
         let under_way = self.metrics.exchange_started();
-        let result = match self.send(sent.request, provider, exchange).await {
+        let result = match self.send(&client, sent.request, provider, exchange).await {
             Ok(success) if success.token.is(assertion) => {
                 Err(Error::of(Row::Malformed, None).caused_by(Echo))
             }
@@ -141,12 +167,13 @@ impl TokenEndpoint {
 
     async fn send(
         &self,
+        client: &Client,
         request: Request<Full<Bytes>>,
         provider: &IdentityProvider,
         exchange: &Exchange,
     ) -> Result<Success, Error> {
         let bounds = Bounds { timeout: provider.timeout, body: LONGEST_ANSWER };
-        let response = self.client.send(request, bounds).await.map_err(|error| {
+        let response = client.send(request, bounds).await.map_err(|error| {
             let row = match error {
                 client::Error::TooLong(_) => Row::Malformed,
                 client::Error::NoAnswer(_) if is_garbage(&error) => Row::Malformed,

@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 
 use crate::config;
 use crate::config::CacheKeyMode;
+use crate::config::EntraVersion;
 use crate::config::IdentityProvider;
 use crate::domain::caller::Caller;
 use crate::domain::caller::Claims;
@@ -21,6 +22,7 @@ use crate::domain::name::Name;
 use crate::domain::tenant::TenantId;
 use crate::domain::token::DownstreamToken;
 use crate::net::client::Client;
+use crate::pipeline::exchange::credential::Provers;
 use crate::pipeline::exchange::endpoint::Question;
 use crate::pipeline::exchange::endpoint::TokenEndpoint;
 use crate::pipeline::exchange::flight::Boarding;
@@ -39,7 +41,7 @@ use crate::telemetry::metrics::CacheResult;
 use crate::telemetry::metrics::Metrics;
 
 pub mod classify;
-mod credential;
+pub mod credential;
 mod endpoint;
 mod error;
 mod flight;
@@ -86,6 +88,7 @@ struct Shared {
     memory: Memory,
     flights: Arc<Flights<Landed>>,
     endpoint: TokenEndpoint,
+    provers: Arc<Provers>,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
@@ -103,6 +106,7 @@ struct Wanted<'a> {
 struct Journey {
     key: CacheKey,
     url: String,
+    issuer: String,
     provider: Arc<IdentityProvider>,
     exchange: Arc<config::Exchange>,
     caller: Caller,
@@ -133,6 +137,7 @@ impl Exchanger {
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let provers = Arc::new(Provers::new(providers, &client, &clock, &metrics));
         let shared = Shared {
             providers: providers.iter().map(|provider| (provider.name.clone(), provider.clone())).collect(),
             mode: cache.key,
@@ -140,11 +145,18 @@ impl Exchanger {
             margin: cache.expiry_margin,
             memory: Memory::new(cache, clock.clone(), metrics.clone()),
             flights: Arc::new(Flights::new()),
-            endpoint: TokenEndpoint::new(client, clock.clone(), metrics.clone()),
+            endpoint: TokenEndpoint::new(client, provers.clone(), clock.clone(), metrics.clone()),
+            provers,
             clock,
             metrics,
         };
         Self { shared: Arc::new(shared), runtime: Handle::try_current().ok() }
+    }
+
+    /// Begins to read our certificates, so that their end is known before one is used.
+    pub fn start(&self) {
+        let provers = self.shared.provers.clone();
+        self.spawn(async move { provers.start().await });
     }
 
     /// The token B that `exchange` gives `caller`: from memory, or from the exchange that is under way, or from a new
@@ -283,6 +295,7 @@ impl Shared {
         Ok(Journey {
             key,
             url: entra.token_endpoint(exchange.entra_version(), tenant),
+            issuer: entra.issuer(EntraVersion::V2, tenant.as_str()),
             provider: provider.clone(),
             exchange: exchange.clone(),
             caller: caller.clone(),
@@ -294,8 +307,8 @@ impl Shared {
     }
 
     async fn fly(self: Arc<Self>, journey: Journey, ticket: Ticket<Landed>) {
-        let Journey { key, url, provider, exchange, caller } = &journey;
-        let question = Question { url, provider, exchange, assertion: &caller.token };
+        let Journey { key, url, issuer, provider, exchange, caller } = &journey;
+        let question = Question { url, issuer, provider, exchange, assertion: &caller.token };
         let result = match self.endpoint.ask(question).await {
             Ok(answer) => {
                 let token = answer.success.token;

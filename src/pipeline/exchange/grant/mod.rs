@@ -1,23 +1,20 @@
 //! The form that is sent to the token endpoint: the JWT bearer grant (RFC 7523) On-Behalf-Of a user.
 //! <https://learn.microsoft.com/entra/identity-platform/v2-oauth2-on-behalf-of-flow>
 //!
-//! **In:** provider, route's exchange, token A, our secret. **Out:** parameters, and the encoded form. **Never:** a
+//! **In:** provider, route's exchange, token A, the proof that it is us. **Out:** parameters, and the encoded form. **Never:** a
 //! parameter twice, a secret unencoded, I/O.
 
 use std::borrow::Cow;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::HeaderValue;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
-use crate::config::AuthMethod;
 use crate::config::Exchange;
 use crate::config::IdentityProvider;
-use crate::domain::secret::Secret;
 use crate::domain::token::UserToken;
+use crate::pipeline::exchange::credential::Proof;
 
 /// Parameters the grant itself decides on: the configuration adds to them, and never replaces one.
 const OURS: [&str; 9] = [
@@ -36,21 +33,20 @@ const OURS: [&str; 9] = [
 pub struct Grant<'a> {
     /// The form's parameters, each once.
     pub parameters: Vec<(&'a str, Cow<'a, str>)>,
-    /// Our credential, where it is not in the form.
+    /// The proof that it is us, where it is not in the form.
     pub authorization: Option<HeaderValue>,
 }
 
 impl<'a> Grant<'a> {
-    /// A request for `exchange` on behalf of the user of `assertion`, as the client `provider` says we are.
+    /// A request for `exchange` on behalf of the user of `assertion`, as the client that `proof` shows us to be.
     pub fn on_behalf_of(
         provider: &'a IdentityProvider,
         exchange: &'a Exchange,
         assertion: &'a UserToken,
-        secret: &'a Secret,
+        proof: &'a Proof,
     ) -> Self {
         let mut parameters: Vec<(&str, Cow<'_, str>)> = vec![
             ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer".into()),
-            ("client_id", provider.client_id.as_str().into()),
             ("assertion", assertion.expose().into()),
             ("requested_token_use", "on_behalf_of".into()),
             ("scope", exchange.scopes.join(" ").into()),
@@ -58,17 +54,10 @@ impl<'a> Grant<'a> {
         if let Some(kind) = exchange.requested_token_type {
             parameters.push(("requested_token_type", kind.uri().into()));
         }
-        let authorization = match provider.auth_method {
-            AuthMethod::ClientSecretPost => {
-                parameters.push(("client_secret", secret.expose().into()));
-                None
-            }
-            AuthMethod::ClientSecretBasic => basic(&provider.client_id, secret),
-            AuthMethod::PrivateKeyJwt | AuthMethod::TlsClientAuth | AuthMethod::None => None,
-        };
+        parameters.extend(proof.parameters.iter().map(|(name, value)| (*name, value.expose().into())));
         let extra = provider.parameters.iter().filter(|(name, _)| !OURS.contains(&name.as_str()));
         parameters.extend(extra.map(|(name, value)| (name.as_str(), value.as_str().into())));
-        Self { parameters, authorization }
+        Self { parameters, authorization: proof.authorization.clone() }
     }
 
     /// The form, encoded. Its memory is wiped when the last clone is dropped.
@@ -79,21 +68,6 @@ impl<'a> Grant<'a> {
         form.extend_pairs(&self.parameters);
         Bytes::from_owner(Zeroizing::new(form.finish().into_bytes()))
     }
-}
-
-/// RFC 6749 section 2.3.1: id and secret are form-encoded before they are joined.
-fn basic(client_id: &str, secret: &Secret) -> Option<HeaderValue> {
-    let mut pair = Zeroizing::new(String::with_capacity(3 * (client_id.len() + secret.expose().len()) + 1));
-    pair.extend(form_urlencoded::byte_serialize(client_id.as_bytes()));
-    pair.push(':');
-    pair.extend(form_urlencoded::byte_serialize(secret.expose().as_bytes()));
-    let mut value = Zeroizing::new(String::with_capacity(6 + 4 * pair.len().div_ceil(3)));
-    value.push_str("Basic ");
-    BASE64_STANDARD.encode_string(pair.as_bytes(), &mut value);
-    let bytes = Bytes::from_owner(Zeroizing::new(std::mem::take(&mut *value).into_bytes()));
-    let mut value = HeaderValue::from_maybe_shared(bytes).ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::config::TokenType;
+use crate::domain::secret::Secret;
 use crate::pipeline::exchange::tests::sample;
 
 fn decoded(body: &[u8]) -> BTreeMap<String, String> {
@@ -18,8 +19,8 @@ fn sent(
     secret: &str,
 ) -> (BTreeMap<String, String>, Option<HeaderValue>) {
     let caller = sample::caller_of(token, &serde_json::json!({}));
-    let secret = Secret::new(secret.into());
-    let grant = Grant::on_behalf_of(provider, exchange, &caller.token, &secret);
+    let proof = Proof::post(&provider.client_id, &Secret::new(secret.into()));
+    let grant = Grant::on_behalf_of(provider, exchange, &caller.token, &proof);
     (decoded(&grant.body()), grant.authorization)
 }
 
@@ -50,27 +51,26 @@ fn a_secret_survives_the_encoding_whatever_it_holds() {
         let (form, _) = sent(&provider, &sample::exchange(&["a"]), "a.b.c", secret);
         assert_eq!(form["client_secret"], secret);
     }
-    let secret = Secret::new("a+b".into());
+    let proof = Proof::post("us", &Secret::new("a+b".into()));
     let caller = sample::caller("alice", 1);
     let exchange = sample::exchange(&["a"]);
-    let body = Grant::on_behalf_of(&provider, &exchange, &caller.token, &secret).body();
+    let body = Grant::on_behalf_of(&provider, &exchange, &caller.token, &proof).body();
     assert!(std::str::from_utf8(&body).unwrap().contains("client_secret=a%2Bb"));
 }
 
 #[test]
-fn basic_authentication_takes_the_secret_out_of_the_form() {
-    let provider = IdentityProvider {
-        client_id: "orders proxy".into(),
-        auth_method: AuthMethod::ClientSecretBasic,
-        ..sample::provider("https://login.example")
-    };
-    let (form, authorization) = sent(&provider, &sample::exchange(&["a"]), "a.b.c", "p:w+%é");
-    assert_eq!(form["client_id"], "orders proxy");
-    assert!(!form.contains_key("client_secret"));
-    let authorization = authorization.unwrap();
-    assert!(authorization.is_sensitive());
-    let encoded = authorization.to_str().unwrap().strip_prefix("Basic ").unwrap();
-    assert_eq!(BASE64_STANDARD.decode(encoded).unwrap(), b"orders+proxy:p%3Aw%2B%25%C3%A9");
+fn a_proof_in_a_header_takes_nothing_of_the_form() {
+    let provider = sample::provider("https://login.example");
+    let exchange = sample::exchange(&["a"]);
+    let caller = sample::caller("alice", 1);
+    let proof = Proof::basic("us", &Secret::new("s3cret".into())).unwrap();
+    let grant = Grant::on_behalf_of(&provider, &exchange, &caller.token, &proof);
+    let form = decoded(&grant.body());
+    assert!(!form.contains_key("client_id") && !form.contains_key("client_secret"));
+    assert_eq!(grant.authorization, proof.authorization);
+    let proof = proof.naming("us");
+    let grant = Grant::on_behalf_of(&provider, &exchange, &caller.token, &proof);
+    assert_eq!(decoded(&grant.body())["client_id"], "us");
 }
 
 #[test]
