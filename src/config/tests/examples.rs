@@ -32,7 +32,8 @@ fn the_shortest_example_loads_and_warns_of_nothing() {
 
 #[test]
 fn the_reference_loads_and_warns_of_nothing_but_its_literal_secret() {
-    let warnings = warnings("reference.yaml", &[("PARTNERS_SECRET", "x")]);
+    let warnings =
+        warnings("reference.yaml", &[("PARTNERS_SECRET", "x"), ("AZURE_FEDERATED_TOKEN_FILE", "/token")]);
     assert_eq!(warnings, ["a secret stands in the configuration itself: whoever can read that has it"]);
 }
 
