@@ -142,9 +142,10 @@ impl Pipeline {
         Ok(Self { stages: self.stages.clone(), forwarder })
     }
 
-    /// Begins to fetch the identity providers' keys, and goes on keeping them fresh.
+    /// Begins to fetch the identity providers' keys, and goes on keeping them fresh; reads our certificates.
     pub fn start(&self) {
         self.stages.authenticator.start();
+        self.stages.exchanger.start();
     }
 
     /// Whether callers can be let in: one identity provider's keys were loaded once, or there is none to load from.
