@@ -90,7 +90,7 @@ impl<'a> Grant<'a> {
     /// The request on these terms, of the client that `proof` shows us to be.
     pub fn new(terms: &Terms<'a>, proof: &'a Proof) -> Self {
         let Terms { provider, purpose, .. } = *terms;
-        let extra = provider.parameters.iter().filter(|(name, _)| purpose.admits(name));
+        let extra = extra_parameters(provider).filter(|(name, _)| purpose.admits(name));
         let parameters = extra.map(|(name, value)| (name.as_str(), value.as_str().into())).collect();
         let mut grant = Self { parameters, authorization: proof.authorization.clone() };
         for (name, value) in &proof.parameters {
@@ -200,12 +200,16 @@ impl Terms<'_> {
 impl Purpose<'_> {
     /// Whether an extra parameter of that name is sent for this purpose.
     fn admits(&self, name: &str) -> bool {
-        let is_sent = match self {
+        match self {
             Self::User { .. } => true,
             Self::Ourselves { .. } | Self::Actor => !OF_THE_USER.contains(&name),
-        };
-        is_sent && !OURS.contains(&name)
+        }
     }
+}
+
+/// What the configuration adds to every exchange with `provider`.
+pub fn extra_parameters(provider: &IdentityProvider) -> impl Iterator<Item = &(String, String)> {
+    provider.parameters.iter().filter(|(name, _)| !OURS.contains(&name.as_str()))
 }
 
 /// The kind of token that is asked for on behalf of a user, if one is.

@@ -111,7 +111,7 @@ impl CacheKey {
             subject: b"",
             binding: Digest::of(b""),
             client_id: &client_id(provider),
-            target: &parameters(&provider.parameters),
+            target: &form(grant::extra_parameters(provider).map(pair)),
             requested_token_type: "",
             holder: "",
             scopes: "",
@@ -214,28 +214,27 @@ fn client_id(provider: &IdentityProvider) -> Cow<'_, str> {
 
 /// What a token is for, besides its scopes. Extra form parameters may change that, so they count.
 fn target(provider: &IdentityProvider, exchange: &Exchange) -> String {
-    let extra = parameters(&provider.parameters);
-    if let (Some(_), [resource]) = (provider.entra(), exchange.resources.as_slice()) {
+    let actor = (exchange.actor == Actor::Ourselves).then_some(("actor_token", "self"));
+    let extra = grant::extra_parameters(provider).map(pair).chain(actor);
+    if let (Some(_), [resource], []) = (provider.entra(), &*exchange.resources, &*exchange.audiences) {
+        let extra = form(extra);
         return match extra.is_empty() {
             true => resource.clone(),
             // a form holds no line break
             false => format!("{resource}\n{extra}"),
         };
     }
-    let named = |name: &str, values: &[String]| -> Vec<(String, String)> {
-        values.iter().map(|value| (name.to_owned(), value.clone())).collect()
-    };
-    let mut all = named("audience", &exchange.audiences);
-    all.extend(named("resource", &exchange.resources));
-    if exchange.actor == Actor::Ourselves {
-        all.push(("actor_token".into(), "self".into()));
-    }
-    all.extend(provider.parameters.iter().cloned());
-    parameters(&all)
+    let audiences = exchange.audiences.iter().map(|audience| ("audience", audience.as_str()));
+    let resources = exchange.resources.iter().map(|resource| ("resource", resource.as_str()));
+    form(audiences.chain(resources).chain(extra))
 }
 
-fn parameters(parameters: &[(String, String)]) -> String {
-    let sorted: BTreeSet<&(String, String)> = parameters.iter().collect();
+fn pair((name, value): &(String, String)) -> (&str, &str) {
+    (name, value)
+}
+
+fn form<'a>(parameters: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let sorted: BTreeSet<(&str, &str)> = parameters.collect();
     form_urlencoded::Serializer::new(String::new()).extend_pairs(sorted).finish()
 }
 
