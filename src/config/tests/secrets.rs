@@ -99,6 +99,9 @@ fn a_secret_is_not_shown_however_it_is_mis_written() {
         "    credential:\n      secret:\n        value: &CANARY\n",
         "    credential:\n      secret:\n        value: !CANARY\n        file: x\n",
         "    credential:\n      secret:\n        value:\n          !CANARY\n        file: x\n",
+        // on a level of its own
+        "    credential:\n      secret:\nx: CANARY\n",
+        "    credential:\n      secret: { value: }\n    timeouts: CANARY\n",
         // no YAML at all
         "    credential: { secret: { value: \"CANARY } }\n",
         "    credential: { secret: { value: 'CANARY } }\n",
