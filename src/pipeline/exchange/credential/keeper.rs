@@ -58,7 +58,7 @@ impl Made for Signer {
 impl Made for Client {
     fn make(settings: &Certificate, chain: Chain, pem: &Pem) -> Result<Self, Error> {
         let key = pem.private_key(settings)?.clone_key();
-        let config = tls::client_config_as(chain.certificates, key).map_err(|source| Error::Tls {
+        let config = tls::client_config_as(None, chain.certificates, key).map_err(|source| Error::Tls {
             certificate: settings.file.clone(),
             key: settings.key.clone(),
             source,

@@ -12,6 +12,7 @@ use crate::pipeline::exchange::tests::idp::Idp;
 use crate::pipeline::exchange::tests::idp::granted;
 use crate::pipeline::exchange::tests::sample::caller;
 
+mod assertions;
 mod credentials;
 pub mod idp;
 mod idps;
