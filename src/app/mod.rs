@@ -53,8 +53,7 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         metrics.config_loaded(clock.now());
         // without a TLS identity provider the system's roots are not needed, and need not be there
-        let https =
-            config.identity_providers.iter().any(|provider| provider.entra.authority.scheme() == "https");
+        let https = config.identity_providers.iter().any(|provider| provider.server.speaks_tls());
         let client = if https { Client::new()? } else { Client::plain()? };
         let pipeline = Arc::new(Pipeline::new(&config, &client, &clock, &metrics)?);
         let telemetry = bind(&config.telemetry.address).await?;

@@ -16,18 +16,19 @@ use http::HeaderValue;
 use http::Method;
 use http::uri::Authority;
 use ipnet::IpNet;
-use url::Url;
 
 use crate::domain::name::Name;
-use crate::domain::secret::Secret;
-use crate::domain::tenant::TenantId;
 
 pub mod problem;
 
+mod algorithm;
 mod check;
+mod credential;
 mod de;
+mod identity_provider;
 mod layers;
 mod load;
+mod loopback;
 mod mask;
 mod node;
 mod schema;
@@ -37,9 +38,30 @@ mod unsupported;
 mod wire;
 mod yaml;
 
+pub use crate::config::algorithm::Algorithm;
+pub use crate::config::credential::AssertionAudience;
+pub use crate::config::credential::AuthMethod;
+pub use crate::config::credential::Certificate;
+pub use crate::config::credential::Credential;
+pub use crate::config::credential::ManagedIdentity;
+pub use crate::config::credential::ManagedIdentityId;
+pub use crate::config::credential::ManagedIdentitySource;
+pub use crate::config::credential::SendChain;
+pub use crate::config::identity_provider::AuthorizationServer;
+pub use crate::config::identity_provider::ClaimNames;
+pub use crate::config::identity_provider::Entra;
+pub use crate::config::identity_provider::EntraVersion;
+pub use crate::config::identity_provider::GrantType;
+pub use crate::config::identity_provider::IdentityProvider;
+pub use crate::config::identity_provider::Introspection;
+pub use crate::config::identity_provider::Jwks;
+pub use crate::config::identity_provider::Oidc;
+pub use crate::config::identity_provider::ResourceMetadata;
+pub use crate::config::identity_provider::Tenancy;
 pub use crate::config::load::Loaded;
 pub use crate::config::load::load;
 pub use crate::config::load::load_text;
+pub use crate::config::loopback::is_loopback;
 pub use crate::config::schema::schema;
 
 /// Everything the proxy was told, checked: names resolve, addresses parse, no two routes tie.
@@ -108,206 +130,6 @@ pub enum UnderscoreHeaders {
     Drop,
     /// Let them through.
     Keep,
-}
-
-/// One identity provider: whose tokens are accepted, and where they are exchanged.
-#[derive(Debug)]
-pub struct IdentityProvider {
-    /// Its name, a metric label.
-    pub name: Name,
-    /// Issuers, keys and endpoints.
-    pub entra: Entra,
-    /// Our own client id there.
-    pub client_id: String,
-    /// Accepted `aud` values, compared exactly. Never empty.
-    pub audiences: Vec<String>,
-    /// How we prove who we are; tried in order. Never empty.
-    pub credentials: Vec<Credential>,
-    /// How the credential is sent.
-    pub auth_method: AuthMethod,
-    /// Tolerance for `exp` and `nbf`.
-    pub clock_skew: Duration,
-    /// Bound on one call, connect included.
-    pub timeout: Duration,
-    /// When keys are fetched.
-    pub jwks: Jwks,
-    /// Accepted signature algorithms. Never empty.
-    pub algorithms: Vec<Algorithm>,
-    /// Accepted `typ` values, compared without case.
-    pub token_types: Vec<String>,
-    /// Which claims say what.
-    pub claim_names: ClaimNames,
-    /// Extra form parameters of every exchange.
-    pub parameters: Vec<(String, String)>,
-}
-
-/// Microsoft Entra: everything follows from authority and tenant.
-#[derive(Debug)]
-pub struct Entra {
-    /// `https://host` without a path; plain http only on loopback.
-    pub authority: Url,
-    /// Issuer prefix of version 1 tokens, e.g. `https://sts.windows.net/`.
-    pub v1_issuer_prefix: String,
-    /// Whose users may enter.
-    pub tenancy: Tenancy,
-}
-
-impl Entra {
-    /// Where `tenant`'s tokens are exchanged (version 2).
-    pub fn token_endpoint(&self, tenant: &TenantId) -> String {
-        format!("{}/{tenant}/oauth2/v2.0/token", self.origin())
-    }
-
-    /// Where users of `tenant` (an id, a domain or a shared endpoint) sign in (version 2).
-    pub fn authorization_endpoint(&self, tenant: &str) -> String {
-        format!("{}/{tenant}/oauth2/v2.0/authorize", self.origin())
-    }
-
-    /// The metadata document of version 1 or 2 tokens.
-    pub fn metadata(&self, version: EntraVersion) -> String {
-        let version = match version {
-            EntraVersion::V1 => "",
-            EntraVersion::V2 => "/v2.0",
-        };
-        format!("{}/{}{version}/.well-known/openid-configuration", self.origin(), self.tenancy.segment())
-    }
-
-    /// The issuer of `tenant`'s tokens of that version.
-    pub fn issuer(&self, version: EntraVersion, tenant: &str) -> String {
-        match version {
-            EntraVersion::V1 => format!("{}{tenant}/", self.v1_issuer_prefix),
-            EntraVersion::V2 => format!("{}/{tenant}/v2.0", self.origin()),
-        }
-    }
-
-    /// The authority without a trailing slash.
-    pub fn origin(&self) -> &str {
-        self.authority.as_str().trim_end_matches('/')
-    }
-}
-
-/// The two token versions of Entra: each has its own issuer, metadata and keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EntraVersion {
-    /// `ver` 1.0.
-    V1,
-    /// `ver` 2.0.
-    V2,
-}
-
-/// Which tenants' tokens are accepted.
-#[derive(Debug)]
-pub enum Tenancy {
-    /// One tenant, named by its id.
-    Id(TenantId),
-    /// One tenant, named by a verified domain; its id is learnt from discovery.
-    Domain(String),
-    /// Several, through a shared endpoint (`common` or `organizations`).
-    Shared {
-        /// `common` or `organizations`.
-        endpoint: String,
-        /// Whose tokens may enter. Never empty.
-        allowed: Vec<TenantId>,
-    },
-}
-
-impl Tenancy {
-    /// The path segment under which the provider publishes its metadata.
-    pub fn segment(&self) -> &str {
-        match self {
-            Self::Id(id) => id.as_str(),
-            Self::Domain(domain) => domain,
-            Self::Shared { endpoint, .. } => endpoint,
-        }
-    }
-}
-
-/// A credential of ours.
-#[derive(Debug)]
-pub enum Credential {
-    /// A client secret in a file, read anew for each exchange.
-    SecretFile(PathBuf),
-    /// A client secret from the environment or the configuration itself.
-    Secret(Secret),
-}
-
-/// How a client secret travels (RFC 6749 section 2.3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AuthMethod {
-    /// In the form.
-    ClientSecretPost,
-    /// In the `Authorization` header.
-    ClientSecretBasic,
-}
-
-/// When a provider's key set is fetched.
-#[derive(Clone, Copy, Debug)]
-pub struct Jwks {
-    /// Between two scheduled fetches.
-    pub refresh: Duration,
-    /// Shortest gap between two fetches forced by unknown key ids.
-    pub cooldown: Duration,
-}
-
-/// A JWS signature algorithm (RFC 7518). No `none`, no HMAC: they cannot be written down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
-pub enum Algorithm {
-    RS256,
-    RS384,
-    RS512,
-    PS256,
-    PS384,
-    PS512,
-    ES256,
-    ES384,
-    ES512,
-}
-
-impl Algorithm {
-    /// Every algorithm there is.
-    pub const ALL: [Self; 9] = [
-        Self::RS256,
-        Self::RS384,
-        Self::RS512,
-        Self::PS256,
-        Self::PS384,
-        Self::PS512,
-        Self::ES256,
-        Self::ES384,
-        Self::ES512,
-    ];
-
-    /// Its name in a JOSE header.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::RS256 => "RS256",
-            Self::RS384 => "RS384",
-            Self::RS512 => "RS512",
-            Self::PS256 => "PS256",
-            Self::PS384 => "PS384",
-            Self::PS512 => "PS512",
-            Self::ES256 => "ES256",
-            Self::ES384 => "ES384",
-            Self::ES512 => "ES512",
-        }
-    }
-
-    /// The algorithm of that exact name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
-    }
-}
-
-/// Which claims say what; a dotted path reaches into objects.
-#[derive(Debug)]
-pub struct ClaimNames {
-    /// The user; `None` = `oid`, unique within `tid`.
-    pub user: Option<String>,
-    /// Delegated permissions: a space-separated string or a list.
-    pub scopes: String,
-    /// Roles: a list or a string.
-    pub roles: String,
 }
 
 /// One route: which requests it takes and what becomes of them.
@@ -442,13 +264,47 @@ impl Demand {
     }
 }
 
-/// The token a route's upstream wants.
-#[derive(Debug)]
+/// The token a route's upstream wants. At Entra it is named by scopes or by exactly one resource.
+#[derive(Clone, Debug)]
 pub struct Exchange {
     /// Scopes, sent as written.
     pub scopes: Vec<String>,
+    /// Resources: of Entra's version 1, of AD FS, or of RFC 8693 section 2.1.
+    pub resources: Vec<String>,
+    /// Audiences (RFC 8693 section 2.1).
+    pub audiences: Vec<String>,
+    /// Who acts for the user, as far as the IdP is told.
+    pub actor: Actor,
     /// `requested_token_type`, if the upstream wants another kind than the IdP's default.
     pub requested_token_type: Option<TokenType>,
+    /// What becomes of a caller that is no user.
+    pub app_tokens: AppTokens,
+}
+
+impl Exchange {
+    /// Which of Entra's token endpoints knows what is wanted: a resource is of version 1, scopes are of version 2.
+    pub fn entra_version(&self) -> EntraVersion {
+        if self.resources.is_empty() { EntraVersion::V2 } else { EntraVersion::V1 }
+    }
+}
+
+/// Who acts for the user, as far as the IdP is told (RFC 8693 section 1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// Nobody: no actor token is sent.
+    Nobody,
+    /// We do: the actor token is one that our own client credentials got.
+    Ourselves,
+}
+
+/// What becomes of a caller that is no user on a route that exchanges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppTokens {
+    /// It is refused: there is nobody to act on behalf of.
+    Reject,
+    /// It gets the token that our own client credentials are worth (RFC 6749 section 4.4). Its route always requires
+    /// a role or a client.
+    ClientCredentials,
 }
 
 /// A token type of RFC 8693 section 3.

@@ -6,6 +6,7 @@ mod accept;
 mod architecture;
 mod authenticate;
 mod cli;
+mod credential;
 mod documents;
 mod exchange;
 mod forward;

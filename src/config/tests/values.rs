@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::config::Access;
 use crate::config::AccessLog;
 use crate::config::AuthMethod;
+use crate::config::AuthorizationServer;
 use crate::config::CacheKeyMode;
 use crate::config::Credential;
 use crate::config::Demand;
@@ -69,9 +70,12 @@ fn what_is_not_written_has_its_default() {
         matches!(&provider.credentials[..], [Credential::SecretFile(path)] if path == &PathBuf::from("/run/secrets/client_secret"))
     );
     let tenant = "8eaef023-2b34-4da1-9baa-8bc8c9d6a490";
-    assert_eq!(provider.entra.issuer(EntraVersion::V1, tenant), format!("https://sts.windows.net/{tenant}/"));
     assert_eq!(
-        provider.entra.issuer(EntraVersion::V2, tenant),
+        provider.entra().unwrap().issuer(EntraVersion::V1, tenant),
+        format!("https://sts.windows.net/{tenant}/")
+    );
+    assert_eq!(
+        provider.entra().unwrap().issuer(EntraVersion::V2, tenant),
         format!("https://login.microsoftonline.com/{tenant}/v2.0")
     );
 
@@ -105,7 +109,7 @@ fn each_cloud_has_its_authority_and_issuers() {
         ("authority: http://localhost:8090/", "http://localhost:8090", "https://sts.windows.net/"),
     ] {
         let config = config(&FINE.replace("entra: {", &format!("entra: {{ {text}, ")));
-        let entra = &config.identity_providers[0].entra;
+        let entra = config.identity_providers[0].entra().unwrap();
         assert_eq!((entra.origin(), entra.v1_issuer_prefix.as_str()), (origin, v1), "{text}");
     }
 }
@@ -116,7 +120,10 @@ fn a_tenant_is_an_id_a_domain_or_a_list_of_ids() {
         let text = FINE.replace("tenant: 8eaef023-2b34-4da1-9baa-8bc8c9d6a490", text);
         load_text("config.yaml", &text, &[]).map(|mut loaded| {
             let provider = loaded.config.identity_providers.remove(0);
-            Arc::into_inner(provider).unwrap().entra.tenancy
+            match Arc::into_inner(provider).unwrap().server {
+                AuthorizationServer::Entra(entra) => entra.tenancy,
+                AuthorizationServer::Oidc(_) => panic!("this is no Entra"),
+            }
         })
     };
     assert!(
@@ -156,7 +163,7 @@ fn the_environment_fills_in_tenant_client_and_secret() {
     let loaded = load_text("config.yaml", &text, &variables).unwrap();
     let provider = &loaded.config.identity_providers[0];
     assert_eq!(provider.client_id, "625391af-c675-43e5-8e44-edd3e30ceb15");
-    assert_eq!(provider.entra.tenancy.segment(), "72f988bf-86f1-41af-91ab-2d7cd011db47");
+    assert_eq!(provider.entra().unwrap().tenancy.segment(), "72f988bf-86f1-41af-91ab-2d7cd011db47");
     assert!(
         matches!(&provider.credentials[..], [Credential::Secret(secret)] if secret.expose() == "hunter2")
     );

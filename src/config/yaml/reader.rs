@@ -36,6 +36,8 @@ pub struct Reader<'a> {
     frames: Vec<Frame>,
     root: Option<Value>,
     tokens: Vec<Token>,
+    /// Whether the last value was missing where a secret belongs: the next one may be it, under a key on the wrong level.
+    lacks_secret: bool,
 }
 
 /// An open map or list.
@@ -67,7 +69,7 @@ impl<'a> Reader<'a> {
     pub fn new(name: &str, text: &'a str) -> Self {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let document = Document { source: Source::new(name, text), ..Document::default() };
-        Self { text, document, frames: Vec::new(), root: None, tokens: Vec::new() }
+        Self { text, document, frames: Vec::new(), root: None, tokens: Vec::new(), lacks_secret: false }
     }
 
     /// Reads everything.
@@ -137,9 +139,11 @@ impl<'a> Reader<'a> {
         }
         if !self.awaits_key() {
             let path = self.path();
-            let secret = mask::is_secret_value(&path) || mask::looks_secret(&text);
-            self.tokens.push(Token { start: at, end, secret });
+            let below_secret = mask::is_secret_value(&path);
             let nothing = style == TScalarStyle::Plain && matches!(text.as_str(), "" | "~" | "null");
+            let lost = std::mem::replace(&mut self.lacks_secret, nothing && below_secret);
+            let secret = below_secret || lost || mask::looks_secret(&text);
+            self.tokens.push(Token { start: at, end, secret });
             let kind = if nothing { ValueKind::Nil } else { ValueKind::String(text) };
             return self.complete_value(Value::new(None, kind), span);
         }

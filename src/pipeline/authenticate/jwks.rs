@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use aws_lc_rs::signature::ECDSA_P256_SHA256_FIXED;
 use aws_lc_rs::signature::ECDSA_P384_SHA384_FIXED;
 use aws_lc_rs::signature::ECDSA_P521_SHA512_FIXED;
+use aws_lc_rs::signature::ED25519;
+use aws_lc_rs::signature::ED25519_PUBLIC_KEY_LEN;
 use aws_lc_rs::signature::EcdsaVerificationAlgorithm;
 use aws_lc_rs::signature::ParsedPublicKey;
 use aws_lc_rs::signature::RSA_PKCS1_2048_8192_SHA256;
@@ -64,6 +66,8 @@ pub enum Material {
     Common(Box<DecodingKey>),
     /// A point on P-521, uncompressed: jsonwebtoken has no ES512.
     P521(Vec<u8>),
+    /// A point on edwards25519 (RFC 8037).
+    Ed25519(Vec<u8>),
 }
 
 impl KeySet {
@@ -143,6 +147,7 @@ impl Key {
                 let curve = Curve::named(entry.get("crv").and_then(Value::as_str)?)?;
                 (fits(&[curve.algorithm])?, elliptic(entry, &curve)?)
             }
+            "OKP" => (fits(&[Algorithm::EdDSA])?, edwards(entry)?),
             // `oct` among them: a published secret is none
             _ => return None,
         };
@@ -225,6 +230,14 @@ fn elliptic(entry: &Map<String, Value>, curve: &Curve) -> Option<Material> {
         Algorithm::ES512 => Material::P521(point),
         _ => Material::Common(Box::new(DecodingKey::from_ec_der(&point))),
     })
+}
+
+/// RFC 8037 section 2: a whole point on edwards25519, the only curve of it that is taken.
+fn edwards(entry: &Map<String, Value>) -> Option<Material> {
+    (entry.get("crv")? == "Ed25519").then_some(())?;
+    let point = bytes(entry, "x").filter(|point| point.len() == ED25519_PUBLIC_KEY_LEN)?;
+    ParsedPublicKey::new(&ED25519, &point).ok()?;
+    Some(Material::Ed25519(point))
 }
 
 #[cfg(test)]

@@ -148,8 +148,9 @@ impl Authenticator {
         let claims = &memoised.claims;
         let provider = self.provider(&claims.identity_provider)?;
         let config = &provider.config;
+        let by_domain = config.entra().is_some_and(|entra| matches!(entra.tenancy, Tenancy::Domain(_)));
         let is_same = provider.keys(memoised.version).generation() == Some(memoised.generation)
-            && (!matches!(config.entra.tenancy, Tenancy::Domain(_)) || provider.domain() == claims.tenant)
+            && (!by_domain || provider.domain() == claims.tenant)
             && verify::times(claims.expires_on, claims.not_before, config.clock_skew, self.clock.now())
                 .is_ok();
         is_same.then_some(memoised)
@@ -199,7 +200,9 @@ impl Authenticator {
         if held.tenant.as_ref().is_some_and(|tenant| *tenant != issuer.tenant) {
             return Err(Kind::WrongIssuer);
         }
-        verify::signature(jws, &held.keys, &config.algorithms, |key| issuer.owns(key, &config.entra))?;
+        verify::signature(jws, &held.keys, &config.algorithms, |key| {
+            config.entra().is_some_and(|entra| issuer.owns(key, entra))
+        })?;
         let rivals = self.rivals(provider, &stated);
         let (principals, now) = (policy.principals, self.clock.now());
         let expected = Expected { provider: config, issuer, tenant, principals, now };
@@ -228,7 +231,7 @@ impl Authenticator {
 
 impl Provider {
     fn standing(&self, stated: &Stated) -> Option<Standing> {
-        issuer::standing(&self.config.entra, self.domain().as_ref(), stated)
+        issuer::standing(self.config.entra()?, self.domain().as_ref(), stated)
     }
 
     /// The tenant that a configured domain was found to stand for.

@@ -9,6 +9,7 @@ use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature;
 use aws_lc_rs::signature::EcdsaKeyPair;
 use aws_lc_rs::signature::EcdsaSigningAlgorithm;
+use aws_lc_rs::signature::Ed25519KeyPair;
 use aws_lc_rs::signature::KeyPair;
 use aws_lc_rs::signature::RsaEncoding;
 use aws_lc_rs::signature::RsaKeyPair;
@@ -19,16 +20,20 @@ use serde_json::json;
 
 use crate::config::Algorithm;
 use crate::config::AuthMethod;
+use crate::config::AuthorizationServer;
 use crate::config::Cache;
 use crate::config::CacheKeyMode;
 use crate::config::ClaimNames;
 use crate::config::Credential;
 use crate::config::Demand;
 use crate::config::Entra;
+use crate::config::GrantType;
 use crate::config::IdentityProvider;
+use crate::config::Introspection;
 use crate::config::Jwks;
 use crate::config::Policy;
 use crate::config::Principals;
+use crate::config::ResourceMetadata;
 use crate::config::Tenancy;
 use crate::domain::caller::Claims;
 use crate::domain::clock::UnixTime;
@@ -69,11 +74,15 @@ pub fn entra_at(authority: &str, tenancy: Tenancy) -> Entra {
 pub fn provider() -> IdentityProvider {
     IdentityProvider {
         name: name("contoso"),
-        entra: entra(Tenancy::Id(tenant(TENANT))),
+        server: AuthorizationServer::Entra(entra(Tenancy::Id(tenant(TENANT)))),
         client_id: CLIENT.into(),
         audiences: vec![CLIENT.into(), format!("api://{CLIENT}")],
         credentials: vec![Credential::Secret(Secret::new("secret".into()))],
         auth_method: AuthMethod::ClientSecretPost,
+        grant: GrantType::JwtBearer,
+        client_capabilities: Vec::new(),
+        introspection: Introspection::Off,
+        resource_metadata: ResourceMetadata::Hidden,
         clock_skew: Duration::from_secs(60),
         timeout: Duration::from_secs(5),
         jwks: Jwks { refresh: Duration::from_secs(3600), cooldown: Duration::from_secs(30) },
@@ -160,6 +169,7 @@ pub struct Signer {
 enum SigningKey {
     Rsa(Arc<RsaKeyPair>),
     Ec(Arc<EcdsaKeyPair>),
+    Ed(Arc<Ed25519KeyPair>),
 }
 
 impl Signer {
@@ -177,6 +187,7 @@ impl Signer {
     /// Signs `algorithm`. The keys are made once a process.
     pub fn of(algorithm: Algorithm) -> Self {
         static RSA: OnceLock<Arc<RsaKeyPair>> = OnceLock::new();
+        static ED: OnceLock<Arc<Ed25519KeyPair>> = OnceLock::new();
         static EC: [OnceLock<Arc<EcdsaKeyPair>>; 3] = [const { OnceLock::new() }; 3];
         let ec = |at: usize, signing: &'static EcdsaSigningAlgorithm| {
             SigningKey::Ec(EC[at].get_or_init(|| Arc::new(EcdsaKeyPair::generate(signing).unwrap())).clone())
@@ -185,6 +196,9 @@ impl Signer {
             Algorithm::ES256 => ec(0, &signature::ECDSA_P256_SHA256_FIXED_SIGNING),
             Algorithm::ES384 => ec(1, &signature::ECDSA_P384_SHA384_FIXED_SIGNING),
             Algorithm::ES512 => ec(2, &signature::ECDSA_P521_SHA512_FIXED_SIGNING),
+            Algorithm::EdDSA => {
+                SigningKey::Ed(ED.get_or_init(|| Arc::new(Ed25519KeyPair::generate().unwrap())).clone())
+            }
             _ => SigningKey::Rsa(rsa_key(&RSA)),
         };
         Self { algorithm, key }
@@ -209,6 +223,10 @@ impl Signer {
                 };
                 json!({"kty": "EC", "use": "sig", "kid": kid, "crv": curve, "x": text(x), "y": text(y)})
             }
+            SigningKey::Ed(pair) => {
+                let x = text(pair.public_key().as_ref());
+                json!({"kty": "OKP", "use": "sig", "kid": kid, "crv": "Ed25519", "x": x})
+            }
         }
     }
 
@@ -229,6 +247,7 @@ impl Signer {
         let random = SystemRandom::new();
         match &self.key {
             SigningKey::Ec(pair) => pair.sign(&random, message).unwrap().as_ref().to_vec(),
+            SigningKey::Ed(pair) => pair.sign(message).as_ref().to_vec(),
             SigningKey::Rsa(pair) => {
                 let padding: &'static dyn RsaEncoding = match self.algorithm {
                     Algorithm::RS384 => &signature::RSA_PKCS1_SHA384,

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use aws_lc_rs::signature::ECDSA_P521_SHA512_FIXED;
+use aws_lc_rs::signature::ED25519;
 use aws_lc_rs::signature::UnparsedPublicKey;
+use aws_lc_rs::signature::VerificationAlgorithm;
 
 use crate::config::Algorithm;
 use crate::config::IdentityProvider;
@@ -55,11 +57,20 @@ fn verifies(jws: &Jws<'_>, key: &Key) -> bool {
         (Material::Common(material), Some(algorithm)) => {
             jsonwebtoken::crypto::verify(jws.signature(), message, material, algorithm).unwrap_or(false)
         }
-        (Material::P521(point), _) => jws::decode(jws.signature()).is_some_and(|signature| {
-            UnparsedPublicKey::new(&ECDSA_P521_SHA512_FIXED, point).verify(message, &signature).is_ok()
-        }),
         (Material::Common(_), None) => false,
+        (Material::P521(point), _) => verifies_raw(&ECDSA_P521_SHA512_FIXED, point, message, jws.signature()),
+        (Material::Ed25519(point), _) => verifies_raw(&ED25519, point, message, jws.signature()),
     }
+}
+
+fn verifies_raw(
+    algorithm: &'static dyn VerificationAlgorithm,
+    key: &[u8],
+    message: &[u8],
+    signature: &str,
+) -> bool {
+    let verifies = |signature: Vec<u8>| UnparsedPublicKey::new(algorithm, key).verify(message, &signature);
+    jws::decode(signature).is_some_and(|signature| verifies(signature).is_ok())
 }
 
 fn library_algorithm(algorithm: Algorithm) -> Option<jsonwebtoken::Algorithm> {
@@ -72,7 +83,7 @@ fn library_algorithm(algorithm: Algorithm) -> Option<jsonwebtoken::Algorithm> {
         Algorithm::PS512 => jsonwebtoken::Algorithm::PS512,
         Algorithm::ES256 => jsonwebtoken::Algorithm::ES256,
         Algorithm::ES384 => jsonwebtoken::Algorithm::ES384,
-        Algorithm::ES512 => return None,
+        Algorithm::ES512 | Algorithm::EdDSA => return None,
     })
 }
 

@@ -16,6 +16,7 @@ use http_body_util::Empty;
 use http_body_util::Full;
 use serde::Serialize;
 
+use crate::config::AuthorizationServer;
 use crate::config::IdentityProvider;
 use crate::config::Tenancy;
 use crate::domain::name::Name;
@@ -170,7 +171,19 @@ impl Responder {
     fn realm(&self, context: Context<'_>) -> Realm {
         let provider = context.identity_provider.and_then(|name| self.identity_providers.get(name));
         let Some(provider) = provider else { return Realm::default() };
-        let entra = &provider.entra;
+        let entra = match &provider.server {
+            AuthorizationServer::Entra(entra) => entra,
+            AuthorizationServer::Oidc(oidc) => {
+                return Realm {
+                    realm: oidc.issuer.clone(),
+                    authorization_uri: oidc
+                        .authorization_endpoint
+                        .as_ref()
+                        .map_or_else(String::new, ToString::to_string),
+                    client_id: provider.client_id.clone(),
+                };
+            }
+        };
         let (realm, segment) = match (context.tenant, &entra.tenancy) {
             (Some(tenant), _) | (None, Tenancy::Id(tenant)) => (tenant.as_str(), tenant.as_str()),
             (None, Tenancy::Domain(domain)) => (domain.as_str(), domain.as_str()),

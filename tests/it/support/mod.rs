@@ -71,11 +71,23 @@ pub struct Plan {
     pub provider: &'static str,
     /// The secret the proxy sends, if not the right one.
     pub secret: Option<&'static str>,
+    /// The `credential` of the identity provider.
+    pub credential: String,
+    /// What Entra has registered.
+    pub settings: Settings,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { routes: DEMO_ROUTES, listener: "", sections: "", provider: "", secret: None }
+        Self {
+            routes: DEMO_ROUTES,
+            listener: "",
+            sections: "",
+            provider: "",
+            secret: None,
+            credential: "{ secret: { env: SECRET } }".into(),
+            settings: Settings::default(),
+        }
     }
 }
 
@@ -110,7 +122,7 @@ impl World {
     /// A world with another configuration, its keys loaded.
     pub async fn with(plan: Plan) -> Self {
         let clock = Clock::manual(UnixTime::from_seconds(NOW));
-        let entra = Entra::start(Settings::default(), listen().await, clock.clone()).await.unwrap();
+        let entra = Entra::start(plan.settings.clone(), listen().await, clock.clone()).await.unwrap();
         let mut world = Self::around(plan, entra, clock).await;
         assert!(App::until_ready(&world.probes, BOUNDS.timeout).await, "the proxy did not become ready");
         world.client = Client::plain().unwrap();
@@ -120,7 +132,7 @@ impl World {
     /// A world around an Entra that may not answer.
     pub async fn around(plan: Plan, entra: Entra, clock: Clock) -> Self {
         let echo = Echo::start(listen().await, Transport::Plain).unwrap();
-        let settings = Settings::default();
+        let settings = &plan.settings;
         let text = format!(
             r#"
 listeners: {{ default: {{ address: "127.0.0.1:0"{} }} }}
@@ -128,7 +140,7 @@ identity_providers:
   demo:
     entra: {{ tenant: {}, authority: "{}" }}
     client_id: {}
-    credential: {{ secret: {{ env: SECRET }} }}
+    credential: {}
 {}
 upstreams: {{ echo: {{ url: "http://{}" }} }}
 defaults: {{ upstream: echo }}
@@ -140,6 +152,7 @@ routes:{}"#,
             settings.tenant,
             entra.authority(),
             settings.client_id,
+            plan.credential,
             plan.provider,
             echo.address(),
             plan.sections,

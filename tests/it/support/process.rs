@@ -136,6 +136,11 @@ impl Drop for Proxy {
 
 /// The demo's configuration with one route that exchanges, for a proxy of its own. The secret is in `SECRET`.
 pub fn config(authority: &str, upstream: &str, log_level: &str) -> String {
+    config_with(authority, upstream, log_level, "{ secret: { env: SECRET } }")
+}
+
+/// The same with another `credential`.
+pub fn config_with(authority: &str, upstream: &str, log_level: &str, credential: &str) -> String {
     let Settings { tenant, client_id, .. } = Settings::default();
     format!(
         r#"
@@ -144,7 +149,7 @@ identity_providers:
   demo:
     entra: {{ tenant: {tenant}, authority: "{authority}" }}
     client_id: {client_id}
-    credential: {{ secret: {{ env: SECRET }} }}
+    credential: {credential}
 routes:
   orders: {{ match: /, upstream: "http://{upstream}", exchange: {{ scopes: [api://orders-backend/orders.read] }} }}
 telemetry: {{ address: "127.0.0.1:0", logs: {{ format: json, level: {log_level} }} }}

@@ -60,7 +60,7 @@ pub fn metadata(realm: &Realm, version: EntraVersion, segment: Segment<'_>) -> V
         "issuer": realm.issuer(version, id),
         "authorization_endpoint": format!("{authority}/{at}/oauth2/{prefix}authorize"),
         "token_endpoint": format!("{authority}/{at}/oauth2/{prefix}token"),
-        "token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"],
+        "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt", "client_secret_basic"],
         "jwks_uri": format!("{authority}/{at}/discovery/{prefix}keys"),
         "response_modes_supported": ["query", "fragment", "form_post"],
         "response_types_supported": ["code", "id_token", "code id_token", "id_token token"],

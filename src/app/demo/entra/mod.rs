@@ -26,6 +26,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::app::demo::entra::answers::Trace;
+use crate::app::demo::entra::client_assertion::Seen;
 use crate::app::demo::entra::endpoints::Endpoint;
 use crate::app::demo::entra::endpoints::json_answer;
 use crate::app::demo::entra::endpoints::text_answer;
@@ -46,6 +47,7 @@ use crate::net::Body;
 
 pub mod answers;
 pub mod assertion;
+pub mod client_assertion;
 pub mod endpoints;
 pub mod form;
 pub mod keys;
@@ -112,7 +114,7 @@ impl Entra {
         let authority = format!("{scheme}://{}", listener.local_addr()?);
         let keys = tokio::task::spawn_blocking(KeyRing::generate).await??;
         let state = Arc::new(State {
-            realm: Realm { settings, authority },
+            realm: Realm { settings, authority, seen: Seen::default() },
             clock,
             keys: Mutex::new(keys),
             script: Mutex::default(),

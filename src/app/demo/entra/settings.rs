@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::app::demo::entra::client_assertion::Seen;
 use crate::config::EntraVersion;
 use crate::domain::secret::Secret;
 
@@ -18,6 +19,8 @@ pub struct Settings {
     pub client_id: String,
     /// Its secret.
     pub client_secret: Secret,
+    /// Its certificates, in DER: the key of any of them may sign its assertions.
+    pub client_certificates: Vec<Vec<u8>>,
     /// The APIs it may call on behalf of a user.
     pub downstream: Vec<Downstream>,
     /// How long a token B lives.
@@ -46,6 +49,7 @@ impl Default for Settings {
             client_id: "6731de76-14a6-49ae-97bc-6eba6914391e".into(),
             // as awkward as Entra's own: each of these characters is lost by some encoder
             client_secret: Secret::new("dEm0~8Q+not/a.secret_Wk3z+Yb7==".into()),
+            client_certificates: Vec::new(),
             downstream: vec![
                 downstream("api://orders-backend", "orders.read"),
                 downstream("api://reports-backend", "reports.read"),
@@ -62,6 +66,8 @@ pub struct Realm {
     pub settings: Settings,
     /// `http://host:port`.
     pub authority: String,
+    /// The client's assertions that were used.
+    pub seen: Seen,
 }
 
 /// What stands for a tenant in a URL.

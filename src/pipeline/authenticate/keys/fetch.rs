@@ -77,7 +77,7 @@ impl Fetcher {
     }
 
     async fn both(&self) -> Result<Fetched, Error> {
-        let entra = &self.provider.entra;
+        let entra = self.provider.entra().ok_or(discovery::Error::WrongIssuer)?;
         let document = self.document(&entra.metadata(self.version)).await?;
         let metadata = discovery::parse(&document, entra, self.version)?;
         let document = self.document(metadata.jwks_uri.as_str()).await?;

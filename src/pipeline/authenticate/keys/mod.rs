@@ -251,7 +251,7 @@ impl KeySource {
     /// The first failure is news, and every tenth after it; that it goes on is in the metrics too.
     fn log_failure(&self, failures: u32, error: &fetch::Error) {
         let (identity_provider, error) = (&self.provider.name, logs::report(error));
-        let url = self.provider.entra.metadata(self.version);
+        let url = self.provider.entra().map(|entra| entra.metadata(self.version));
         match failures % 10 {
             0 => tracing::warn!(%identity_provider, url, error, failures, "keys cannot be fetched"),
             _ => tracing::debug!(%identity_provider, url, error, failures, "keys cannot be fetched"),

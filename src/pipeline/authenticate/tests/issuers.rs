@@ -4,6 +4,7 @@ use serde_json::Value;
 use serde_json::json;
 
 use crate::config::Algorithm;
+use crate::config::AuthorizationServer;
 use crate::config::IdentityProvider;
 use crate::config::Policy;
 use crate::config::Tenancy;
@@ -46,7 +47,10 @@ fn a_key_of_another_issuer_does_not_count() {
 #[test]
 fn a_shared_endpoint_lets_in_the_tenants_that_are_listed() {
     let tenancy = Tenancy::Shared { endpoint: "common".into(), allowed: vec![tenant(TENANT)] };
-    let authenticator = authenticator(IdentityProvider { entra: entra(tenancy), ..provider() }, NOW);
+    let authenticator = authenticator(
+        IdentityProvider { server: AuthorizationServer::Entra(entra(tenancy)), ..provider() },
+        NOW,
+    );
     let of = |iss: &str, tid: &str| {
         let iss = format!("https://login.microsoftonline.com/{iss}/v2.0");
         let token = Signer::rsa().token(&user_claims(json!({"iss": iss, "tid": tid})));
@@ -67,7 +71,10 @@ fn a_shared_endpoint_lets_in_the_tenants_that_are_listed() {
 #[test]
 fn a_domain_is_undecided_until_its_tenant_is_known() {
     let tenancy = Tenancy::Domain("contoso.example".into());
-    let authenticator = unstarted(vec![IdentityProvider { entra: entra(tenancy), ..provider() }], NOW);
+    let authenticator = unstarted(
+        vec![IdentityProvider { server: AuthorizationServer::Entra(entra(tenancy)), ..provider() }],
+        NOW,
+    );
     let token = Signer::rsa().token(&user_claims(json!({})));
     assert_eq!(refused(&authenticator, &token, &policy()), Some(Kind::KeysUnavailable));
     let foreign = Signer::rsa().token(&user_claims(json!({"iss": "https://evil.example"})));
@@ -93,7 +100,7 @@ fn a_domain_is_undecided_until_its_tenant_is_known() {
 fn keys_of_one_provider_do_not_verify_tokens_of_another() {
     let fabrikam = IdentityProvider {
         name: name("fabrikam"),
-        entra: entra(Tenancy::Id(tenant(OTHER_TENANT))),
+        server: AuthorizationServer::Entra(entra(Tenancy::Id(tenant(OTHER_TENANT)))),
         ..provider()
     };
     let authenticator = unstarted(vec![provider(), fabrikam], NOW);
@@ -116,7 +123,11 @@ fn keys_of_one_provider_do_not_verify_tokens_of_another() {
 #[test]
 fn the_provider_that_lets_a_tenant_in_is_preferred() {
     let tenancy = Tenancy::Shared { endpoint: "common".into(), allowed: vec![tenant(OTHER_TENANT)] };
-    let shared = IdentityProvider { name: name("shared"), entra: entra(tenancy), ..provider() };
+    let shared = IdentityProvider {
+        name: name("shared"),
+        server: AuthorizationServer::Entra(entra(tenancy)),
+        ..provider()
+    };
     let authenticator = unstarted(vec![shared, provider()], NOW);
     give_keys(&authenticator, 0, &json!([Signer::rsa().jwk(KID)]));
     give_keys(&authenticator, 1, &json!([Signer::rsa().jwk(KID)]));
@@ -156,7 +167,7 @@ fn the_keys_of_one_token_version_are_not_enough_while_the_others_are_on_their_wa
 fn an_algorithm_of_another_provider_on_the_route_is_not_allowed() {
     let fabrikam = IdentityProvider {
         name: name("fabrikam"),
-        entra: entra(Tenancy::Id(tenant(OTHER_TENANT))),
+        server: AuthorizationServer::Entra(entra(Tenancy::Id(tenant(OTHER_TENANT)))),
         algorithms: vec![Algorithm::ES256],
         ..provider()
     };

@@ -7,6 +7,7 @@ use serde_json::Value;
 use serde_json::json;
 
 use crate::config;
+use crate::config::AuthorizationServer;
 use crate::config::Demand;
 use crate::config::IdentityProvider;
 use crate::config::Policy;
@@ -215,7 +216,7 @@ fn a_remembered_token_does_not_outlive_keys_that_are_too_old() {
 fn a_provider_that_is_not_on_the_route_is_not_let_in_by_memory() {
     let fabrikam = IdentityProvider {
         name: name("fabrikam"),
-        entra: entra(Tenancy::Id(tenant(OTHER_TENANT))),
+        server: AuthorizationServer::Entra(entra(Tenancy::Id(tenant(OTHER_TENANT)))),
         ..provider()
     };
     let authenticator = unstarted(vec![provider(), fabrikam], NOW);
@@ -269,7 +270,10 @@ fn two_providers_of_one_issuer_are_told_apart() {
 #[test]
 fn a_domain_that_comes_to_stand_for_another_tenant_takes_along_both_versions() {
     let tenancy = Tenancy::Domain("contoso.example".into());
-    let authenticator = unstarted(vec![IdentityProvider { entra: entra(tenancy), ..provider() }], NOW);
+    let authenticator = unstarted(
+        vec![IdentityProvider { server: AuthorizationServer::Entra(entra(tenancy)), ..provider() }],
+        NOW,
+    );
     let document = json!({ "keys": [Signer::rsa().jwk(KID)] }).to_string();
     let keys = |of: &str| {
         let keys = KeySet::parse(document.as_bytes(), &provider().algorithms).unwrap();

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 use serde_json::json;
 
+use crate::config::AuthorizationServer;
 use crate::config::IdentityProvider;
 use crate::config::Tenancy;
 use crate::domain::clock::UnixTime;
@@ -31,7 +32,7 @@ fn claims_of(token: &str) -> Value {
 /// The seed's claims signed by our key, checked at its `iat` by a provider of its tenant.
 fn at_issue(claims: &Value, audience: &str) -> Option<Kind> {
     let provider = IdentityProvider {
-        entra: entra(Tenancy::Id(tenant(claims["tid"].as_str().unwrap()))),
+        server: AuthorizationServer::Entra(entra(Tenancy::Id(tenant(claims["tid"].as_str().unwrap())))),
         audiences: vec![audience.into()],
         ..provider()
     };
@@ -70,7 +71,7 @@ fn the_unsigned_id_token_is_refused_for_its_algorithm_as_it_stands() {
     let token = seed("TV-J6");
     let claims = claims_of(&token);
     let tenancy = Tenancy::Id(tenant(claims["tid"].as_str().unwrap()));
-    let provider = IdentityProvider { entra: entra(tenancy), ..provider() };
+    let provider = IdentityProvider { server: AuthorizationServer::Entra(entra(tenancy)), ..provider() };
     let now = UnixTime::from_seconds(claims["iat"].as_i64().unwrap());
     let reason = refused(&authenticator(provider, now), &token, &policy());
     assert_eq!(reason, Some(Kind::AlgorithmNotAllowed));

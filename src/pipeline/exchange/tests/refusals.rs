@@ -130,6 +130,37 @@ async fn a_caller_of_no_known_provider_or_tenant_is_our_own_fault() {
 }
 
 #[tokio::test]
+async fn an_answer_that_breaks_off_or_never_comes_is_none() {
+    const HALF: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n\
+        {\"token_type\":\"Bearer\",\"access_token\":\"b\"}";
+    for (beginning, ends) in [(HALF, true), (HALF, false), (b"", true), (b"", false)] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let authority = format!("http://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            let mut kept = Vec::new();
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = [0; 1024];
+                assert!(stream.read(&mut request).await.unwrap() > 0);
+                stream.write_all(beginning).await.unwrap();
+                if !ends {
+                    kept.push(stream);
+                }
+            }
+        });
+        let provider = IdentityProvider {
+            timeout: Duration::from_millis(if ends { 30_000 } else { 50 }),
+            ..sample::provider(&authority)
+        };
+        let world = World::new(provider, &sample::cache());
+        let unavailable = Kind::Unavailable { retry_after: Duration::from_secs(1) };
+        assert_eq!(world.kind(&caller("alice", 1)).await, unavailable, "{ends}");
+        assert_eq!(world.exchanger.cached(), 0);
+        server.abort();
+    }
+}
+
+#[tokio::test]
 async fn an_idp_that_does_not_speak_http_makes_no_sense() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let authority = format!("http://{}", listener.local_addr().unwrap());

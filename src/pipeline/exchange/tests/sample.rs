@@ -9,16 +9,23 @@ use http::HeaderValue;
 use serde_json::Value;
 use serde_json::json;
 
+use crate::config::Actor;
 use crate::config::Algorithm;
+use crate::config::AppTokens;
 use crate::config::AuthMethod;
+use crate::config::AuthorizationServer;
 use crate::config::Cache;
 use crate::config::CacheKeyMode;
 use crate::config::ClaimNames;
 use crate::config::Credential;
 use crate::config::Entra;
 use crate::config::Exchange;
+use crate::config::GrantType;
 use crate::config::IdentityProvider;
+use crate::config::Introspection;
 use crate::config::Jwks;
+use crate::config::Oidc;
+use crate::config::ResourceMetadata;
 use crate::config::Tenancy;
 use crate::domain::caller::Caller;
 use crate::domain::caller::Claims;
@@ -61,15 +68,19 @@ fn seeds() -> Value {
 pub fn provider(authority: &str) -> IdentityProvider {
     IdentityProvider {
         name: Name::parse("contoso").unwrap(),
-        entra: Entra {
+        server: AuthorizationServer::Entra(Entra {
             authority: authority.parse().unwrap(),
             v1_issuer_prefix: "https://sts.windows.net/".into(),
             tenancy: Tenancy::Id(TenantId::parse(TENANT).unwrap()),
-        },
+        }),
         client_id: "625391af-c675-43e5-8e44-edd3e30ceb15".into(),
         audiences: vec!["625391af-c675-43e5-8e44-edd3e30ceb15".into()],
         credentials: vec![secret("right")],
         auth_method: AuthMethod::ClientSecretPost,
+        grant: GrantType::JwtBearer,
+        client_capabilities: vec![],
+        introspection: Introspection::Off,
+        resource_metadata: ResourceMetadata::Hidden,
         clock_skew: Duration::from_secs(60),
         timeout: Duration::from_secs(30),
         jwks: Jwks { refresh: Duration::from_secs(3600), cooldown: Duration::from_secs(30) },
@@ -77,6 +88,24 @@ pub fn provider(authority: &str) -> IdentityProvider {
         token_types: vec!["JWT".into()],
         claim_names: ClaimNames { user: None, scopes: "scp".into(), roles: "roles".into() },
         parameters: vec![],
+    }
+}
+
+/// A provider that is not Entra, with one secret in memory; without a token endpoint it is found by discovery.
+pub fn oidc(issuer: &str, token_endpoint: Option<&str>, grant: GrantType) -> IdentityProvider {
+    IdentityProvider {
+        server: AuthorizationServer::Oidc(Oidc {
+            issuer: issuer.into(),
+            jwks_uri: None,
+            token_endpoint: token_endpoint.map(|url| url.parse().unwrap()),
+            introspection_endpoint: None,
+            authorization_endpoint: None,
+        }),
+        client_id: "Orders".into(),
+        audiences: vec!["Orders".into()],
+        grant,
+        claim_names: ClaimNames { user: None, scopes: "scope".into(), roles: "roles".into() },
+        ..provider("https://login.example")
     }
 }
 
@@ -100,7 +129,11 @@ pub fn cache() -> Cache {
 pub fn exchange(scopes: &[&str]) -> Arc<Exchange> {
     Arc::new(Exchange {
         scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+        resources: vec![],
+        audiences: vec![],
+        actor: Actor::Nobody,
         requested_token_type: None,
+        app_tokens: AppTokens::Reject,
     })
 }
 
@@ -128,6 +161,24 @@ pub fn caller_of(token: &str, claims: &Value) -> Caller {
             derived: Derived::default(),
         }),
     }
+}
+
+/// A caller of another IdP than Entra, known by issuer and subject.
+pub fn subject(issuer: &str, subject: &str, uti: u32) -> Caller {
+    let all = json!({"iss": issuer, "sub": subject, "jti": uti});
+    let caller = caller_of(&format!("{subject}.{uti}"), &all);
+    with_claims(caller, |claims| claims.user = UserKey::subject(issuer, subject))
+}
+
+/// An application that calls on its own behalf.
+pub fn application(name: &str) -> Caller {
+    let caller = caller_of(name, &json!({"tid": TENANT, "oid": name, "roles": ["Robot"]}));
+    with_claims(caller, |claims| claims.principal = Principal::Application)
+}
+
+fn with_claims(mut caller: Caller, change: impl FnOnce(&mut Claims)) -> Caller {
+    change(Arc::get_mut(&mut caller.claims).unwrap());
+    caller
 }
 
 /// One of several tokens of one session of a user: they differ in `uti` only.

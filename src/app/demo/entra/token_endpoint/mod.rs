@@ -16,6 +16,7 @@ use crate::app::demo::entra::answers::Refusal;
 use crate::app::demo::entra::answers::Success;
 use crate::app::demo::entra::answers::Trace;
 use crate::app::demo::entra::assertion;
+use crate::app::demo::entra::client_assertion;
 use crate::app::demo::entra::form;
 use crate::app::demo::entra::form::Form;
 use crate::app::demo::entra::keys::KeyRing;
@@ -32,6 +33,8 @@ use crate::domain::clock::UnixTime;
 
 /// The grant of On-Behalf-Of (RFC 7523 section 2.1).
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+/// The kind of assertion a client may prove itself with (RFC 7523 section 2.2).
+const CLIENT_JWT: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// The kind of token that is issued (RFC 8693 section 3).
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 /// How long the slow user's exchange takes.
@@ -125,7 +128,7 @@ fn check(request: Request<'_>, realm: &Realm, keys: &KeyRing, now: UnixTime) -> 
         let text = "The app requested an unsupported grant type.";
         return Err(Refusal::new("unsupported_grant_type", 70_003, text));
     }
-    check_client(request.headers, &form, realm)?;
+    check_client(request.headers, &form, realm, tenant, now)?;
     if form.required("requested_token_use")? != "on_behalf_of" {
         return Err(Refusal::malformed("The 'requested_token_use' must be 'on_behalf_of'."));
     }
@@ -135,8 +138,14 @@ fn check(request: Request<'_>, realm: &Realm, keys: &KeyRing, now: UnixTime) -> 
     Ok(Exchange { assertion, granted })
 }
 
-/// The client must show its secret; a client that is not registered is told so first.
-fn check_client(headers: &HeaderMap, form: &Form, realm: &Realm) -> Result<(), Refusal> {
+/// The client must show its secret or a signed assertion; a client that is not registered is told so first.
+fn check_client(
+    headers: &HeaderMap,
+    form: &Form,
+    realm: &Realm,
+    tenant: &str,
+    now: UnixTime,
+) -> Result<(), Refusal> {
     let claimed = form::client(headers, form)?;
     if !claimed.client_id.eq_ignore_ascii_case(&realm.settings.client_id) {
         let text = "Application with the identifier sent was not found in the directory.";
@@ -146,8 +155,11 @@ fn check_client(headers: &HeaderMap, form: &Form, realm: &Realm) -> Result<(), R
         if claimed.secret.is_some() {
             return Err(Refusal::malformed("The client is authenticated in two ways."));
         }
-        let text = "Client assertion failed signature validation. [Reason - The key was not found.]";
-        return Err(Refusal::new("invalid_client", 700_027, text));
+        client_assertion::verify(form.required("client_assertion")?, realm, tenant, now)?;
+        return match form.required("client_assertion_type")? {
+            CLIENT_JWT => Ok(()),
+            _ => Err(Refusal::malformed("The 'client_assertion_type' is not supported.")),
+        };
     }
     let secret = claimed.secret.ok_or_else(|| {
         let text =

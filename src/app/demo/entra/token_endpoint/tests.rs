@@ -6,6 +6,7 @@ use http::header;
 use serde_json::json;
 use url::form_urlencoded;
 
+use crate::app::demo::entra::client_assertion::Seen;
 use crate::app::demo::entra::keys::OldKey;
 use crate::app::demo::entra::settings::Settings;
 use crate::app::demo::entra::wish::SignIn;
@@ -21,7 +22,7 @@ const CLIENT_ID: &str = "6731de76-14a6-49ae-97bc-6eba6914391e";
 const POST: &Method = &Method::POST;
 
 fn realm() -> Realm {
-    Realm { settings: Settings::default(), authority: "http://127.0.0.1:8090".into() }
+    Realm { settings: Settings::default(), authority: "http://127.0.0.1:8090".into(), seen: Seen::default() }
 }
 
 fn keys() -> &'static KeyRing {

@@ -9,6 +9,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::config::AuthorizationServer;
 use crate::config::Tenancy;
 use crate::pipeline::authenticate::Authenticator;
 use crate::pipeline::authenticate::jwks;
@@ -38,7 +39,7 @@ fn key(kid: &str) -> Value {
 }
 
 fn at(idp: &Idp, tenancy: Tenancy) -> IdentityProvider {
-    IdentityProvider { entra: entra_at(&idp.authority(), tenancy), ..provider() }
+    IdentityProvider { server: AuthorizationServer::Entra(entra_at(&idp.authority(), tenancy)), ..provider() }
 }
 
 impl Running {

@@ -44,11 +44,7 @@ pub fn client_config(
     ca: Option<&Path>,
     client_certificate: Option<(&Path, &Path)>,
 ) -> Result<ClientConfig, Error> {
-    let roots = match ca {
-        Some(path) => pem_roots(path)?,
-        None => system_roots()?,
-    };
-    let builder = builder()?.with_root_certificates(roots);
+    let builder = builder()?.with_root_certificates(roots(ca)?);
     match client_certificate {
         None => Ok(builder.with_no_client_auth()),
         Some((chain, key)) => {
@@ -56,6 +52,20 @@ pub fn client_config(
             builder.with_client_auth_cert(certificates(chain)?, key).map_err(Error::ClientCertificate)
         }
     }
+}
+
+/// A TLS client that trusts the PEM file `ca`, or else the system's roots, and shows the certificate `chain` begins
+/// with, whose key is `key`.
+///
+/// # Errors
+/// If certificate and key do not go together, a file cannot be used, or the system has no roots.
+pub fn client_config_as(
+    ca: Option<&Path>,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ClientConfig, Error> {
+    let builder = builder()?.with_root_certificates(roots(ca)?);
+    builder.with_client_auth_cert(chain, key).map_err(Error::ClientCertificate)
 }
 
 /// A TLS client that trusts nobody: for servers spoken to without TLS, so that they need no roots.
@@ -70,6 +80,10 @@ fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, Error> {
     ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(Error::Setup)
+}
+
+fn roots(ca: Option<&Path>) -> Result<RootCertStore, Error> {
+    ca.map_or_else(system_roots, pem_roots)
 }
 
 fn system_roots() -> Result<RootCertStore, Error> {
@@ -99,3 +113,6 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
 fn pem_error(path: &Path, why: impl std::fmt::Display) -> Error {
     Error::Pem { path: path.into(), why: why.to_string() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,8 +5,11 @@ use serde_json::Value;
 use serde_json::json;
 
 use super::*;
+use crate::config::TokenType;
 use crate::pipeline::exchange::tests::sample::seed;
 use crate::pipeline::exchange::tests::sample::seed_token;
+
+mod successes;
 
 /// Tue, 21 Nov 2023 00:00:00 GMT.
 const NOW: UnixTime = UnixTime::from_seconds(1_700_524_800);
@@ -25,7 +28,7 @@ fn answer(status: u16, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Resp
 }
 
 fn row(response: &Response<Vec<u8>>) -> Row {
-    classify(response, None, NOW).unwrap_err().row.unwrap()
+    classify(response, Expected::default(), NOW).unwrap_err().row.unwrap()
 }
 
 fn oauth(body: &Value) -> Row {
@@ -33,133 +36,18 @@ fn oauth(body: &Value) -> Row {
 }
 
 fn success(body: &Value, requested: Option<TokenType>) -> Result<Success, Error> {
-    classify(&answer(200, &[], body.to_string()), requested, NOW)
+    let expected = Expected { requested: requested.map(TokenType::uri), ..Expected::default() };
+    classify(&answer(200, &[], body.to_string()), expected, NOW)
+}
+
+/// The answer to a token exchange that asked for a token of that type.
+fn exchanged(body: &Value, requested: Option<&str>) -> Result<Success, Error> {
+    let expected = Expected { requested, asked_by: AskedBy::TokenExchange };
+    classify(&answer(200, &[], body.to_string()), expected, NOW)
 }
 
 fn bearer(success: &Success) -> String {
     success.token.authorization().to_str().unwrap().to_owned()
-}
-
-#[test]
-fn microsofts_successes_are_read() {
-    let v2 = success(&seed("TV-R1"), None).unwrap();
-    assert_eq!(bearer(&v2), format!("Bearer {}", seed_token("TV-J3")));
-    assert_eq!(v2.stated.expires_in, Some(Duration::from_secs(3269)));
-    assert_eq!(v2.stated.expires_on, None);
-    let v1 = success(&seed("TV-R2"), None).unwrap();
-    assert_eq!(bearer(&v1), format!("Bearer {}", seed_token("TV-J5")));
-    assert_eq!(v1.stated.expires_in, Some(Duration::from_secs(43482)));
-    assert_eq!(v1.stated.expires_on, Some(UnixTime::from_seconds(1_493_466_951)));
-    // the page writes placeholders with blanks into its SAML example
-    let mut saml = seed("TV-R3");
-    saml["access_token"] = "PEFzc2VydGlvbj4".into();
-    let saml = success(&saml, Some(TokenType::Saml2)).unwrap();
-    assert_eq!(bearer(&saml), "Bearer PEFzc2VydGlvbj4");
-    assert_eq!(saml.stated.expires_on, Some(UnixTime::from_seconds(1_529_627_844)));
-    assert!(success(&seed("TV-R3"), Some(TokenType::Saml2)).is_err());
-}
-
-#[test]
-fn only_the_asked_kind_of_token_is_taken() {
-    const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
-    const ACCESS: &str = "urn:ietf:params:oauth:token-type:access_token";
-    const SAML1: &str = "urn:ietf:params:oauth:token-type:saml1";
-    const SAML2: &str = "urn:ietf:params:oauth:token-type:saml2";
-    const REFRESH: &str = "urn:ietf:params:oauth:token-type:refresh_token";
-    for (requested, issued, taken) in [
-        (None, None, true),
-        (None, Some(JWT), true),
-        (None, Some(ACCESS), true),
-        (None, Some(SAML2), false),
-        (None, Some(REFRESH), false),
-        (None, Some(""), false),
-        (Some(TokenType::Jwt), None, true),
-        (Some(TokenType::Jwt), Some(JWT), true),
-        (Some(TokenType::AccessToken), Some(SAML1), false),
-        (Some(TokenType::Saml1), Some(SAML1), true),
-        (Some(TokenType::Saml1), Some(SAML2), false),
-        (Some(TokenType::Saml2), Some(SAML2), true),
-        (Some(TokenType::Saml2), Some(ACCESS), false),
-        (Some(TokenType::Saml2), None, false),
-    ] {
-        let mut body = json!({"token_type": "bearer", "access_token": "b", "expires_in": 1});
-        if let Some(issued) = issued {
-            body["issued_token_type"] = issued.into();
-        }
-        assert_eq!(success(&body, requested).is_ok(), taken, "{requested:?} {issued:?}");
-    }
-}
-
-#[test]
-fn a_200_without_a_usable_token_is_malformed() {
-    let good = json!({"token_type": "BEARER", "access_token": "b", "expires_in": 3600});
-    assert!(success(&good, None).is_ok());
-    for (name, value) in [
-        ("token_type", json!("N_A")),
-        ("token_type", json!("pop")),
-        ("token_type", json!("mtls_pop")),
-        ("token_type", json!(null)),
-        ("access_token", json!("")),
-        ("access_token", json!(7)),
-        ("access_token", json!(null)),
-        ("access_token", json!("a\r\nx-admin: 1")),
-        ("access_token", json!("a b")),
-        ("access_token", json!("a".repeat(64 * 1024 + 1))),
-        ("issued_token_type", json!(7)),
-    ] {
-        let mut body = good.clone();
-        body[name] = value;
-        assert_eq!(success(&body, None).unwrap_err().row, Some(Row::Malformed), "{name}");
-    }
-    for body in [
-        "",
-        "null",
-        "<html>",
-        r#"{"error":"invalid_grant"}"#,
-        r#"{"token_type":"Bearer","access_token":"b""#,
-        r#"{"token_type":"Bearer","access_token":"b"} {}"#,
-        r#"{"token_type":"Bearer","access_token":"b","access_token":"c"}"#,
-        r#"["b","Bearer",null,1,2,3]"#,
-    ] {
-        assert_eq!(row(&answer(200, &[], body)), Row::Malformed, "{body}");
-    }
-    let good = good.to_string();
-    for headers in [
-        ("content-type", "text/html"),
-        ("content-type", "text/json"),
-        ("content-type", "application/jsonp"),
-        ("content-encoding", "gzip"),
-    ] {
-        assert_eq!(row(&answer(200, &[headers], &good)), Row::Malformed, "{headers:?}");
-    }
-    for headers in [
-        ("content-type", "application/vnd.x+json"),
-        ("content-type", "Application/JSON;charset=utf-8"),
-        ("content-encoding", "identity"),
-        ("retry-after", "5"),
-    ] {
-        assert!(classify(&answer(200, &[headers], &good), None, NOW).is_ok(), "{headers:?}");
-    }
-    for status in [201, 202, 204, 206] {
-        assert_eq!(row(&answer(status, &[], &good)), Row::Malformed, "{status}");
-    }
-}
-
-#[test]
-fn an_odd_life_does_not_spoil_a_token() {
-    for (value, expected) in [
-        (json!("3600"), Some(3600)),
-        (json!(3600.0), Some(3600)),
-        (json!(-1), None),
-        (json!("soon"), None),
-        (json!(null), None),
-        (json!({"a": 1}), None),
-        (json!(u64::MAX), Some(u64::MAX)),
-    ] {
-        let body = json!({"token_type": "Bearer", "access_token": "b", "expires_in": value});
-        let stated = success(&body, None).unwrap().stated;
-        assert_eq!(stated.expires_in, expected.map(Duration::from_secs), "{body}");
-    }
 }
 
 #[test]
@@ -212,6 +100,7 @@ fn rows_6_to_16_follow_the_oauth_error() {
         (json!({"error": "something_new", "claims": " {} "}), Row::Challenge),
         (json!({"error": "interaction_required"}), Row::Interaction),
         (json!({"error": "Login_Required"}), Row::Interaction),
+        (json!({"error": "insufficient_user_authentication", "acr_values": "gold"}), Row::Interaction),
         (json!({"error": "interaction_required", "claims": "[1]"}), Row::Interaction),
         (json!({"error": "interaction_required", "claims": "{\"a\":"}), Row::Interaction),
         (json!({"error": "interaction_required", "claims": {"a": 1}}), Row::Interaction),
@@ -258,6 +147,9 @@ fn rows_6_to_16_follow_the_oauth_error() {
         (json!({"error": "invalid_scope", "error_codes": [70011]}), Row::Refused),
         (json!({"error": "unauthorized_client"}), Row::Refused),
         (json!({"error": "never_heard_of"}), Row::Refused),
+        (json!({"error": "invalid_target"}), Row::Refused),
+        (json!({"error": "invalid_request", "error_description": "a\r\nset-cookie: b"}), Row::Refused),
+        (json!({"error": "invalid_grant", "error_description": "a\r\nset-cookie: b"}), Row::InvalidGrant),
     ] {
         assert_eq!(oauth(&body), expected, "{body}");
     }
@@ -282,7 +174,7 @@ fn row_17_is_whatever_makes_no_sense() {
         (304, &[], ""),
     ] {
         let response = answer(status, headers, body);
-        let error = classify(&response, None, NOW).unwrap_err();
+        let error = classify(&response, Expected::default(), NOW).unwrap_err();
         assert_eq!(error.row, Some(Row::Malformed), "{status} {body}");
         assert!(error.answer.is_none());
     }
@@ -291,7 +183,7 @@ fn row_17_is_whatever_makes_no_sense() {
 #[test]
 fn microsofts_error_is_surfaced_without_its_description() {
     let body = seed("TV-E1");
-    let error = classify(&answer(400, &[], body.to_string()), None, NOW).unwrap_err();
+    let error = classify(&answer(400, &[], body.to_string()), Expected::default(), NOW).unwrap_err();
     assert_eq!(error.row, Some(Row::Challenge));
     let said = error.answer.clone().unwrap();
     assert_eq!(said.error, "interaction_required");
@@ -312,7 +204,7 @@ fn microsofts_error_is_surfaced_without_its_description() {
 fn claims_keep_their_bytes() {
     let odd = " {\"b\" : 1.0e2,\n\"a\":\"\\u00e9é\"} ";
     let body = json!({"error": "invalid_grant", "claims": odd}).to_string();
-    let error = classify(&answer(400, &[], body), None, NOW).unwrap_err();
+    let error = classify(&answer(400, &[], body), Expected::default(), NOW).unwrap_err();
     assert_eq!(error.answer.unwrap().claims.as_deref(), Some(odd));
 }
 
@@ -322,14 +214,38 @@ fn words_that_do_not_belong_into_a_header_are_left_out() {
         "error": "invalid_grant", "suberror": "a\"b", "trace_id": "x\r\ny", "correlation_id": "é",
         "error_codes": (0..100).collect::<Vec<_>>(),
     });
-    let said = classify(&answer(400, &[], body.to_string()), None, NOW).unwrap_err().answer.unwrap();
+    let said =
+        classify(&answer(400, &[], body.to_string()), Expected::default(), NOW).unwrap_err().answer.unwrap();
     assert_eq!((&said.suberror, &said.trace_id, &said.correlation_id), (&None, &None, &None));
     assert_eq!(said.error_codes.len(), 16);
     let body = json!({"error": "invalid_grant", "trace_id": "x".repeat(129)});
     assert_eq!(
-        classify(&answer(400, &[], body.to_string()), None, NOW).unwrap_err().answer.unwrap().trace_id,
+        classify(&answer(400, &[], body.to_string()), Expected::default(), NOW)
+            .unwrap_err()
+            .answer
+            .unwrap()
+            .trace_id,
         None
     );
+}
+
+#[test]
+fn what_a_stronger_sign_in_must_be_is_passed_on() {
+    let said = |more: Value| {
+        let mut body = json!({"error": "insufficient_user_authentication"});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let answer =
+            classify(&answer(400, &[], body.to_string()), Expected::default(), NOW).unwrap_err().answer;
+        let answer = answer.unwrap();
+        (answer.acr_values.clone(), answer.max_age)
+    };
+    assert_eq!(
+        said(json!({"acr_values": "gold silver", "max_age": 60})),
+        (Some("gold silver".into()), Some(60))
+    );
+    assert_eq!(said(json!({"max_age": "300"})), (None, Some(300)));
+    assert_eq!(said(json!({"acr_values": "a\"b", "max_age": -1})), (None, None));
+    assert_eq!(said(json!({"acr_values": ["gold"], "max_age": "soon"})), (None, None));
 }
 
 /// JSON that looks like an answer, or like nothing.
@@ -366,7 +282,8 @@ proptest! {
         let mut headers = vec![("content-type", kind.as_str())];
         headers.extend(retry_after.as_deref().map(|value| ("retry-after", value)));
         headers.extend(encoding.as_deref().map(|value| ("content-encoding", value)));
-        match classify(&answer(status, &headers, &body), requested, UnixTime::from_seconds(now)) {
+        let expected = Expected { requested: requested.map(TokenType::uri), ..Expected::default() };
+        match classify(&answer(status, &headers, &body), expected, UnixTime::from_seconds(now)) {
             Ok(success) => {
                 prop_assert_eq!(status, 200);
                 prop_assert!(success.token.size() > "Bearer ".len());
