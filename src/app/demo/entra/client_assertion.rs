@@ -159,3 +159,83 @@ fn wrong_audience() -> Refusal {
 fn incomplete() -> Refusal {
     Refusal::new("invalid_client", 50_027, "JWT token is invalid or malformed. A claim is missing.")
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::rand::SystemRandom;
+    use aws_lc_rs::signature::RSA_PSS_SHA256;
+    use aws_lc_rs::signature::RsaKeyPair;
+    use rcgen::CertificateParams;
+    use rcgen::KeyPair;
+    use serde_json::json;
+
+    use super::*;
+    use crate::app::demo::entra::settings::Settings;
+
+    const NOW: i64 = 1_795_000_000;
+    const TENANT: &str = "8eaef023-2b34-4da1-9baa-8bc8c9d6a490";
+
+    fn merged(mut base: Value, changes: &Value) -> String {
+        for (name, value) in changes.as_object().unwrap() {
+            base[name] = value.clone();
+        }
+        base.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        URL_SAFE_NO_PAD.encode(base.to_string())
+    }
+
+    #[test]
+    fn every_mistake_in_a_client_assertion_is_refused() {
+        let key = KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+        let mut params = CertificateParams::default();
+        params.not_after = rcgen::date_time_ymd(2027, 1, 1);
+        let der = params.self_signed(&key).unwrap().der().to_vec();
+        let pair = RsaKeyPair::from_pkcs8(key.serialized_der()).unwrap();
+        let thumbprint = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, &der));
+        let settings = Settings { client_certificates: vec![der], ..Settings::default() };
+        let client = settings.client_id.clone();
+        let authority = "http://127.0.0.1:8090".to_owned();
+        let aud = format!("{authority}/{TENANT}/oauth2/v2.0/token");
+        let realm = Realm { settings, authority, seen: Seen::default() };
+        let mut turn = 0;
+        let mut answer = |header: Value, claims: Value, now: i64| {
+            turn += 1;
+            let base = json!({"alg": "PS256", "typ": "JWT", "x5t#S256": thumbprint});
+            let header = merged(base, &header);
+            let base = json!({
+                "aud": aud, "iss": client, "sub": client, "jti": turn.to_string(),
+                "nbf": NOW, "iat": NOW, "exp": NOW + 300,
+            });
+            let input = format!("{header}.{}", merged(base, &claims));
+            let mut signature = vec![0; pair.public_modulus_len()];
+            pair.sign(&RSA_PSS_SHA256, &SystemRandom::new(), input.as_bytes(), &mut signature).unwrap();
+            let assertion = format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature));
+            verify(&assertion, &realm, TENANT, UnixTime::from_seconds(now)).err().map(|refusal| refusal.code)
+        };
+        let same = || json!({});
+        assert_eq!(answer(same(), same(), NOW), None);
+        for (header, claims, now, code) in [
+            (json!({"x5t#S256": null}), same(), NOW, 700_027),
+            (json!({"x5t#S256": "AAAA"}), same(), NOW, 700_027),
+            (json!({"x5t": "AAAA"}), same(), NOW, 700_027),
+            (json!({"alg": "RS256"}), same(), NOW, 700_027),
+            (json!({"alg": "HS256"}), same(), NOW, 700_027),
+            (json!({"typ": "at+jwt"}), same(), NOW, 700_027),
+            (json!({"crit": ["exp"]}), same(), NOW, 700_027),
+            (same(), json!({"jti": "1"}), NOW, 700_027),
+            (same(), json!({"aud": "https://elsewhere.example"}), NOW, 700_023),
+            (same(), json!({"aud": [aud]}), NOW, 700_023),
+            (same(), json!({"iss": "someone"}), NOW, 700_021),
+            (same(), json!({"sub": "someone"}), NOW, 700_021),
+            (same(), json!({"exp": NOW + 601}), NOW, 700_024),
+            (same(), same(), NOW - 1, 700_024),
+            (same(), same(), NOW + 300, 700_024),
+            (same(), json!({"exp": NOW.to_string()}), NOW, 50_027),
+            (same(), json!({"jti": null}), NOW, 50_027),
+            (same(), json!({"nbf": null}), NOW, 50_027),
+            (same(), json!({"aud": null}), NOW, 50_027),
+            (same(), same(), NOW + 86_400 * 365, 1_000_502),
+        ] {
+            assert_eq!(answer(header.clone(), claims.clone(), now), Some(code), "{header} {claims} {now}");
+        }
+    }
+}

@@ -3,4 +3,5 @@
 mod assertions;
 mod managed_identity;
 pub mod pair;
+mod provers;
 mod rotation;
