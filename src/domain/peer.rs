@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use crate::domain::digest::Digest;
+
 /// The other end of an inbound connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
@@ -9,6 +11,15 @@ pub struct Peer {
     pub address: SocketAddr,
     /// Whether its forwarding headers are believed.
     pub trust: Trust,
+    /// The SHA-256 of the certificate it showed in the TLS handshake.
+    pub certificate: Option<Digest>,
+}
+
+impl Peer {
+    /// A peer that showed no certificate.
+    pub fn new(address: SocketAddr, trust: Trust) -> Self {
+        Self { address, trust, certificate: None }
+    }
 }
 
 /// Whether a peer's `X-Forwarded-*` and `Forwarded` headers are believed.

@@ -255,7 +255,7 @@ impl Pipeline {
         policy: &Policy,
         journey: &mut Journey<'_>,
     ) -> Result<Caller, Refusal> {
-        match self.stages.authenticator.caller(headers, policy).await {
+        match self.stages.authenticator.caller(headers, policy, None).await {
             Ok(caller) => {
                 self.stages.metrics.authentication(Some(&caller.claims.identity_provider), "ok");
                 journey.identity_provider = Some(caller.claims.identity_provider.clone());

@@ -82,7 +82,7 @@ routes:
         let (policy, exchange) = access(&route);
         // ready means that the keys of one token version are there, and these are of the other, perhaps
         let caller = loop {
-            match authenticator.caller(&headers, policy).await {
+            match authenticator.caller(&headers, policy, None).await {
                 Err(error) if error.kind == Kind::KeysUnavailable => tokio::task::yield_now().await,
                 settled => break settled.unwrap(),
             }
@@ -118,14 +118,14 @@ fn hit(criterion: &mut Criterion) {
         bencher.iter(|| Digest::of(black_box(token.as_bytes())));
     });
     group.bench_function("authenticate", |bencher| {
-        bencher.iter(|| at_once(authenticator.caller(black_box(&headers), policy)).unwrap());
+        bencher.iter(|| at_once(authenticator.caller(black_box(&headers), policy, None)).unwrap());
     });
     group.bench_function("exchange", |bencher| {
         bencher.iter(|| at_once(exchanger.token(black_box(&caller), exchange)).unwrap());
     });
     group.bench_function("authenticate and exchange", |bencher| {
         bencher.iter(|| {
-            let caller = at_once(authenticator.caller(black_box(&headers), policy)).unwrap();
+            let caller = at_once(authenticator.caller(black_box(&headers), policy, None)).unwrap();
             at_once(exchanger.token(&caller, exchange)).unwrap()
         });
     });

@@ -176,7 +176,7 @@ pub async fn accept<D>(
         let trust = if settings.trusts(address.ip()) { Trust::Trusted } else { Trust::Untrusted };
         deal(Accepted {
             stream,
-            peer: Peer { address, trust },
+            peer: Peer::new(address, trust),
             listener: Arc::clone(&settings),
             _counted: metrics.connected(&settings.name),
             _permit: permit,

@@ -25,18 +25,24 @@ use crate::domain::name::Name;
 use crate::domain::tenant::TenantId;
 use crate::domain::token::UserToken;
 use crate::net::client::Client;
+use crate::net::metadata::Metadata;
 use crate::pipeline::authenticate::claims::Stated;
 use crate::pipeline::authenticate::issuer::Standing;
 use crate::pipeline::authenticate::jws::Jws;
 use crate::pipeline::authenticate::keys::KeySource;
+use crate::pipeline::authenticate::keys::fetch::Origin;
+use crate::pipeline::authenticate::memo::Evidence;
 use crate::pipeline::authenticate::memo::Memo;
 use crate::pipeline::authenticate::memo::Memoised;
+use crate::pipeline::authenticate::principal::Form;
 use crate::pipeline::authenticate::verify::Expected;
 use crate::pipeline::authenticate::verify::TenantRule;
+use crate::pipeline::authenticate::verify::Verified;
 use crate::telemetry::metrics::Metrics;
 
 pub mod bearer;
 pub mod claims;
+pub mod confirmation;
 pub mod discovery;
 pub mod error;
 pub mod issuer;
@@ -46,6 +52,7 @@ pub mod jws;
 pub mod keys;
 pub mod memo;
 pub mod policy;
+pub mod principal;
 pub mod roca;
 pub mod verify;
 
@@ -66,12 +73,14 @@ pub struct Authenticator {
     tasks: Mutex<JoinSet<()>>,
 }
 
-/// One identity provider with the keys of its two token versions.
+/// One identity provider with its keys: of Entra's two token versions, or the only ones there are.
 #[derive(Debug)]
 struct Provider {
     config: Arc<IdentityProvider>,
-    v1: Arc<KeySource>,
-    v2: Arc<KeySource>,
+    /// Those of version 2 tokens at Entra.
+    keys: Arc<KeySource>,
+    /// Those of Entra's version 1 tokens.
+    v1_keys: Option<Arc<KeySource>>,
 }
 
 impl Authenticator {
@@ -84,58 +93,66 @@ impl Authenticator {
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let source = |provider: &Arc<IdentityProvider>, version| {
-            let (client, clock, metrics) = (client.clone(), clock.clone(), metrics.clone());
-            Arc::new(KeySource::new(provider.clone(), version, client, clock, metrics))
+        let provider = |config: &Arc<IdentityProvider>| {
+            let source = |origin| {
+                let (client, clock, metrics) = (client.clone(), clock.clone(), metrics.clone());
+                Arc::new(KeySource::new(config.clone(), origin, client, clock, metrics))
+            };
+            let (keys, v1_keys) = match Metadata::of(config, client.clone(), clock.clone()) {
+                Some(metadata) => (source(Origin::Server(metadata)), None),
+                None => {
+                    let v1 = source(Origin::Entra(EntraVersion::V1));
+                    (source(Origin::Entra(EntraVersion::V2)), Some(v1))
+                }
+            };
+            Provider { config: config.clone(), keys, v1_keys }
         };
-        let providers = providers
-            .iter()
-            .map(|config| Provider {
-                config: config.clone(),
-                v1: source(config, EntraVersion::V1),
-                v2: source(config, EntraVersion::V2),
-            })
-            .collect();
+        let providers = providers.iter().map(provider).collect();
         Self { providers, memo: Memo::new(cache), clock, tasks: Mutex::default() }
     }
 
-    /// Starts to fetch keys, on the runtime this is called on: one task per provider. Starting twice is starting once.
+    /// Starts to fetch keys, on the runtime this is called on: one task per set. Starting twice is starting once.
     pub fn start(&self) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if tasks.is_empty() {
-            for provider in &self.providers {
-                let (v1, v2) = (provider.v1.clone(), provider.v2.clone());
-                tasks.spawn(async move {
-                    tokio::join!(v1.keep_fresh(), v2.keep_fresh());
-                });
+            for source in self.providers.iter().flat_map(Provider::sources) {
+                let source = source.clone();
+                tasks.spawn(async move { source.keep_fresh().await });
             }
         }
     }
 
-    /// Whether any provider's keys were ever fetched. Those of its other token version were at least tried: who is told
-    /// that we are ready may come with a token of either.
+    /// Whether any provider's keys were ever fetched. Its other ones were at least tried: who is told that we are ready
+    /// may come with a token of either version.
     pub fn ready(&self) -> bool {
-        self.providers.iter().any(|Provider { v1, v2, .. }| {
-            (v1.is_ready() && v2.was_tried()) || (v2.is_ready() && v1.was_tried())
+        self.providers.iter().any(|provider| {
+            provider.sources().any(|source| source.is_ready())
+                && provider.sources().all(|source| source.was_tried())
         })
     }
 
-    /// The caller whose token `headers` carry, if `policy` admits them. Waits for nothing, but for a fetch of keys when
-    /// the token names an unknown one.
+    /// The caller whose token `headers` carry, if `policy` admits them. `certificate` is the digest of the one that the
+    /// peer showed in its TLS handshake. Waits for nothing, but for a fetch of keys when the token names an unknown one.
     ///
     /// # Errors
     /// The first reason that applies, in the order of [`Kind`]; [`Kind::KeysUnavailable`] where the keys would be
     /// needed to tell.
-    pub async fn caller(&self, headers: &HeaderMap, policy: &Policy) -> Result<Caller, Error> {
+    pub async fn caller(
+        &self,
+        headers: &HeaderMap,
+        policy: &Policy,
+        certificate: Option<&Digest>,
+    ) -> Result<Caller, Error> {
         let presented = bearer::presented(headers)?;
         let digest = Digest::of(presented.as_bytes());
         let Some(memoised) = self.remembered(&digest, policy) else {
             let token = presented.token()?;
-            let claims = self.verified(&token, digest, policy).await?;
+            let claims = self.verified(&token, digest, policy, certificate).await?;
             return Ok(Caller { token, claims });
         };
         let claims = memoised.claims.clone();
         verify::admits(policy.principals, claims.principal)
+            .and_then(|()| confirmation::check(memoised.holder.as_ref(), certificate))
             .and_then(|()| policy::check(policy, &claims))
             .map_err(|kind| Error { kind, identity_provider: Some(claims.identity_provider.clone()) })?;
         Ok(Caller { token: presented.known_token()?, claims })
@@ -148,7 +165,13 @@ impl Authenticator {
         let provider = self.provider(&claims.identity_provider)?;
         let config = &provider.config;
         let by_domain = config.entra().is_some_and(|entra| matches!(entra.tenancy, Tenancy::Domain(_)));
-        let is_same = provider.keys(memoised.version).generation() == Some(memoised.generation)
+        let stands = match memoised.evidence {
+            Evidence::Signature { version, generation } => {
+                provider.keys(version).generation() == Some(generation)
+            }
+            Evidence::Word { until } => self.clock.monotonic() < until,
+        };
+        let is_same = stands
             && (!by_domain || provider.domain() == claims.tenant)
             && verify::times(claims.expires_on, claims.not_before, config.clock_skew, self.clock.now())
                 .is_ok();
@@ -161,16 +184,21 @@ impl Authenticator {
         token: &UserToken,
         digest: Digest,
         policy: &Policy,
+        certificate: Option<&Digest>,
     ) -> Result<Arc<Claims>, Error> {
         let jws = Jws::parse(token.expose())?;
         let stated = Stated::parse(jws.payload())?;
         let candidates = || policy.identity_providers.iter().filter_map(|name| self.provider(name));
-        jws.algorithm(candidates().flat_map(|provider| provider.config.algorithms.iter().copied()))?;
-        let (provider, standing) = candidates()
+        let best = candidates()
             .filter_map(|provider| Some((provider, provider.standing(&stated)?)))
-            .reduce(|best, next| if rank(&next.1) > rank(&best.1) { next } else { best })
-            .ok_or(Kind::WrongIssuer)?;
-        let claims = self.claims(provider, &standing, &jws, stated, digest, policy).await;
+            .reduce(|best, next| if rank(&next.1) > rank(&best.1) { next } else { best });
+        if best.as_ref().is_some_and(|(provider, _)| provider.config.entra().is_some()) {
+            stated.check_as_entra_s()?;
+        }
+        jws.algorithm(candidates().flat_map(|provider| provider.config.algorithms.iter().copied()))?;
+        let (provider, standing) = best.ok_or(Kind::WrongIssuer)?;
+        let asked = Asked { digest, policy, certificate };
+        let claims = self.claims(provider, &standing, &jws, stated, asked).await;
         claims.map_err(|kind| Error { kind, identity_provider: Some(provider.config.name.clone()) })
     }
 
@@ -184,8 +212,7 @@ impl Authenticator {
         standing: &Standing,
         jws: &Jws<'_>,
         stated: Stated,
-        digest: Digest,
-        policy: &Policy,
+        asked: Asked<'_>,
     ) -> Result<Arc<Claims>, Kind> {
         let (issuer, tenant) = match standing {
             Standing::Accepted(issuer) => (issuer, TenantRule::Allowed),
@@ -194,23 +221,24 @@ impl Authenticator {
         };
         let config = &provider.config;
         // before the key is looked up: a token that no key of ours could have signed is worth no fetch
-        jws.algorithm(config.algorithms.iter().copied())?;
-        let held = provider.keys(issuer.version).holding(jws.kid()).await?;
-        if held.tenant.as_ref().is_some_and(|tenant| *tenant != issuer.tenant) {
+        let algorithm = jws.algorithm(config.algorithms.iter().copied())?;
+        let held = provider.keys(issuer.version()).holding(jws.key(), algorithm).await?;
+        if held.tenant.is_some() && held.tenant.as_ref() != issuer.tenant() {
             return Err(Kind::WrongIssuer);
         }
-        verify::signature(jws, &held.keys, &config.algorithms, |key| {
-            config.entra().is_some_and(|entra| issuer.owns(key, entra))
-        })?;
+        verify::signature(jws, &held.keys, &config.algorithms, |key| issuer.owns(key, &config.server))?;
         let rivals = self.rivals(provider, &stated);
-        let (principals, now) = (policy.principals, self.clock.now());
-        let expected = Expected { provider: config, issuer, tenant, principals, now };
-        let claims = Arc::new(verify::claims(stated, jws.typ(), digest, &expected)?);
+        let now = self.clock.now();
+        let Asked { digest, policy, certificate } = asked;
+        let principals = policy.principals;
+        let expected = Expected { provider: config, issuer, tenant, principals, certificate, now };
+        let Verified { claims, holder } = verify::claims(stated, Form::Jwt(jws.typ()), digest, &expected)?;
+        let claims = Arc::new(claims);
         // from here on it is the route that may refuse, and another route may not
         self.memo.keep(Memoised {
             claims: claims.clone(),
-            version: issuer.version,
-            generation: held.generation,
+            evidence: Evidence::Signature { version: issuer.version(), generation: held.generation },
+            holder,
             rivals,
             kept_for: claims.expires_on.after(config.clock_skew).since(now),
         });
@@ -228,21 +256,33 @@ impl Authenticator {
     }
 }
 
+/// A token that is to be judged: for which route, and who brings it.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    digest: Digest,
+    policy: &'a Policy,
+    certificate: Option<&'a Digest>,
+}
+
 impl Provider {
     fn standing(&self, stated: &Stated) -> Option<Standing> {
-        issuer::standing(self.config.entra()?, self.domain().as_ref(), stated)
+        issuer::standing(&self.config.server, self.domain().as_ref(), stated)
     }
 
     /// The tenant that a configured domain was found to stand for.
     fn domain(&self) -> Option<TenantId> {
-        self.v2.tenant().or_else(|| self.v1.tenant())
+        self.sources().find_map(|source| source.tenant())
     }
 
-    fn keys(&self, version: EntraVersion) -> &KeySource {
-        match version {
-            EntraVersion::V1 => &self.v1,
-            EntraVersion::V2 => &self.v2,
+    fn keys(&self, version: Option<EntraVersion>) -> &KeySource {
+        match (version, &self.v1_keys) {
+            (Some(EntraVersion::V1), Some(keys)) => keys,
+            _ => &self.keys,
         }
+    }
+
+    fn sources(&self) -> impl Iterator<Item = &Arc<KeySource>> {
+        std::iter::once(&self.keys).chain(&self.v1_keys)
     }
 }
 

@@ -31,6 +31,7 @@ use crate::config::GrantType;
 use crate::config::IdentityProvider;
 use crate::config::Introspection;
 use crate::config::Jwks;
+use crate::config::Oidc;
 use crate::config::Policy;
 use crate::config::Principals;
 use crate::config::ResourceMetadata;
@@ -43,6 +44,7 @@ use crate::domain::secret::Secret;
 use crate::domain::tenant::TenantId;
 use crate::pipeline::authenticate::claims::Stated;
 use crate::pipeline::authenticate::issuer::Issuer;
+use crate::pipeline::authenticate::principal::Form;
 use crate::pipeline::authenticate::verify;
 use crate::pipeline::authenticate::verify::Expected;
 use crate::pipeline::authenticate::verify::TenantRule;
@@ -91,6 +93,49 @@ pub fn provider() -> IdentityProvider {
         claim_names: ClaimNames { user: None, scopes: "scp".into(), roles: "roles".into() },
         parameters: Vec::new(),
     }
+}
+
+/// A server of that issuer, found by discovery.
+pub fn oidc(issuer: &str) -> Oidc {
+    Oidc {
+        issuer: issuer.into(),
+        jwks_uri: None,
+        token_endpoint: None,
+        introspection_endpoint: None,
+        authorization_endpoint: None,
+    }
+}
+
+pub const PARTNER: &str = "https://id.example/realms/b2b";
+
+/// The partner: no Entra, every asymmetric algorithm.
+pub fn partner() -> IdentityProvider {
+    IdentityProvider {
+        name: name("partner"),
+        server: AuthorizationServer::Oidc(oidc(PARTNER)),
+        client_id: "orders-proxy".into(),
+        audiences: vec!["orders".into(), "orders-proxy".into()],
+        auth_method: AuthMethod::ClientSecretBasic,
+        grant: GrantType::TokenExchange,
+        algorithms: Algorithm::ALL.to_vec(),
+        claim_names: ClaimNames { user: None, scopes: "scope".into(), roles: "roles".into() },
+        ..provider()
+    }
+}
+
+/// The claims of a good user token of the partner's (RFC 9068) with these changes; a null removes.
+pub fn partner_claims(changes: Value) -> Value {
+    let claims = json!({
+        "iss": PARTNER,
+        "aud": "orders",
+        "sub": "alice",
+        "client_id": "spa",
+        "scope": "orders.read orders.write",
+        "jti": "1",
+        "iat": NOW.as_seconds() - 300,
+        "exp": NOW.as_seconds() + 3600,
+    });
+    changed(claims, changes)
 }
 
 /// Room for everything a test has validated.
@@ -150,12 +195,13 @@ pub fn claims(changes: Value) -> Claims {
     let stated = Stated::parse(user_claims(changes).to_string().as_bytes()).ok().unwrap();
     let expected = Expected {
         provider: &provider(),
-        issuer: &Issuer { version: crate::config::EntraVersion::V2, tenant: tenant(TENANT) },
+        issuer: &Issuer::Entra { version: crate::config::EntraVersion::V2, tenant: tenant(TENANT) },
         tenant: TenantRule::Allowed,
         principals: Principals::UsersAndApplications,
+        certificate: None,
         now: NOW,
     };
-    verify::claims(stated, None, Digest::of(b"token"), &expected).unwrap()
+    verify::claims(stated, Form::Jwt(None), Digest::of(b"token"), &expected).unwrap().claims
 }
 
 /// A private key and the algorithm it signs with.

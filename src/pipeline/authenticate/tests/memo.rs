@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::config;
 use crate::config::AuthorizationServer;
 use crate::config::Demand;
+use crate::config::EntraVersion;
 use crate::config::IdentityProvider;
 use crate::config::Policy;
 use crate::config::Principals;
@@ -72,8 +73,8 @@ fn a_token_seen_before_costs_no_second_verification() {
     claims.token_digest = Digest::of(forged.as_bytes());
     authenticator.memo.keep(Memoised {
         claims: Arc::new(claims),
-        version: known.version,
-        generation: known.generation,
+        evidence: known.evidence,
+        holder: None,
         rivals: Vec::new(),
         kept_for: Duration::from_secs(1),
     });
@@ -279,13 +280,13 @@ fn a_domain_that_comes_to_stand_for_another_tenant_takes_along_both_versions() {
         let keys = KeySet::parse(document.as_bytes(), &provider().algorithms).unwrap();
         Fetched { keys, tenant: Some(tenant(of)) }
     };
-    authenticator.providers[0].v1.hold(keys(TENANT));
-    authenticator.providers[0].v2.hold(keys(TENANT));
+    authenticator.providers[0].keys(Some(EntraVersion::V1)).hold(keys(TENANT));
+    authenticator.providers[0].keys(Some(EntraVersion::V2)).hold(keys(TENANT));
     let v1 = json!({"iss": format!("https://sts.windows.net/{TENANT}/"), "ver": "1.0"});
     let v1 = Signer::rsa().token(&user_claims(v1));
     assert!(is_twice_remembered(&authenticator, &good_token()));
     assert!(is_twice_remembered(&authenticator, &v1));
-    authenticator.providers[0].v2.hold(keys(OTHER_TENANT));
+    authenticator.providers[0].keys(Some(EntraVersion::V2)).hold(keys(OTHER_TENANT));
     assert_eq!(refused(&authenticator, &good_token(), &policy()), Some(Kind::WrongIssuer));
     assert_eq!(refused(&authenticator, &v1, &policy()), Some(Kind::WrongIssuer));
 }

@@ -59,7 +59,7 @@ impl Case {
     fn new(peer: &str, trust: Trust) -> Self {
         Self {
             route: route(HostRewrite::Preserve),
-            peer: Peer { address: peer.parse::<SocketAddr>().unwrap(), trust },
+            peer: Peer::new(peer.parse::<SocketAddr>().unwrap(), trust),
             ours: HeaderValue::from_static("Bearer ours"),
             request_id: HeaderValue::from_static("id-1"),
         }

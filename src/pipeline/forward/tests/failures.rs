@@ -233,7 +233,7 @@ async fn a_route_of_another_configuration_has_no_upstream() {
         route: &other,
         path: "/",
         authorization: Authorization::Remove,
-        peer: Peer { address: "192.0.2.7:1234".parse().unwrap(), trust: Trust::Untrusted },
+        peer: Peer::new("192.0.2.7:1234".parse().unwrap(), Trust::Untrusted),
         scheme: Scheme::Http,
         request_id: &id,
     };

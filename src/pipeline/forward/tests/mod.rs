@@ -103,7 +103,7 @@ impl Case {
             route: &self.route,
             path: &path,
             authorization: Authorization::Replace(&ours),
-            peer: Peer { address: "192.0.2.7:1234".parse().unwrap(), trust: Trust::Untrusted },
+            peer: Peer::new("192.0.2.7:1234".parse().unwrap(), Trust::Untrusted),
             scheme: Scheme::Http,
             request_id: &id,
         };
@@ -390,7 +390,7 @@ async fn routes_that_share_an_upstream_share_its_connections() {
             route,
             path: "/",
             authorization: Authorization::Remove,
-            peer: Peer { address: "192.0.2.7:1234".parse().unwrap(), trust: Trust::Untrusted },
+            peer: Peer::new("192.0.2.7:1234".parse().unwrap(), Trust::Untrusted),
             scheme: Scheme::Http,
             request_id: &id,
         };

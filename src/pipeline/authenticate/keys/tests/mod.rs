@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::config::AuthorizationServer;
+use crate::config::EntraVersion;
 use crate::config::Tenancy;
 use crate::pipeline::authenticate::Authenticator;
 use crate::pipeline::authenticate::jwks;
@@ -58,8 +59,8 @@ impl Running {
         let (clock, metrics) = (Clock::manual(NOW), Arc::new(Metrics::new()));
         let client = Client::new().unwrap();
         let provider = Arc::new(provider);
-        let version = EntraVersion::V2;
-        let source = Arc::new(KeySource::new(provider, version, client, clock.clone(), metrics.clone()));
+        let origin = Origin::Entra(EntraVersion::V2);
+        let source = Arc::new(KeySource::new(provider, origin, client, clock.clone(), metrics.clone()));
         let mut ended = source.ended.subscribe();
         let mut tasks = JoinSet::new();
         let background = source.clone();
@@ -76,12 +77,12 @@ impl Running {
     }
 
     async fn reason(&self, kid: &str) -> Option<Kind> {
-        self.source.holding(Some(kid)).await.err()
+        self.source.holding(KeyName::Id(kid), Algorithm::RS256).await.err()
     }
 
     fn waiting(&self, kid: &'static str) -> tokio::task::JoinHandle<Option<Kind>> {
         let source = self.source.clone();
-        tokio::spawn(async move { source.holding(Some(kid)).await.err() })
+        tokio::spawn(async move { source.holding(KeyName::Id(kid), Algorithm::RS256).await.err() })
     }
 
     /// Returns when that many callers wait for a fetch to end.
@@ -123,7 +124,10 @@ async fn a_start_without_the_provider_heals_by_itself() {
     let running = Running::of(idp, provider).await;
     assert!(!running.source.is_ready());
     assert_eq!(running.reason("old").await, Some(Kind::KeysUnavailable));
-    assert_eq!(running.source.holding(None).await.err(), Some(Kind::KeysUnavailable));
+    assert_eq!(
+        running.source.holding(KeyName::Not, Algorithm::RS256).await.err(),
+        Some(Kind::KeysUnavailable)
+    );
 
     let mut ended = running.source.ended.subscribe();
     running.idp.answer_metadata(Answer::Good);
@@ -293,7 +297,7 @@ async fn the_last_good_keys_serve_for_a_day() {
 #[tokio::test]
 async fn a_token_without_a_key_id_forces_no_fetch() {
     let running = Running::start().await;
-    assert_eq!(running.source.holding(None).await.err(), Some(Kind::UnknownKey));
+    assert_eq!(running.source.holding(KeyName::Not, Algorithm::RS256).await.err(), Some(Kind::UnknownKey));
     assert_eq!(running.idp.key_requests(), 1);
 }
 
@@ -314,7 +318,10 @@ async fn one_version_s_failure_does_not_lose_the_other() {
     let clock = Clock::manual(NOW);
     let authenticator =
         Authenticator::new(&[provider], &cache(), Client::new().unwrap(), clock, Arc::new(Metrics::new()));
-    let [v1, v2] = [&authenticator.providers[0].v1, &authenticator.providers[0].v2];
+    let [v1, v2] = [
+        authenticator.providers[0].keys(Some(EntraVersion::V1)),
+        authenticator.providers[0].keys(Some(EntraVersion::V2)),
+    ];
     let mut ends = [v1.ended.subscribe(), v2.ended.subscribe()];
     assert!(!authenticator.ready());
     authenticator.start();
@@ -330,7 +337,7 @@ async fn one_version_s_failure_does_not_lose_the_other() {
         let token = Signer::rsa().sign(json!({"kid": "old"}), &claims);
         let mut headers = http::HeaderMap::new();
         headers.insert(http::header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
-        authenticator.caller(&headers, &policy()).await.err().map(|error| error.kind)
+        authenticator.caller(&headers, &policy(), None).await.err().map(|error| error.kind)
     };
     assert_eq!(of(format!("{}/{TENANT}/v2.0", idp.authority()), "2.0").await, None);
     let v1 = of(format!("https://sts.windows.net/{TENANT}/"), "1.0").await;
@@ -345,7 +352,7 @@ async fn dropping_the_authenticator_ends_its_tasks() {
     let authenticator =
         Authenticator::new(&[provider], &cache(), Client::new().unwrap(), clock, Arc::new(Metrics::new()));
     authenticator.start();
-    let source = authenticator.providers[0].v2.clone();
+    let source = authenticator.providers[0].keys.clone();
     source.ended.subscribe().changed().await.unwrap();
     drop(authenticator);
     // the task held the only other share
