@@ -24,11 +24,13 @@ use crate::config::UnvalidatedToken;
 use crate::config::ValidatedToken;
 use crate::domain::caller::Caller;
 use crate::domain::clock::Clock;
+use crate::domain::digest::Digest;
 use crate::domain::name::Name;
 use crate::domain::peer::Peer;
 use crate::domain::token::DownstreamToken;
 use crate::net::Body;
 use crate::net::client::Client;
+use crate::net::metadata::Metadata;
 use crate::telemetry::access_log::Fault;
 use crate::telemetry::journey::Journey;
 use crate::telemetry::journey::Observer;
@@ -45,6 +47,7 @@ pub mod route;
 
 use authenticate::Authenticator;
 use exchange::Exchanger;
+use exchange::Proofs;
 use forward::Authorization;
 use forward::Forwarder;
 use forward::Onward;
@@ -98,15 +101,20 @@ impl Pipeline {
         metrics: &Arc<Metrics>,
     ) -> Result<Self, SetupError> {
         let providers = &config.identity_providers;
+        let metadata = providers.iter().filter_map(|provider| {
+            let metadata = Metadata::of(provider, client.clone(), clock.clone())?;
+            Some((provider.name.clone(), metadata))
+        });
+        let outside = authenticate::Outside {
+            client: client.clone(),
+            authentication: Arc::new(Proofs::default()),
+            metadata: metadata.collect(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+        };
         let stages = Stages {
             routes: RouteTable::new(&config.routes),
-            authenticator: Authenticator::new(
-                providers,
-                &config.cache,
-                client.clone(),
-                clock.clone(),
-                metrics.clone(),
-            ),
+            authenticator: Authenticator::new(providers, &config.cache, &outside),
             exchanger: Exchanger::new(
                 providers,
                 &config.cache,
@@ -160,7 +168,7 @@ impl Pipeline {
         let mut journey = self.stages.observer.begin(&head);
         let dialect = Dialect::of(&head.headers);
         let answered = caught(async {
-            match self.admit(listener, &mut head, &mut journey).await {
+            match self.admit(listener, &peer, &mut head, &mut journey).await {
                 Ok(admitted) => {
                     self.forward(admitted, peer, Request::from_parts(head, body), &mut journey).await
                 }
@@ -187,13 +195,15 @@ impl Pipeline {
     async fn admit(
         &self,
         listener: &config::Listener,
+        peer: &Peer,
         head: &mut Parts,
         journey: &mut Journey<'_>,
     ) -> Result<Admitted, Refusal> {
         accept::head::check(head, listener.underscore_headers)?;
         let route::Routed { route, path } = self.stages.routes.find(&listener.name, head)?;
         journey.route = Some(route.clone());
-        let sent = self.sent(&route.access, &head.headers, journey).await?;
+        let certificate = peer.certificate.as_ref();
+        let sent = self.sent(&route.access, &head.headers, certificate, journey).await?;
         Ok(Admitted { route, path, sent })
     }
 
@@ -229,6 +239,7 @@ impl Pipeline {
         &self,
         access: &Access,
         headers: &HeaderMap,
+        certificate: Option<&Digest>,
         journey: &mut Journey<'_>,
     ) -> Result<Sent, Refusal> {
         let (policy, token) = match access {
@@ -239,7 +250,7 @@ impl Pipeline {
             }
             Access::Validated { policy, token } => (policy, token),
         };
-        let caller = self.authenticate(headers, policy, journey).await?;
+        let caller = self.authenticate(headers, policy, certificate, journey).await?;
         match token {
             ValidatedToken::Exchange(wanted) => {
                 Ok(Sent::TokenB(self.exchange(&caller, wanted, journey).await?))
@@ -253,9 +264,10 @@ impl Pipeline {
         &self,
         headers: &HeaderMap,
         policy: &Policy,
+        certificate: Option<&Digest>,
         journey: &mut Journey<'_>,
     ) -> Result<Caller, Refusal> {
-        match self.stages.authenticator.caller(headers, policy, None).await {
+        match self.stages.authenticator.caller(headers, policy, certificate).await {
             Ok(caller) => {
                 self.stages.metrics.authentication(Some(&caller.claims.identity_provider), "ok");
                 journey.identity_provider = Some(caller.claims.identity_provider.clone());

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a benchmark may fail loudly
 #![allow(missing_docs)]
 
+use std::collections::HashMap;
 use std::hint::black_box;
 use std::pin::pin;
 use std::sync::Arc;
@@ -28,7 +29,9 @@ use obo_proxy::domain::digest::Digest;
 use obo_proxy::net::client::Client;
 use obo_proxy::pipeline::authenticate::Authenticator;
 use obo_proxy::pipeline::authenticate::Kind;
+use obo_proxy::pipeline::authenticate::Outside;
 use obo_proxy::pipeline::exchange::Exchanger;
+use obo_proxy::pipeline::exchange::Proofs;
 use obo_proxy::telemetry::metrics::Metrics;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -70,8 +73,14 @@ routes:
         let entra = Entra::start(settings, listener, clock.clone()).await.unwrap();
         let (client, metrics) = (Client::new().unwrap(), Arc::new(Metrics::new()));
         let providers = &config.identity_providers;
-        let authenticator =
-            Authenticator::new(providers, &config.cache, client.clone(), clock.clone(), metrics.clone());
+        let outside = Outside {
+            client: client.clone(),
+            authentication: Arc::new(Proofs::default()),
+            metadata: HashMap::new(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+        };
+        let authenticator = Authenticator::new(providers, &config.cache, &outside);
         let exchanger = Exchanger::new(providers, &config.cache, client, clock, metrics);
         authenticator.start();
         let (user, wish) = TokenWish::parse("user=alice").unwrap();

@@ -8,9 +8,10 @@ use crate::pipeline::authenticate::error::Kind;
 use crate::pipeline::authenticate::json;
 
 /// How deep claims may be nested.
-const DEPTH: usize = 16;
+pub const DEPTH: usize = 16;
 
 /// Claims whose types are right. A claim of the wrong type is a malformed token, never an absent claim.
+#[derive(Clone)]
 pub struct Stated {
     members: Map<String, Value>,
     expires_on: UnixTime,
@@ -27,6 +28,14 @@ impl Stated {
     pub fn parse(payload: &[u8]) -> Result<Self, Kind> {
         let members = json::object(payload, DEPTH)
             .ok_or(Kind::Malformed("its claims are not one unambiguous JSON object"))?;
+        Self::read(members)
+    }
+
+    /// The claims that are `members`.
+    ///
+    /// # Errors
+    /// [`Kind::Malformed`].
+    pub fn read(members: Map<String, Value>) -> Result<Self, Kind> {
         texts_only(&members, &["iss", "sub", "azp", "appid", "client_id", "cid"])?;
         if members.get("aud").is_some_and(|value| !is_text_or_texts(value)) {
             return Err(WRONG_TYPE);

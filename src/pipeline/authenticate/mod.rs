@@ -8,12 +8,12 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use http::HeaderMap;
 use tokio::task::JoinSet;
 
 use crate::config;
-use crate::config::EntraVersion;
 use crate::config::IdentityProvider;
 use crate::config::Policy;
 use crate::config::Tenancy;
@@ -22,29 +22,27 @@ use crate::domain::caller::Claims;
 use crate::domain::clock::Clock;
 use crate::domain::digest::Digest;
 use crate::domain::name::Name;
-use crate::domain::tenant::TenantId;
 use crate::domain::token::UserToken;
-use crate::net::client::Client;
-use crate::net::metadata::Metadata;
 use crate::pipeline::authenticate::claims::Stated;
+use crate::pipeline::authenticate::introspection::Word;
+use crate::pipeline::authenticate::issuer::Issuer;
 use crate::pipeline::authenticate::issuer::Standing;
 use crate::pipeline::authenticate::jws::Jws;
-use crate::pipeline::authenticate::keys::KeySource;
-use crate::pipeline::authenticate::keys::fetch::Origin;
 use crate::pipeline::authenticate::memo::Evidence;
 use crate::pipeline::authenticate::memo::Memo;
 use crate::pipeline::authenticate::memo::Memoised;
 use crate::pipeline::authenticate::principal::Form;
+use crate::pipeline::authenticate::provider::Provider;
 use crate::pipeline::authenticate::verify::Expected;
 use crate::pipeline::authenticate::verify::TenantRule;
 use crate::pipeline::authenticate::verify::Verified;
-use crate::telemetry::metrics::Metrics;
 
 pub mod bearer;
 pub mod claims;
 pub mod confirmation;
 pub mod discovery;
 pub mod error;
+pub mod introspection;
 pub mod issuer;
 pub mod json;
 pub mod jwks;
@@ -53,6 +51,7 @@ pub mod keys;
 pub mod memo;
 pub mod policy;
 pub mod principal;
+pub mod provider;
 pub mod roca;
 pub mod verify;
 
@@ -63,6 +62,7 @@ mod tests;
 
 pub use error::Error;
 pub use error::Kind;
+pub use provider::Outside;
 
 /// Validates tokens A. Dropping it ends its background tasks.
 #[derive(Debug)]
@@ -73,42 +73,12 @@ pub struct Authenticator {
     tasks: Mutex<JoinSet<()>>,
 }
 
-/// One identity provider with its keys: of Entra's two token versions, or the only ones there are.
-#[derive(Debug)]
-struct Provider {
-    config: Arc<IdentityProvider>,
-    /// Those of version 2 tokens at Entra.
-    keys: Arc<KeySource>,
-    /// Those of Entra's version 1 tokens.
-    v1_keys: Option<Arc<KeySource>>,
-}
-
 impl Authenticator {
     /// An authenticator of these providers' tokens, which remembers as many as `cache` may hold. It knows no keys
     /// until it is started.
-    pub fn new(
-        providers: &[Arc<IdentityProvider>],
-        cache: &config::Cache,
-        client: Client,
-        clock: Clock,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        let provider = |config: &Arc<IdentityProvider>| {
-            let source = |origin| {
-                let (client, clock, metrics) = (client.clone(), clock.clone(), metrics.clone());
-                Arc::new(KeySource::new(config.clone(), origin, client, clock, metrics))
-            };
-            let (keys, v1_keys) = match Metadata::of(config, client.clone(), clock.clone()) {
-                Some(metadata) => (source(Origin::Server(metadata)), None),
-                None => {
-                    let v1 = source(Origin::Entra(EntraVersion::V1));
-                    (source(Origin::Entra(EntraVersion::V2)), Some(v1))
-                }
-            };
-            Provider { config: config.clone(), keys, v1_keys }
-        };
-        let providers = providers.iter().map(provider).collect();
-        Self { providers, memo: Memo::new(cache), clock, tasks: Mutex::default() }
+    pub fn new(providers: &[Arc<IdentityProvider>], cache: &config::Cache, outside: &Outside) -> Self {
+        let providers = providers.iter().map(|config| Provider::new(config, outside)).collect();
+        Self { providers, memo: Memo::new(cache), clock: outside.clock.clone(), tasks: Mutex::default() }
     }
 
     /// Starts to fetch keys, on the runtime this is called on: one task per set. Starting twice is starting once.
@@ -122,13 +92,9 @@ impl Authenticator {
         }
     }
 
-    /// Whether any provider's keys were ever fetched. Its other ones were at least tried: who is told that we are ready
-    /// may come with a token of either version.
+    /// Whether any provider's tokens can be judged.
     pub fn ready(&self) -> bool {
-        self.providers.iter().any(|provider| {
-            provider.sources().any(|source| source.is_ready())
-                && provider.sources().all(|source| source.was_tried())
-        })
+        self.providers.iter().any(Provider::is_ready)
     }
 
     /// The caller whose token `headers` carry, if `policy` admits them. `certificate` is the digest of the one that the
@@ -186,9 +152,17 @@ impl Authenticator {
         policy: &Policy,
         certificate: Option<&Digest>,
     ) -> Result<Arc<Claims>, Error> {
+        let asked = Asked { digest, policy, certificate };
+        let candidates = || policy.identity_providers.iter().filter_map(|name| self.provider(name));
+        if let Some(provider) = candidates().find(|provider| provider.introspector.is_some())
+            && !jws::is_meant(token.expose())
+        {
+            // seldom taken: it does not make every request larger
+            let claims = Box::pin(self.introspected(provider, token, asked)).await;
+            return claims.map_err(|kind| provider.error(kind));
+        }
         let jws = Jws::parse(token.expose())?;
         let stated = Stated::parse(jws.payload())?;
-        let candidates = || policy.identity_providers.iter().filter_map(|name| self.provider(name));
         let best = candidates()
             .filter_map(|provider| Some((provider, provider.standing(&stated)?)))
             .reduce(|best, next| if rank(&next.1) > rank(&best.1) { next } else { best });
@@ -197,9 +171,8 @@ impl Authenticator {
         }
         jws.algorithm(candidates().flat_map(|provider| provider.config.algorithms.iter().copied()))?;
         let (provider, standing) = best.ok_or(Kind::WrongIssuer)?;
-        let asked = Asked { digest, policy, certificate };
         let claims = self.claims(provider, &standing, &jws, stated, asked).await;
-        claims.map_err(|kind| Error { kind, identity_provider: Some(provider.config.name.clone()) })
+        claims.map_err(|kind| provider.error(kind))
     }
 
     fn provider(&self, name: &Name) -> Option<&Provider> {
@@ -227,32 +200,76 @@ impl Authenticator {
             return Err(Kind::WrongIssuer);
         }
         verify::signature(jws, &held.keys, &config.algorithms, |key| issuer.owns(key, &config.server))?;
-        let rivals = self.rivals(provider, &stated);
+        let rivals = self.rivals(provider, |other| other.standing(&stated).is_some());
+        let evidence = Evidence::Signature { version: issuer.version(), generation: held.generation };
         let now = self.clock.now();
-        let Asked { digest, policy, certificate } = asked;
-        let principals = policy.principals;
-        let expected = Expected { provider: config, issuer, tenant, principals, certificate, now };
-        let Verified { claims, holder } = verify::claims(stated, Form::Jwt(jws.typ()), digest, &expected)?;
+        let expected = Expected {
+            provider: config,
+            issuer,
+            tenant,
+            principals: asked.policy.principals,
+            certificate: asked.certificate,
+            now,
+        };
+        let verified = verify::claims(stated, Form::Jwt(jws.typ()), asked.digest, &expected)?;
+        let kept_for = verified.claims.expires_on.after(config.clock_skew).since(now);
+        self.admit(verified, evidence, rivals, kept_for, asked.policy)
+    }
+
+    /// What `provider` says of a token that is no JWT.
+    async fn introspected(
+        &self,
+        provider: &Provider,
+        token: &UserToken,
+        asked: Asked<'_>,
+    ) -> Result<Arc<Claims>, Kind> {
+        let introspector = provider.introspector.as_ref().ok_or(Kind::Misconfigured)?;
+        let heard = introspector.word(token, asked.digest).await?;
+        let stated = match &*heard.word {
+            Word::Active(stated) => stated.clone(),
+            Word::Endless => return Err(Kind::Malformed("it never expires")),
+            Word::Inactive => return Err(Kind::Inactive),
+        };
+        // it need not name its issuer, who is the one that was asked
+        let is_own = stated.find("iss").is_none() || provider.standing(&stated).is_some();
+        if !is_own {
+            return Err(Kind::WrongIssuer);
+        }
+        let expected = Expected {
+            provider: &provider.config,
+            issuer: &Issuer::Sole,
+            tenant: TenantRule::Allowed,
+            principals: asked.policy.principals,
+            certificate: asked.certificate,
+            now: self.clock.now(),
+        };
+        // the tolerance for clocks lets a token in, but its issuer is asked each time
+        let kept_for = stated.expires_on().since(expected.now).min(introspection::RELIED_ON);
+        let verified = verify::claims(stated, Form::Opaque, asked.digest, &expected)?;
+        let evidence = Evidence::Word { until: heard.asked_at + kept_for };
+        let rivals = self.rivals(provider, |other| other.introspector.is_some());
+        self.admit(verified, evidence, rivals, kept_for, asked.policy)
+    }
+
+    /// Remembers what was verified: from here on it is the route that may refuse, and another route may not.
+    fn admit(
+        &self,
+        Verified { claims, holder }: Verified,
+        evidence: Evidence,
+        rivals: Vec<Name>,
+        kept_for: Duration,
+        policy: &Policy,
+    ) -> Result<Arc<Claims>, Kind> {
         let claims = Arc::new(claims);
-        // from here on it is the route that may refuse, and another route may not
-        self.memo.keep(Memoised {
-            claims: claims.clone(),
-            evidence: Evidence::Signature { version: issuer.version(), generation: held.generation },
-            holder,
-            rivals,
-            kept_for: claims.expires_on.after(config.clock_skew).since(now),
-        });
+        self.memo.keep(Memoised { claims: claims.clone(), evidence, holder, rivals, kept_for });
         policy::check(policy, &claims)?;
         Ok(claims)
     }
 
-    /// The providers besides `chosen` that take tokens of the issuer that `stated` names.
-    fn rivals(&self, chosen: &Provider, stated: &Stated) -> Vec<Name> {
-        let names = self.providers.iter().map(|provider| (&provider.config.name, provider));
-        names
-            .filter(|(name, provider)| **name != chosen.config.name && provider.standing(stated).is_some())
-            .map(|(name, _)| name.clone())
-            .collect()
+    /// The providers besides `chosen` that might have been meant as well.
+    fn rivals(&self, chosen: &Provider, might: impl Fn(&Provider) -> bool) -> Vec<Name> {
+        let others = self.providers.iter().filter(|other| other.config.name != chosen.config.name);
+        others.filter(|other| might(other)).map(|other| other.config.name.clone()).collect()
     }
 }
 
@@ -262,28 +279,6 @@ struct Asked<'a> {
     digest: Digest,
     policy: &'a Policy,
     certificate: Option<&'a Digest>,
-}
-
-impl Provider {
-    fn standing(&self, stated: &Stated) -> Option<Standing> {
-        issuer::standing(&self.config.server, self.domain().as_ref(), stated)
-    }
-
-    /// The tenant that a configured domain was found to stand for.
-    fn domain(&self) -> Option<TenantId> {
-        self.sources().find_map(|source| source.tenant())
-    }
-
-    fn keys(&self, version: Option<EntraVersion>) -> &KeySource {
-        match (version, &self.v1_keys) {
-            (Some(EntraVersion::V1), Some(keys)) => keys,
-            _ => &self.keys,
-        }
-    }
-
-    fn sources(&self) -> impl Iterator<Item = &Arc<KeySource>> {
-        std::iter::once(&self.keys).chain(&self.v1_keys)
-    }
 }
 
 /// Two providers may share an issuer (one tenant by its id, several through a shared endpoint): the one that lets the

@@ -37,17 +37,24 @@ use crate::config::Principals;
 use crate::config::ResourceMetadata;
 use crate::config::Tenancy;
 use crate::domain::caller::Claims;
+use crate::domain::clock::Clock;
 use crate::domain::clock::UnixTime;
 use crate::domain::digest::Digest;
 use crate::domain::name::Name;
 use crate::domain::secret::Secret;
 use crate::domain::tenant::TenantId;
+use crate::net::client::Client;
+use crate::net::client_authentication::ClientAuthentication;
+use crate::net::client_authentication::Proving;
+use crate::net::metadata::Metadata;
+use crate::pipeline::authenticate::Outside;
 use crate::pipeline::authenticate::claims::Stated;
 use crate::pipeline::authenticate::issuer::Issuer;
 use crate::pipeline::authenticate::principal::Form;
 use crate::pipeline::authenticate::verify;
 use crate::pipeline::authenticate::verify::Expected;
 use crate::pipeline::authenticate::verify::TenantRule;
+use crate::telemetry::metrics::Metrics;
 
 pub const TENANT: &str = "8eaef023-2b34-4da1-9baa-8bc8c9d6a490";
 pub const OTHER_TENANT: &str = "26039cce-489d-4002-8293-5b0c5134eacb";
@@ -136,6 +143,31 @@ pub fn partner_claims(changes: Value) -> Value {
         "exp": NOW.as_seconds() + 3600,
     });
     changed(claims, changes)
+}
+
+/// Says who we are to nobody.
+#[derive(Debug)]
+pub struct Nobody;
+
+impl ClientAuthentication for Nobody {
+    fn proof<'a>(&'a self, _: &'a IdentityProvider, _: &'a str, _: usize) -> Proving<'a> {
+        Box::pin(async { None })
+    }
+}
+
+/// A real client and a clock that stands still.
+pub fn outside(providers: &[Arc<IdentityProvider>], clock: &Clock) -> Outside {
+    let client = Client::new().unwrap();
+    let metadata = providers.iter().filter_map(|provider| {
+        Some((provider.name.clone(), Metadata::of(provider, client.clone(), clock.clone())?))
+    });
+    Outside {
+        metadata: metadata.collect(),
+        client: client.clone(),
+        authentication: Arc::new(Nobody),
+        clock: clock.clone(),
+        metrics: Arc::new(Metrics::new()),
+    }
 }
 
 /// Room for everything a test has validated.

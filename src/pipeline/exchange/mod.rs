@@ -47,11 +47,13 @@ pub mod grant;
 pub mod key;
 pub mod lifetime;
 mod memory;
+mod proof;
 mod request;
 pub mod row;
 
 pub use error::Error;
 pub use error::OAuthError;
+pub use proof::Proofs;
 pub use row::Kind;
 
 /// Exchanges tokens A for tokens B, and remembers them.

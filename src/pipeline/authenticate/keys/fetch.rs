@@ -51,6 +51,13 @@ pub enum Error {
     Url(#[from] http::Error),
 }
 
+impl Error {
+    /// Whether trying again changes nothing: only the configuration could.
+    pub fn is_lasting(&self) -> bool {
+        matches!(self, Self::Unknown(metadata::Error::NotDiscoverable))
+    }
+}
+
 /// What was fetched.
 #[derive(Debug)]
 pub struct Fetched {

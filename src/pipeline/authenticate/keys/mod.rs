@@ -160,6 +160,11 @@ impl KeySource {
                     failures = 0;
                     self.provider.jwks.refresh
                 }
+                // a server that is only asked about opaque tokens needs no keys
+                Err(error) if error.is_lasting() => {
+                    self.log_failure(failures, &error);
+                    self.provider.jwks.refresh
+                }
                 Err(error) => {
                     self.metrics.jwks_failed(&self.provider.name);
                     self.log_failure(failures, &error);

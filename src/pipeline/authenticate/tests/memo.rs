@@ -17,7 +17,6 @@ use crate::config::Tenancy;
 use crate::domain::clock::Clock;
 use crate::domain::clock::UnixTime;
 use crate::domain::digest::Digest;
-use crate::net::client::Client;
 use crate::pipeline::authenticate::Authenticator;
 use crate::pipeline::authenticate::Error;
 use crate::pipeline::authenticate::Kind;
@@ -32,6 +31,7 @@ use crate::pipeline::authenticate::testing::TENANT;
 use crate::pipeline::authenticate::testing::cache;
 use crate::pipeline::authenticate::testing::entra;
 use crate::pipeline::authenticate::testing::name;
+use crate::pipeline::authenticate::testing::outside;
 use crate::pipeline::authenticate::testing::policy;
 use crate::pipeline::authenticate::testing::provider;
 use crate::pipeline::authenticate::testing::tenant;
@@ -41,7 +41,6 @@ use crate::pipeline::authenticate::tests::check;
 use crate::pipeline::authenticate::tests::give_keys;
 use crate::pipeline::authenticate::tests::refused;
 use crate::pipeline::authenticate::tests::unstarted;
-use crate::telemetry::metrics::Metrics;
 
 /// Whether the second of two requests was answered from memory: a verification makes claims of its own.
 fn is_remembered(authenticator: &Authenticator, token: &str, policies: [&Policy; 2]) -> bool {
@@ -302,8 +301,8 @@ fn memory_is_bounded_in_entries_and_in_bytes() {
         (config::Cache { max_bytes: 40_000, ..cache() }, Value::from(vec!["x"; 100]), 7),
     ] {
         let providers = [Arc::new(provider())];
-        let (clock, metrics) = (Clock::manual(NOW), Arc::new(Metrics::new()));
-        let authenticator = Authenticator::new(&providers, &bounds, Client::new().unwrap(), clock, metrics);
+        let outside = outside(&providers, &Clock::manual(NOW));
+        let authenticator = Authenticator::new(&providers, &bounds, &outside);
         give_keys(&authenticator, 0, &json!([Signer::rsa().jwk(KID)]));
         for number in 0..20 {
             assert_eq!(refused(&authenticator, &numbered(number, &filling), &policy()), None);

@@ -33,6 +33,7 @@ use crate::pipeline::authenticate::testing::TENANT;
 use crate::pipeline::authenticate::testing::cache;
 use crate::pipeline::authenticate::testing::changed;
 use crate::pipeline::authenticate::testing::name;
+use crate::pipeline::authenticate::testing::outside;
 use crate::pipeline::authenticate::testing::policy;
 use crate::pipeline::authenticate::testing::provider;
 use crate::pipeline::authenticate::testing::tenant;
@@ -53,8 +54,8 @@ fn unstarted(providers: Vec<IdentityProvider>, now: UnixTime) -> Authenticator {
     // nobody fetches here, so there is nothing to wait for when a key is unknown
     let impatient = |provider| Arc::new(IdentityProvider { timeout: Duration::ZERO, ..provider });
     let providers: Vec<_> = providers.into_iter().map(impatient).collect();
-    let (client, metrics) = (Client::new().unwrap(), Arc::new(Metrics::new()));
-    Authenticator::new(&providers, &cache(), client, Clock::manual(now), metrics)
+    let outside = outside(&providers, &Clock::manual(now));
+    Authenticator::new(&providers, &cache(), &outside)
 }
 
 fn give_keys(authenticator: &Authenticator, at: usize, keys: &Value) {

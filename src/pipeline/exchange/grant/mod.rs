@@ -82,7 +82,7 @@ impl<'a> Grant<'a> {
 }
 
 /// RFC 6749 section 2.3.1: id and secret are form-encoded before they are joined.
-fn basic(client_id: &str, secret: &Secret) -> Option<HeaderValue> {
+pub(super) fn basic(client_id: &str, secret: &Secret) -> Option<HeaderValue> {
     let mut pair = Zeroizing::new(String::with_capacity(3 * (client_id.len() + secret.expose().len()) + 1));
     pair.extend(form_urlencoded::byte_serialize(client_id.as_bytes()));
     pair.push(':');

@@ -21,6 +21,7 @@ use crate::pipeline::authenticate::testing::Signer;
 use crate::pipeline::authenticate::testing::TENANT;
 use crate::pipeline::authenticate::testing::cache;
 use crate::pipeline::authenticate::testing::entra_at;
+use crate::pipeline::authenticate::testing::outside;
 use crate::pipeline::authenticate::testing::policy;
 use crate::pipeline::authenticate::testing::provider;
 use crate::pipeline::authenticate::testing::tenant;
@@ -316,8 +317,8 @@ async fn one_version_s_failure_does_not_lose_the_other() {
     idp.answer_v1_metadata(Answer::Reply(404, &[], String::new()));
     let provider = Arc::new(at(&idp, Tenancy::Id(tenant(TENANT))));
     let clock = Clock::manual(NOW);
-    let authenticator =
-        Authenticator::new(&[provider], &cache(), Client::new().unwrap(), clock, Arc::new(Metrics::new()));
+    let providers = [provider];
+    let authenticator = Authenticator::new(&providers, &cache(), &outside(&providers, &clock));
     let [v1, v2] = [
         authenticator.providers[0].keys(Some(EntraVersion::V1)),
         authenticator.providers[0].keys(Some(EntraVersion::V2)),
@@ -349,8 +350,8 @@ async fn dropping_the_authenticator_ends_its_tasks() {
     let idp = Idp::start(json!([key("old")])).await;
     let provider = Arc::new(at(&idp, Tenancy::Id(tenant(TENANT))));
     let clock = Clock::manual(NOW);
-    let authenticator =
-        Authenticator::new(&[provider], &cache(), Client::new().unwrap(), clock, Arc::new(Metrics::new()));
+    let providers = [provider];
+    let authenticator = Authenticator::new(&providers, &cache(), &outside(&providers, &clock));
     authenticator.start();
     let source = authenticator.providers[0].keys.clone();
     source.ended.subscribe().changed().await.unwrap();
