@@ -1,12 +1,14 @@
 //! An identity provider, checked: who issues tokens, how they are validated, and how we exchange them.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
 
+use crate::config::algorithm::Algorithm;
+use crate::config::credential::AuthMethod;
+use crate::config::credential::Credential;
+use crate::config::loopback::is_loopback;
 use crate::domain::name::Name;
-use crate::domain::secret::Secret;
 use crate::domain::tenant::TenantId;
 
 /// One identity provider: whose tokens are accepted, and where they are exchanged.
@@ -16,7 +18,7 @@ pub struct IdentityProvider {
     pub name: Name,
     /// Issuers, keys and endpoints.
     pub server: AuthorizationServer,
-    /// Our own client id there.
+    /// Our own client id there. Empty only with [`AuthMethod::None`]: then none is sent.
     pub client_id: String,
     /// Accepted `aud` values, compared exactly. Never empty.
     pub audiences: Vec<String>,
@@ -56,6 +58,19 @@ impl IdentityProvider {
             AuthorizationServer::Oidc(_) => None,
         }
     }
+
+    /// How `credential`, one of its own, is sent. While one kind of credential replaces another, the configured method is
+    /// that of the one, and the other is sent in its natural way.
+    pub fn method_of(&self, credential: &Credential) -> AuthMethod {
+        match (credential, self.auth_method) {
+            (Credential::Secret(_) | Credential::SecretFile(_), AuthMethod::ClientSecretBasic) => {
+                AuthMethod::ClientSecretBasic
+            }
+            (Credential::Secret(_) | Credential::SecretFile(_), _) => AuthMethod::ClientSecretPost,
+            (Credential::Certificate(_), AuthMethod::TlsClientAuth) => AuthMethod::TlsClientAuth,
+            _ => AuthMethod::PrivateKeyJwt,
+        }
+    }
 }
 
 /// Who issues the tokens and exchanges them (RFC 6749 section 1.1).
@@ -74,14 +89,9 @@ impl AuthorizationServer {
         match self {
             Self::Entra(entra) => entra.authority.scheme() == "https",
             Self::Oidc(oidc) => {
-                let given = [
-                    &oidc.jwks_uri,
-                    &oidc.token_endpoint,
-                    &oidc.introspection_endpoint,
-                    &oidc.authorization_endpoint,
-                ];
-                oidc.issuer.starts_with("https:")
-                    || given.into_iter().flatten().any(|url| url.scheme() == "https")
+                let asked = [&oidc.jwks_uri, &oidc.token_endpoint, &oidc.introspection_endpoint];
+                let discovery = oidc.discovery();
+                asked.into_iter().flatten().chain(&discovery).any(|url| url.scheme() == "https")
             }
         }
     }
@@ -102,6 +112,23 @@ pub struct Oidc {
     pub introspection_endpoint: Option<Url>,
     /// Where its users sign in.
     pub authorization_endpoint: Option<Url>,
+}
+
+impl Oidc {
+    /// Where discovery begins: the issuer, if it is a URL that may be asked. `None` = whatever is needed is given.
+    pub fn discovery(&self) -> Option<Url> {
+        let url = Url::parse(&self.issuer).ok()?;
+        let is_plain = url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none();
+        let is_private = match url.scheme() {
+            "https" => url.has_host(),
+            "http" => is_loopback(&url),
+            _ => false,
+        };
+        (is_plain && is_private).then_some(url)
+    }
 }
 
 /// Microsoft Entra: everything follows from authority and tenant.
@@ -188,108 +215,6 @@ impl Tenancy {
     }
 }
 
-/// A credential of ours.
-#[derive(Debug)]
-pub enum Credential {
-    /// A client secret in a file, read anew for each exchange.
-    SecretFile(PathBuf),
-    /// A client secret from the environment or the configuration itself.
-    Secret(Secret),
-    /// A certificate, whose key signs assertions or the TLS handshake.
-    Certificate(Certificate),
-    /// A token another issuer made for us, in a file, read anew for each exchange: it is the client assertion (RFC 7523
-    /// section 2.2).
-    FederatedToken(PathBuf),
-    /// The token of an Azure managed identity: it is the client assertion.
-    ManagedIdentity(ManagedIdentity),
-}
-
-/// A certificate of ours and its private key.
-#[derive(Clone, Debug)]
-pub struct Certificate {
-    /// A PEM file: the certificate, and maybe its chain after it.
-    pub file: PathBuf,
-    /// A PEM file with the private key; may be the same.
-    pub key: PathBuf,
-    /// What the key signs assertions with.
-    pub algorithm: Algorithm,
-    /// Whether assertions carry the certificate itself.
-    pub chain: SendChain,
-    /// Whom assertions are addressed to.
-    pub audience: AssertionAudience,
-}
-
-/// Whether an assertion carries the certificate and its chain (`x5c`, RFC 7515 section 4.1.6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SendChain {
-    /// The thumbprint alone: the IdP knows the certificate.
-    Omit,
-    /// The chain too: the IdP knows subject and issuer.
-    Send,
-}
-
-/// Whom a client assertion is addressed to (RFC 7523 section 3).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AssertionAudience {
-    /// The token endpoint's URL.
-    TokenEndpoint,
-    /// The issuer.
-    Issuer,
-    /// This.
-    Other(String),
-}
-
-/// An Azure managed identity, whose token stands for us.
-#[derive(Clone, Debug)]
-pub struct ManagedIdentity {
-    /// Which of those assigned to this machine; `None` = the system's own.
-    pub identity: Option<ManagedIdentityId>,
-    /// Where its tokens come from.
-    pub source: ManagedIdentitySource,
-    /// Whom they are addressed to: the token exchange of the cloud.
-    pub audience: String,
-}
-
-/// Names a user-assigned managed identity.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ManagedIdentityId {
-    /// By its client id.
-    ClientId(String),
-    /// By its principal's object id.
-    ObjectId(String),
-    /// By its resource id in Azure Resource Manager.
-    ResourceId(String),
-}
-
-/// Where a managed identity's tokens come from.
-#[derive(Clone, Debug)]
-pub enum ManagedIdentitySource {
-    /// The instance metadata service of a virtual machine or a node: `http://169.254.169.254`, or what stands in its place.
-    Imds(Url),
-    /// The endpoint that App Service, Functions and Container Apps give a process.
-    AppService {
-        /// Its URL.
-        endpoint: Url,
-        /// What the header `X-IDENTITY-HEADER` must hold.
-        header: Secret,
-    },
-}
-
-/// How a client authenticates at the token endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AuthMethod {
-    /// A secret in the form (RFC 6749 section 2.3.1).
-    ClientSecretPost,
-    /// A secret in the `Authorization` header (RFC 6749 section 2.3.1).
-    ClientSecretBasic,
-    /// A signed assertion (RFC 7523 section 2.2): of our own key, or of somebody who vouches for us.
-    PrivateKeyJwt,
-    /// The certificate of the TLS connection (RFC 8705 section 2).
-    TlsClientAuth,
-    /// Not at all.
-    None,
-}
-
 /// How tokens are exchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GrantType {
@@ -324,59 +249,6 @@ pub struct Jwks {
     pub refresh: Duration,
     /// Shortest gap between two fetches forced by unknown key ids.
     pub cooldown: Duration,
-}
-
-/// A JWS signature algorithm (RFC 7518, RFC 8037). No `none`, no HMAC: they cannot be written down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
-pub enum Algorithm {
-    RS256,
-    RS384,
-    RS512,
-    PS256,
-    PS384,
-    PS512,
-    ES256,
-    ES384,
-    ES512,
-    EdDSA,
-}
-
-impl Algorithm {
-    /// Every algorithm there is.
-    pub const ALL: [Self; 10] = [
-        Self::RS256,
-        Self::RS384,
-        Self::RS512,
-        Self::PS256,
-        Self::PS384,
-        Self::PS512,
-        Self::ES256,
-        Self::ES384,
-        Self::ES512,
-        Self::EdDSA,
-    ];
-
-    /// Its name in a JOSE header.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::RS256 => "RS256",
-            Self::RS384 => "RS384",
-            Self::RS512 => "RS512",
-            Self::PS256 => "PS256",
-            Self::PS384 => "PS384",
-            Self::PS512 => "PS512",
-            Self::ES256 => "ES256",
-            Self::ES384 => "ES384",
-            Self::ES512 => "ES512",
-            Self::EdDSA => "EdDSA",
-        }
-    }
-
-    /// The algorithm of that exact name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
-    }
 }
 
 /// Which claims say what; a dotted path reaches into objects.

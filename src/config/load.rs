@@ -30,8 +30,9 @@ pub struct Loaded {
 }
 
 /// Reads `files`, later ones over earlier ones, with the whole process environment: it overrides settings by `OBO__*`
-/// variables, holds secrets named by `{ env: NAME }`, and provides AZURE_TENANT_ID and AZURE_CLIENT_ID. Warns of files
-/// that the configuration names and that cannot be read now; does not read them.
+/// variables, holds secrets named by `{ env: NAME }`, and provides what Azure's platforms tell a process about its
+/// identity (AZURE_TENANT_ID, AZURE_CLIENT_ID and their kin). Warns of files that the configuration names and that cannot
+/// be read now; does not read them.
 ///
 /// # Errors
 /// If a file cannot be read, or the configuration cannot be used: everything that is wrong, at once.

@@ -20,8 +20,18 @@ const SECRET_WORDS: [&str; 7] =
 const EXACT_SECRET_WORDS: [&str; 12] =
     ["key", "keys", "apikey", "pwd", "pass", "psk", "bearer", "pin", "value", "valu", "vale", "val"];
 
+/// Settings below a secret word, by the key above them and their own, whose values are no secrets.
+const OPEN_SETTINGS: [(&str, &str); 6] = [
+    ("certificate", "algorithm"),
+    ("certificate", "send_x5c"),
+    ("certificate", "assertion_audience"),
+    ("managed_identity", "client_id"),
+    ("managed_identity", "object_id"),
+    ("managed_identity", "resource_id"),
+];
+
 /// Keys below a secret word that are no secrets themselves, and may be shown.
-const KNOWN_KEYS: [&str; 14] = [
+const KNOWN_KEYS: [&str; 16] = [
     "secret",
     "file",
     "env",
@@ -34,6 +44,8 @@ const KNOWN_KEYS: [&str; 14] = [
     "algorithm",
     "send_x5c",
     "client_id",
+    "object_id",
+    "resource_id",
     "password",
     "assertion_audience",
 ];
@@ -49,7 +61,8 @@ pub fn is_secret_value(path: &Path) -> bool {
         return true;
     }
     let named = matches!(path.0.last(), Some(Segment::Key(leaf)) if matches!(leaf.as_ref(), "file" | "env"));
-    !named && holds_secret_word(&keys)
+    let open = matches!(keys.as_slice(), [.., above, leaf] if OPEN_SETTINGS.contains(&(above, leaf)));
+    !named && !open && holds_secret_word(&keys)
 }
 
 /// Whether the key that ends `path` must not be shown: somebody may have written a secret where a key belongs.
@@ -180,6 +193,10 @@ mod tests {
             "identity_providers.contoso.credental.secert.value",
             "identity_providers.contoso.client_secret",
             "identity_providers.secret.value",
+            "identity_providers.contoso.credential.certificate.password",
+            "identity_providers.contoso.credential.certificate.key",
+            "identity_providers.contoso.credential.secret.algorithm",
+            "identity_providers.contoso.credential.client_id",
             "identity_providers.contoso.parameters.client-assertion",
             "cache.redis.password.value",
             "x.token_value",
@@ -192,6 +209,10 @@ mod tests {
         for open in [
             "identity_providers.contoso.credential.secret.file",
             "identity_providers.contoso.credential.secret.env",
+            "identity_providers.contoso.credential.certificate.file",
+            "identity_providers.contoso.credential.certificate.algorithm",
+            "identity_providers.contoso.credential.certificate.assertion_audience",
+            "identity_providers.contoso.credential.managed_identity.client_id",
             "identity_providers.contoso.client_id",
             "identity_providers.contoso.entra.tenant",
             "routes.secrets.upstream",

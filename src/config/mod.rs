@@ -21,11 +21,14 @@ use crate::domain::name::Name;
 
 pub mod problem;
 
+mod algorithm;
 mod check;
+mod credential;
 mod de;
 mod identity_provider;
 mod layers;
 mod load;
+mod loopback;
 mod mask;
 mod node;
 mod schema;
@@ -35,29 +38,30 @@ mod unsupported;
 mod wire;
 mod yaml;
 
-pub use crate::config::identity_provider::Algorithm;
-pub use crate::config::identity_provider::AssertionAudience;
-pub use crate::config::identity_provider::AuthMethod;
+pub use crate::config::algorithm::Algorithm;
+pub use crate::config::credential::AssertionAudience;
+pub use crate::config::credential::AuthMethod;
+pub use crate::config::credential::Certificate;
+pub use crate::config::credential::Credential;
+pub use crate::config::credential::ManagedIdentity;
+pub use crate::config::credential::ManagedIdentityId;
+pub use crate::config::credential::ManagedIdentitySource;
+pub use crate::config::credential::SendChain;
 pub use crate::config::identity_provider::AuthorizationServer;
-pub use crate::config::identity_provider::Certificate;
 pub use crate::config::identity_provider::ClaimNames;
-pub use crate::config::identity_provider::Credential;
 pub use crate::config::identity_provider::Entra;
 pub use crate::config::identity_provider::EntraVersion;
 pub use crate::config::identity_provider::GrantType;
 pub use crate::config::identity_provider::IdentityProvider;
 pub use crate::config::identity_provider::Introspection;
 pub use crate::config::identity_provider::Jwks;
-pub use crate::config::identity_provider::ManagedIdentity;
-pub use crate::config::identity_provider::ManagedIdentityId;
-pub use crate::config::identity_provider::ManagedIdentitySource;
 pub use crate::config::identity_provider::Oidc;
 pub use crate::config::identity_provider::ResourceMetadata;
-pub use crate::config::identity_provider::SendChain;
 pub use crate::config::identity_provider::Tenancy;
 pub use crate::config::load::Loaded;
 pub use crate::config::load::load;
 pub use crate::config::load::load_text;
+pub use crate::config::loopback::is_loopback;
 pub use crate::config::schema::schema;
 
 /// Everything the proxy was told, checked: names resolve, addresses parse, no two routes tie.

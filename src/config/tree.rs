@@ -109,24 +109,24 @@ impl Tree {
             Some(Kind::Scalar(text)) => Some(text.as_str()),
             _ => None,
         };
-        let later = unsupported::find(&path, value);
+        let later = unsupported::find(&path);
         let by_key = matches!(error.fault, Fault::UnknownKey { .. });
         let place = match node {
-            Some(Node { origin, .. }) if by_key || matches!(&later, Some(found) if found.value.is_none()) => {
+            Some(Node { origin, .. }) if by_key || later.is_some() => {
                 origin.key.as_ref().unwrap_or(&origin.value).clone()
             }
             Some(node) => node.place().clone(),
             None => self.root.origin.value.clone(),
         };
         let (message, help) = match (&later, &error.fault) {
-            (Some(found), _) => (format!("`{}` is not supported yet", found.shown()), None),
+            (Some(key), _) => (format!("`{key}` is not supported yet"), None),
             (None, Fault::UnknownKey { expected }) => {
                 let key = mask::shown_key(&path);
                 (format!("unknown setting `{key}`"), Some(self.advice(&path, expected)))
             }
             (None, fault) => wrong_value(&path, node, value, fault),
         };
-        self.poison(&path, later.map(|found| found.stands_for).unwrap_or_default());
+        self.poison(&path);
         self.problem(Severity::Error, &place, message, help)
     }
 
@@ -148,12 +148,9 @@ impl Tree {
         }
     }
 
-    fn poison(&mut self, path: &Path, siblings: &[&str]) {
-        if let Some((parent, last)) = path.split_last() {
-            siblings.iter().for_each(|sibling| self.poisoned.insert(parent.key(sibling)));
-            if matches!(last, Segment::Item(_)) {
-                self.poisoned.insert(parent);
-            }
+    fn poison(&mut self, path: &Path) {
+        if let Some((parent, Segment::Item(_))) = path.split_last() {
+            self.poisoned.insert(parent);
         }
         self.poisoned.insert(path.clone());
     }
@@ -179,8 +176,12 @@ fn wrong_value(
             (format!("{shown} is not {}", one_of(expected)), help)
         }
         Fault::Invalid { expected } => {
-            let is_secret = matches!(path.keys().as_slice(), [.., "credential", "secret"]);
-            let help = is_secret.then(|| "write { file: PATH } or { env: NAME }".into());
+            let help = match path.keys().as_slice() {
+                [.., "credential", "secret"] => Some("write { file: PATH } or { env: NAME }".into()),
+                [.., "credential", "certificate"] => Some("write { file: PATH, key: PATH }".into()),
+                [.., "credential", "federated_token"] => Some("write { file: PATH }".into()),
+                _ => None,
+            };
             (format!("{shown} is not {expected}"), help)
         }
         Fault::UnknownKey { .. } => (String::new(), None),

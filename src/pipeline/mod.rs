@@ -3,6 +3,7 @@
 //! **In:** a request and whose socket it came from. **Out:** a response, always. **Never:** forwards token A in place
 //! of token B; answers before the record of the request is written.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -18,6 +19,7 @@ use hyper::body::Incoming;
 use crate::config;
 use crate::config::Access;
 use crate::config::Config;
+use crate::config::IdentityProvider;
 use crate::config::Policy;
 use crate::config::Scheme;
 use crate::config::UnvalidatedToken;
@@ -101,14 +103,14 @@ impl Pipeline {
         metrics: &Arc<Metrics>,
     ) -> Result<Self, SetupError> {
         let providers = &config.identity_providers;
-        let metadata = providers.iter().filter_map(|provider| {
-            let metadata = Metadata::of(provider, client.clone(), clock.clone())?;
-            Some((provider.name.clone(), metadata))
-        });
+        let found = |provider: &Arc<IdentityProvider>| {
+            Some((provider.name.clone(), Metadata::of(provider, client.clone(), clock.clone())?))
+        };
+        let metadata: HashMap<Name, Metadata> = providers.iter().filter_map(found).collect();
         let outside = authenticate::Outside {
             client: client.clone(),
             authentication: Arc::new(Proofs::default()),
-            metadata: metadata.collect(),
+            metadata: metadata.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
         };
@@ -117,6 +119,7 @@ impl Pipeline {
             authenticator: Authenticator::new(providers, &config.cache, &outside),
             exchanger: Exchanger::new(
                 providers,
+                &metadata,
                 &config.cache,
                 client.clone(),
                 clock.clone(),

@@ -81,7 +81,7 @@ routes:
             metrics: metrics.clone(),
         };
         let authenticator = Authenticator::new(providers, &config.cache, &outside);
-        let exchanger = Exchanger::new(providers, &config.cache, client, clock, metrics);
+        let exchanger = Exchanger::new(providers, &HashMap::new(), &config.cache, client, clock, metrics);
         authenticator.start();
         let (user, wish) = TokenWish::parse("user=alice").unwrap();
         let mut headers = HeaderMap::new();

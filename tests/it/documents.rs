@@ -48,7 +48,11 @@ fn the_readmes_configuration_is_the_minimal_one_and_checks() {
 #[test]
 fn the_reference_configuration_checks() {
     let mut command = obo_proxy(&["check", "--config", "config/reference.yaml"]);
-    let output = command.env("PARTNERS_SECRET", "secret").output().unwrap();
+    let output = command
+        .env("PARTNERS_SECRET", "secret")
+        .env("AZURE_FEDERATED_TOKEN_FILE", "/var/run/secrets/azure/tokens/azure-identity-token")
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{}", text(&output.stdout));
 }
 

@@ -1,32 +1,30 @@
-//! Who may pass a route and what happens to the caller's token: `auth`, `exchange`, `token`, `require` and
-//! `identity_provider`.
+//! Who may pass a route and what happens to the caller's token: `auth`, `token`, `require` and `identity_provider`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::config::Access;
-use crate::config::Actor;
 use crate::config::AppTokens;
 use crate::config::Demand;
-use crate::config::Exchange;
 use crate::config::IdentityProvider;
+use crate::config::Introspection;
 use crate::config::Policy;
 use crate::config::Principals;
-use crate::config::TokenType;
 use crate::config::UnvalidatedToken;
 use crate::config::ValidatedToken;
 use crate::config::check::At;
-use crate::config::check::entra;
+use crate::config::check::exchange;
+use crate::config::check::identity_provider::share_issuer;
 use crate::config::check::items;
 use crate::config::check::layered::Layered;
 use crate::config::check::lookup;
+use crate::config::check::words::is_scope;
+use crate::config::check::words::is_word;
+use crate::config::check::words::words;
 use crate::config::wire;
 use crate::config::wire::route::Settings;
 use crate::config::wire::route::Token;
 use crate::domain::name::Name;
-
-/// Scopes that ask for facts about the user, and for no API (OpenID Connect Core 1.0 sections 5.4 and 11).
-const SIGN_IN_SCOPES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
 
 /// What a route says about its callers.
 pub fn check(
@@ -53,8 +51,19 @@ pub fn check(
     if said.auth.is_some() {
         return anonymous(said, layered);
     }
+    let principals = match (said.exchange, exchange::app_tokens(layered)) {
+        (Some(_), AppTokens::Reject) => Principals::Users,
+        (Some(_), AppTokens::ClientCredentials) | (None, _) => Principals::UsersAndApplications,
+    };
+    let policy = policy(layered, principals, providers, root);
     let token = match (said.exchange, said.token) {
-        (Some(_), _) => exchange(layered).map(|exchange| ValidatedToken::Exchange(Arc::new(exchange))),
+        (Some(_), _) => {
+            let names = policy.iter().flat_map(|policy| &policy.identity_providers);
+            let asked: Vec<&IdentityProvider> =
+                names.filter_map(|name| providers.get(name)?.as_deref()).collect();
+            exchange::check(layered, &asked, policy.as_ref())
+                .map(|exchange| ValidatedToken::Exchange(Arc::new(exchange)))
+        }
         (None, Some(Token::Passthrough)) => Some(ValidatedToken::Passthrough),
         (None, Some(Token::Remove)) => Some(ValidatedToken::Remove),
         (None, None) => {
@@ -69,11 +78,6 @@ pub fn check(
             None
         }
     };
-    let principals = match said.exchange {
-        Some(_) => Principals::Users,
-        None => Principals::UsersAndApplications,
-    };
-    let policy = policy(layered, principals, providers, root);
     Some(Access::Validated { policy: policy?, token: token? })
 }
 
@@ -170,22 +174,29 @@ fn identity_providers(
         if names.contains(name) {
             continue;
         }
-        let same = names.iter().find(|other| {
-            let other = providers.get(*other).and_then(Option::as_ref);
-            provider
-                .as_ref()
-                .zip(other)
-                .and_then(|(one, other)| one.entra().zip(other.entra()))
-                .is_some_and(|(one, other)| entra::share_issuer(one, other))
-        });
-        if let Some(other) = same {
+        let together = |suits: fn(&IdentityProvider, &IdentityProvider) -> bool| {
+            names.iter().find(|other| {
+                let other = providers.get(*other).and_then(Option::as_deref);
+                provider.as_deref().zip(other).is_some_and(|(one, other)| suits(one, other))
+            })
+        };
+        if let Some(other) = together(share_issuer) {
             let help = "a token's issuer tells which one it belongs to: name only one of them";
             at.error_with(format!("`{name}` and `{other}` accept tokens of the same issuer"), help);
+            return None;
+        }
+        if let Some(other) = together(both_introspect) {
+            let help = "a token that is no JWT does not say whose it is, and is shown to nobody else: name only one of them";
+            at.error_with(format!("`{name}` and `{other}` are both asked about tokens"), help);
             return None;
         }
         names.push(name.clone());
     }
     (!names.is_empty()).then_some(names)
+}
+
+fn both_introspect(one: &IdentityProvider, other: &IdentityProvider) -> bool {
+    one.introspection == Introspection::On && other.introspection == Introspection::On
 }
 
 fn demand(
@@ -214,92 +225,4 @@ fn demand(
             }
         },
     }
-}
-
-fn exchange(layered: &Layered<'_, '_>) -> Option<Exchange> {
-    let (said, at) = match layered.own.exchange {
-        Some(own) => (own, layered.at.key("exchange")),
-        None => (layered.base.exchange?, layered.base_at.key("exchange")),
-    };
-    let scopes = layered.pick(&["exchange", "scopes"], |settings| settings.exchange?.scopes.as_ref());
-    let Some((written, scopes_at)) = scopes else {
-        at.missing("scopes", "write what the upstream wants, as in scopes: [api://orders-backend/.default]");
-        return None;
-    };
-    let scopes = words(items(Some(written), &scopes_at)?, "a scope", is_scope)?;
-    warn_of_mixed(&scopes, &scopes_at);
-    warn_of_resources(&scopes, &scopes_at);
-    // the only choice there is: a second one will not compile until it is handled here
-    let (None | Some(wire::route::AppTokens::Reject)) = said.app_tokens;
-    let wanted = layered
-        .pick(&["exchange", "requested_token_type"], |settings| settings.exchange?.requested_token_type);
-    let requested_token_type = wanted.map(|(wanted, _)| match wanted {
-        wire::route::TokenType::Saml1 => TokenType::Saml1,
-        wire::route::TokenType::Saml2 => TokenType::Saml2,
-        wire::route::TokenType::Jwt => TokenType::Jwt,
-        wire::route::TokenType::AccessToken => TokenType::AccessToken,
-    });
-    (!scopes.is_empty()).then_some(Exchange {
-        scopes,
-        resources: Vec::new(),
-        audiences: Vec::new(),
-        actor: Actor::Nobody,
-        requested_token_type,
-        app_tokens: AppTokens::Reject,
-    })
-}
-
-/// `.default` stands for all permissions that were granted; Entra refuses it beside named ones of the same resource.
-fn warn_of_mixed(scopes: &[String], at: &At<'_>) {
-    let resource = |scope: &String| {
-        scope.rsplit_once('/').map(|(resource, name)| (resource.to_owned(), name == ".default"))
-    };
-    let split: Vec<(String, bool)> = scopes.iter().filter_map(resource).collect();
-    let mixed = split.iter().find(|(resource, whole)| *whole && split.contains(&(resource.clone(), false)));
-    if let Some((resource, _)) = mixed {
-        let message =
-            format!("`{}/.default` stands beside single scopes of the same resource", at.shown(resource));
-        at.warning(message, "Entra refuses the mix: ask for .default, or for the single scopes");
-    }
-}
-
-/// An access token is for one resource, which its scopes name.
-fn warn_of_resources(scopes: &[String], at: &At<'_>) {
-    if !scopes.is_empty() && scopes.iter().all(|scope| SIGN_IN_SCOPES.contains(&scope.as_str())) {
-        let help = "name one of the API behind the upstream, as in api://orders-backend/.default";
-        at.warning("none of these scopes belongs to an API", help);
-    }
-    let mut resources = scopes.iter().filter_map(|scope| Some(scope.rsplit_once('/')?.0));
-    let Some(first) = resources.next() else { return };
-    if let Some(other) = resources.find(|resource| *resource != first) {
-        let message = format!("`{}` and `{}` are two resources", at.shown(first), at.shown(other));
-        at.warning(message, "Entra answers AADSTS28000 or AADSTS70011: one resource per exchange");
-    }
-}
-
-fn words(items: Vec<(&str, At<'_>)>, what: &str, is_valid: fn(&str) -> bool) -> Option<Vec<String>> {
-    let mut words = Vec::new();
-    let mut complete = true;
-    for (text, at) in items {
-        if is_valid(text) {
-            words.push(text.to_owned());
-        } else {
-            let message = format!("`{}` is not {what}", at.shown(text));
-            match text.contains(' ') {
-                true => at.error_with(message, at.list_form()),
-                false => at.error(message),
-            }
-            complete = false;
-        }
-    }
-    complete.then_some(words)
-}
-
-/// `scope-token` of RFC 6749 section 3.3.
-fn is_scope(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
-}
-
-fn is_word(text: &str) -> bool {
-    !text.trim().is_empty() && !text.chars().any(char::is_control)
 }

@@ -1,19 +1,46 @@
-//! URLs: which forms are allowed, and which hosts are this machine.
+//! URLs: which forms are allowed.
 
-use url::Host;
 use url::Url;
 
 use crate::config::check::At;
 use crate::config::check::matches;
+use crate::config::is_loopback;
+
+const FORM: &str = "write it as https://host, https://host:port or https://host/path";
 
 /// A URL of `scheme` `http` or `https` with a host and nothing but a path behind it.
 pub fn parse(text: &str, at: &At<'_>) -> Option<Url> {
-    let help = "write it as https://host, https://host:port or https://host/path";
+    let url = with_query(text, at)?;
+    if url.query().is_some() {
+        at.error_with(format!("`{}` cannot be used: a query does not belong here", at.shown(text)), FORM);
+        return None;
+    }
+    Some(url)
+}
+
+/// An endpoint of an identity provider, to which secrets and tokens are sent. It may have a query (RFC 6749 section 3.2).
+pub fn of_identity_provider(text: &str, at: &At<'_>) -> Option<Url> {
+    with_query(text, at).filter(|url| is_private(url, text, at))
+}
+
+/// Whether what is sent to `url` can only be read there; an error if not.
+pub fn is_private(url: &Url, text: &str, at: &At<'_>) -> bool {
+    let is_private = url.scheme() == "https" || is_loopback(url);
+    if !is_private {
+        at.error_with(
+            format!("`{}` is not https", at.shown(text)),
+            "secrets and tokens are sent there: plain http is only for 127.0.0.0/8, ::1 and localhost",
+        );
+    }
+    is_private
+}
+
+fn with_query(text: &str, at: &At<'_>) -> Option<Url> {
     let shown = at.shown(text);
     let clean =
         text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'"' | b'<' | b'>'));
     let Some(url) = Url::parse(text).ok().filter(|_| clean && text.contains("://")) else {
-        at.error_with(format!("`{shown}` is not a URL"), help);
+        at.error_with(format!("`{shown}` is not a URL"), FORM);
         return None;
     };
     let complaint = if !matches!(url.scheme(), "http" | "https") {
@@ -22,8 +49,6 @@ pub fn parse(text: &str, at: &At<'_>) -> Option<Url> {
         Some("the host is missing")
     } else if !url.username().is_empty() || url.password().is_some() || text.contains('@') {
         Some("a user name or password does not belong in a URL")
-    } else if url.query().is_some() {
-        Some("a query does not belong here")
     } else if url.fragment().is_some() {
         Some("a fragment does not belong here")
     } else if url.port() == Some(0) {
@@ -34,7 +59,7 @@ pub fn parse(text: &str, at: &At<'_>) -> Option<Url> {
     match complaint {
         None => Some(url),
         Some(complaint) => {
-            at.error_with(format!("`{shown}` cannot be used: {complaint}"), help);
+            at.error_with(format!("`{shown}` cannot be used: {complaint}"), FORM);
             None
         }
     }
@@ -53,14 +78,4 @@ pub fn base_path(text: &str, at: &At<'_>) -> Option<String> {
         return None;
     }
     Some(path.into())
-}
-
-/// Whether the host is this machine: 127.0.0.0/8, ::1 or localhost.
-pub fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
-        None => false,
-    }
 }

@@ -3,10 +3,12 @@
 use url::Url;
 
 use crate::config::Entra;
+use crate::config::EntraVersion;
 use crate::config::Tenancy;
 use crate::config::check::At;
 use crate::config::check::endpoint;
 use crate::config::check::items;
+use crate::config::is_loopback;
 use crate::config::wire;
 use crate::config::wire::identity_provider::Cloud;
 use crate::domain::tenant::TenantId;
@@ -14,12 +16,34 @@ use crate::domain::tenant::TenantId;
 const TENANT_HELP: &str = "write the tenant's id or one of its verified domains, as in 8eaef023-2b34-4da1-9baa-8bc8c9d6a490 or \
      contoso.onmicrosoft.com";
 
-/// What an `entra` map says.
-pub fn check(wire: &wire::identity_provider::Entra, at: &At<'_>) -> Option<Entra> {
-    let authority = authority(wire, at);
+const PUBLIC: &str = "https://login.microsoftonline.com";
+const US_GOVERNMENT: &str = "https://login.microsoftonline.us";
+const CHINA: &str = "https://login.partner.microsoftonline.cn";
+
+/// What an `entra` map says. `authority_host` is the authority that the surroundings name, if they count.
+pub fn check(
+    wire: &wire::identity_provider::Entra,
+    authority_host: Option<&str>,
+    at: &At<'_>,
+) -> Option<Entra> {
+    let authority = authority(wire, authority_host, at);
     let tenancy = tenancy(wire, at);
-    let (authority, v1_issuer_prefix) = authority?;
+    let authority = authority?;
+    let v1_issuer_prefix = match cloud(&authority) {
+        Cloud::China => "https://sts.chinacloudapi.cn/",
+        Cloud::Public | Cloud::UsGovernment => "https://sts.windows.net/",
+    };
     Some(Entra { authority, v1_issuer_prefix: v1_issuer_prefix.into(), tenancy: tenancy? })
+}
+
+/// Whom tokens that stand for us are addressed to in the cloud of `entra`
+/// (<https://learn.microsoft.com/entra/workload-id/workload-identity-federation>).
+pub fn token_exchange_audience(entra: &Entra) -> &'static str {
+    match cloud(&entra.authority) {
+        Cloud::Public => "api://AzureADTokenExchange",
+        Cloud::UsGovernment => "api://AzureADTokenExchangeUSGov",
+        Cloud::China => "api://AzureADTokenExchangeChina",
+    }
 }
 
 /// Whether some issuer is accepted by both.
@@ -32,6 +56,14 @@ pub fn share_issuer(one: &Entra, other: &Entra) -> bool {
     place && tenants
 }
 
+/// Whether tokens of `issuer` are accepted.
+pub fn accepts(entra: &Entra, issuer: &str) -> bool {
+    let versions = [EntraVersion::V1, EntraVersion::V2];
+    ids(&entra.tenancy)
+        .iter()
+        .any(|id| versions.iter().any(|version| entra.issuer(*version, id.as_str()) == issuer))
+}
+
 fn ids(tenancy: &Tenancy) -> &[TenantId] {
     match tenancy {
         Tenancy::Id(id) => std::slice::from_ref(id),
@@ -40,23 +72,33 @@ fn ids(tenancy: &Tenancy) -> &[TenantId] {
     }
 }
 
-/// The authority, and the issuer prefix of its version 1 tokens.
-fn authority(wire: &wire::identity_provider::Entra, at: &At<'_>) -> Option<(Url, &'static str)> {
-    let public = "https://sts.windows.net/";
-    let (text, v1) = match (&wire.authority, wire.cloud) {
-        (Some(_), Some(_)) => {
+/// The cloud of an authority; one that nobody knows counts as public.
+fn cloud(authority: &Url) -> Cloud {
+    match authority.host_str() {
+        Some("login.microsoftonline.us" | "login.usgovcloudapi.net") => Cloud::UsGovernment,
+        Some("login.partner.microsoftonline.cn" | "login.chinacloudapi.cn") => Cloud::China,
+        _ => Cloud::Public,
+    }
+}
+
+fn authority(
+    wire: &wire::identity_provider::Entra,
+    authority_host: Option<&str>,
+    at: &At<'_>,
+) -> Option<Url> {
+    let text = match (&wire.authority, wire.cloud, authority_host) {
+        (Some(_), Some(_), _) => {
             at.key("authority")
                 .error_with("`authority` and `cloud` exclude each other", "leave one of them out");
             return None;
         }
-        (Some(text), None) => return custom(text, &at.key("authority")).map(|url| (url, public)),
-        (None, None | Some(Cloud::Public)) => ("https://login.microsoftonline.com", public),
-        (None, Some(Cloud::UsGovernment)) => ("https://login.microsoftonline.us", public),
-        (None, Some(Cloud::China)) => {
-            ("https://login.partner.microsoftonline.cn", "https://sts.chinacloudapi.cn/")
-        }
+        (Some(text), None, _) => return custom(text, &at.key("authority")),
+        (None, None, Some(text)) => return surrounding(text, at),
+        (None, Some(Cloud::Public), _) | (None, None, None) => PUBLIC,
+        (None, Some(Cloud::UsGovernment), _) => US_GOVERNMENT,
+        (None, Some(Cloud::China), _) => CHINA,
     };
-    Url::parse(text).ok().map(|url| (url, v1))
+    Url::parse(text).ok()
 }
 
 fn custom(text: &str, at: &At<'_>) -> Option<Url> {
@@ -66,15 +108,27 @@ fn custom(text: &str, at: &At<'_>) -> Option<Url> {
         at.error_with(message, "write the scheme and host alone: the tenant has a key of its own");
         return None;
     }
-    if url.scheme() == "http" && !endpoint::is_loopback(&url) {
-        let message = format!("`{}` is not https", at.shown(text));
+    endpoint::is_private(&url, text, at).then_some(url)
+}
+
+/// The authority that AZURE_AUTHORITY_HOST names, with or without a slash at its end.
+fn surrounding(text: &str, at: &At<'_>) -> Option<Url> {
+    let is_host_alone = |url: &Url| {
+        url.path() == "/"
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none()
+    };
+    let is_safe = |url: &Url| url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url));
+    let url = Url::parse(text).ok().filter(|url| is_host_alone(url) && is_safe(url));
+    if url.is_none() {
         at.error_with(
-            message,
-            "secrets and tokens are sent there: plain http is only for 127.0.0.0/8, ::1 and localhost",
+            "the environment variable `AZURE_AUTHORITY_HOST` is not an https:// URL of a host alone",
+            "set it as https://login.microsoftonline.com/, or write `cloud` or `authority` here",
         );
-        return None;
     }
-    Some(url)
+    url
 }
 
 fn tenancy(wire: &wire::identity_provider::Entra, at: &At<'_>) -> Option<Tenancy> {

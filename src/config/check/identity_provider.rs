@@ -5,32 +5,36 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Algorithm;
-use crate::config::AuthMethod;
 use crate::config::AuthorizationServer;
 use crate::config::ClaimNames;
-use crate::config::Credential;
 use crate::config::GrantType;
 use crate::config::IdentityProvider;
 use crate::config::Introspection;
 use crate::config::Jwks;
 use crate::config::ResourceMetadata;
 use crate::config::check::At;
+use crate::config::check::algorithm;
+use crate::config::check::credential;
+use crate::config::check::credential::Verifier;
 use crate::config::check::entra;
 use crate::config::check::items;
 use crate::config::check::name;
+use crate::config::check::oidc;
 use crate::config::check::positive;
-use crate::config::check::upstream;
-use crate::config::tree::closest;
+use crate::config::check::visible;
+use crate::config::check::words::is_scope;
+use crate::config::check::words::words;
 use crate::config::wire;
+use crate::config::wire::identity_provider::Grant;
+use crate::config::wire::scalar::OneOrMany;
 use crate::domain::name::Name;
-use crate::domain::secret::Secret;
 use crate::domain::tenant::TenantId;
 
 /// The most that clocks may be said to differ.
 const MAX_CLOCK_SKEW: Duration = Duration::from_secs(300);
 
 /// Form parameters that the exchange itself sends.
-const OWN_PARAMETERS: [&str; 14] = [
+const OWN_PARAMETERS: [&str; 13] = [
     "grant_type",
     "assertion",
     "client_id",
@@ -38,14 +42,16 @@ const OWN_PARAMETERS: [&str; 14] = [
     "client_assertion",
     "client_assertion_type",
     "scope",
-    "requested_token_use",
-    "requested_token_type",
+    "resource",
+    "audience",
     "subject_token",
-    "subject_token_type",
     "actor_token",
     "actor_token_type",
     "claims",
 ];
+
+/// Form parameters whose values differ between other identity providers than Entra.
+const VARIED_PARAMETERS: [&str; 3] = ["subject_token_type", "requested_token_type", "requested_token_use"];
 
 /// All providers; one with an error in it is `None`, so that its name still resolves.
 pub fn all(
@@ -60,31 +66,49 @@ pub fn all(
     written.into_iter().flatten().filter_map(one).collect()
 }
 
+/// Whether some issuer is accepted by both.
+pub fn share_issuer(one: &IdentityProvider, other: &IdentityProvider) -> bool {
+    match (&one.server, &other.server) {
+        (AuthorizationServer::Entra(one), AuthorizationServer::Entra(other)) => {
+            entra::share_issuer(one, other)
+        }
+        (AuthorizationServer::Oidc(one), AuthorizationServer::Oidc(other)) => one.issuer == other.issuer,
+        (AuthorizationServer::Entra(entra), AuthorizationServer::Oidc(oidc))
+        | (AuthorizationServer::Oidc(oidc), AuthorizationServer::Entra(entra)) => {
+            entra::accepts(entra, &oidc.issuer)
+        }
+    }
+}
+
+/// What kind of identity provider is written down, right or wrong.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Entra,
+    Oidc,
+}
+
 fn provider(
     name: Name,
     wire: &wire::identity_provider::IdentityProvider,
     at: &At<'_>,
 ) -> Option<IdentityProvider> {
-    let entra = match &wire.entra {
-        Some(wire) => entra::check(wire, &at.key("entra")),
-        None if at.key("entra").is_poisoned() => None,
-        None => {
-            at.missing("entra", "write entra: { tenant: ID }, or entra: {} to take it from AZURE_TENANT_ID");
-            None
-        }
+    let family = family(wire, at)?;
+    let introspection = introspection(wire, family, at);
+    let server = server(wire, introspection, at);
+    let verifier = match &server {
+        Some(AuthorizationServer::Entra(entra)) => Verifier::Entra(entra::token_exchange_audience(entra)),
+        // no audience is of use while the rest is wrong
+        None if family == Family::Entra => Verifier::Entra(""),
+        _ => Verifier::Oidc,
     };
-    let client_id = client_id(wire, at);
-    let audiences_at = at.key("audiences");
-    let audiences = items(wire.audiences.as_ref(), &audiences_at).map(|items| {
-        let one = |(text, at): (&str, At<'_>)| visible(text, "an audience", &at);
-        items.into_iter().filter_map(one).collect::<Vec<_>>()
-    });
+    let credentials = credential::check(wire, verifier, at);
+    let client_id = client_id(wire, family, at);
+    let audiences = audiences(wire, family, client_id.as_deref(), at);
     let clock_skew = wire.clock_skew.map_or(Duration::from_secs(60), |text| text.0);
     if clock_skew > MAX_CLOCK_SKEW {
         let help = "expired tokens are accepted for that long: fix the clocks instead";
         at.key("clock_skew").error_with("this must be 300s at most", help);
     }
-    let credentials = credentials(wire.credential.as_ref(), at);
     let jwks = wire.jwks.as_ref();
     let jwks_at = at.key("jwks");
     let refresh = jwks.and_then(|jwks| jwks.refresh);
@@ -94,29 +118,27 @@ fn provider(
         cooldown: positive(cooldown, Duration::from_secs(30), &jwks_at.key("cooldown")),
     };
     let timeout = positive(wire.timeout, Duration::from_secs(5), &at.key("timeout"));
-    let algorithms = algorithms(wire, &at.key("algorithms"));
+    let algorithms = algorithms(wire.algorithms.as_ref(), family, &at.key("algorithms"));
     let token_types = token_types(wire, &at.key("token_types"));
-    let claim_names = claim_names(wire.claim_names.as_ref(), &at.key("claim_names"));
-    let parameters = parameters(wire.parameters.as_ref(), &at.key("parameters"));
-    // the only grant there is: a second one will not compile until it is handled here
-    let (None | Some(wire::identity_provider::Grant::JwtBearer)) = wire.grant;
-    let client_id = client_id?;
+    let claim_names = claim_names(wire.claim_names.as_ref(), family, &at.key("claim_names"));
+    let parameters = parameters(wire.parameters.as_ref(), family, &at.key("parameters"));
+    let grant = grant(wire, family, at);
+    let client_capabilities = client_capabilities(wire, family, &at.key("client_capabilities"));
+    let (credentials, auth_method) = credentials?;
     Some(IdentityProvider {
         name,
-        server: AuthorizationServer::Entra(entra?),
-        audiences: audiences.unwrap_or_else(|| vec![client_id.clone(), format!("api://{client_id}")]),
-        client_id,
+        server: server?,
+        client_id: client_id?,
+        audiences: audiences?,
         credentials,
-        auth_method: match wire.auth_method {
-            None | Some(wire::identity_provider::AuthMethod::ClientSecretPost) => {
-                AuthMethod::ClientSecretPost
-            }
-            Some(wire::identity_provider::AuthMethod::ClientSecretBasic) => AuthMethod::ClientSecretBasic,
+        auth_method,
+        grant,
+        client_capabilities,
+        introspection,
+        resource_metadata: match wire.resource_metadata {
+            Some(true) => ResourceMetadata::Served,
+            None | Some(false) => ResourceMetadata::Hidden,
         },
-        grant: GrantType::JwtBearer,
-        client_capabilities: Vec::new(),
-        introspection: Introspection::Off,
-        resource_metadata: ResourceMetadata::Hidden,
         clock_skew,
         timeout,
         jwks,
@@ -127,112 +149,141 @@ fn provider(
     })
 }
 
-fn client_id(wire: &wire::identity_provider::IdentityProvider, at: &At<'_>) -> Option<String> {
-    match wire.client_id.as_deref().or_else(|| at.environment("AZURE_CLIENT_ID")) {
-        Some(text) => {
-            let at = at.key("client_id");
-            let client_id = visible(text, "a client id", &at)?;
-            if !is_guid(&client_id) {
-                // not quoted: it may be the secret, in the wrong place
-                at.warning("this is no client id of Entra's", "Entra's client ids are GUIDs");
-            }
-            Some(client_id)
+fn family(wire: &wire::identity_provider::IdentityProvider, at: &At<'_>) -> Option<Family> {
+    match (&wire.entra, &wire.oidc) {
+        (Some(_), None) => Some(Family::Entra),
+        (None, Some(_)) => Some(Family::Oidc),
+        (Some(_), Some(_)) => {
+            let help = "each identity provider has a name of its own: leave one of them out";
+            at.key("oidc").key_error("`oidc` and `entra` exclude each other", help);
+            None
         }
-        None => {
-            at.missing("client_id", "write our application (client) id, or set AZURE_CLIENT_ID");
+        (None, None) => {
+            if !at.key("oidc").is_poisoned() {
+                let help = "write entra: { tenant: ID }, entra: {} to take it from AZURE_TENANT_ID, or oidc: { issuer: URL }";
+                at.missing("entra", help);
+            }
             None
         }
     }
 }
 
-fn credentials(written: Option<&wire::identity_provider::Credentials>, at: &At<'_>) -> Vec<Credential> {
-    let here = at.key("credential");
-    let Some(written) = written else {
-        at.missing("credential", "write credential: { secret: { file: PATH } }");
-        return Vec::new();
-    };
-    if written.0.is_empty() && !here.is_poisoned() {
-        here.error_with("this list is empty", "write one credential, or two while one replaces the other");
+fn server(
+    wire: &wire::identity_provider::IdentityProvider,
+    introspection: Introspection,
+    at: &At<'_>,
+) -> Option<AuthorizationServer> {
+    if let Some(oidc) = &wire.oidc {
+        return oidc::check(oidc, introspection, &at.key("oidc")).map(AuthorizationServer::Oidc);
     }
-    if written.0.len() > 2 {
-        here.error_with("there are more than two credentials", "two are enough to replace one by the other");
-    }
-    let one = |(item, credential): (usize, &wire::identity_provider::Credential)| {
-        let at = here.item(item);
-        match &credential.secret {
-            Some(secret) => self::secret(secret, &at.key("secret")),
-            None => {
-                at.missing("secret", "write secret: { file: PATH }");
-                None
-            }
-        }
-    };
-    written.0.iter().enumerate().filter_map(one).collect()
+    let credentials = wire.credential.iter().flat_map(|written| &written.0);
+    let by_workload_identity = credentials.into_iter().any(|one| one.0.workload_identity.is_some());
+    let authority_host = at.environment("AZURE_AUTHORITY_HOST").filter(|_| by_workload_identity);
+    let entra = entra::check(wire.entra.as_ref()?, authority_host, &at.key("entra"));
+    entra.map(AuthorizationServer::Entra)
 }
 
-fn secret(written: &wire::identity_provider::Secret, at: &At<'_>) -> Option<Credential> {
-    let help = "write exactly one of file, env and value";
-    match (&written.file, &written.env, &written.value) {
-        (Some(file), None, None) => {
-            let at = at.key("file");
-            let path = upstream::path(file, &at)?;
-            at.look_at(&path, "exchanges that need it are answered with 502 until it can be read");
-            Some(Credential::SecretFile(path))
+fn introspection(
+    wire: &wire::identity_provider::IdentityProvider,
+    family: Family,
+    at: &At<'_>,
+) -> Introspection {
+    if wire.introspection != Some(true) {
+        return Introspection::Off;
+    }
+    let at = at.key("introspection");
+    if family == Family::Entra {
+        let help = "leave it out: all its access tokens for us are JWTs";
+        at.error_with("Entra cannot be asked about tokens", help);
+    } else if matches!(wire.auth_method, Some(wire::identity_provider::AuthMethod::None)) {
+        let help = "nobody is told about tokens without authentication: write a credential";
+        at.error_with("`introspection` and `auth_method: none` exclude each other", help);
+    }
+    Introspection::On
+}
+
+fn grant(wire: &wire::identity_provider::IdentityProvider, family: Family, at: &At<'_>) -> GrantType {
+    match (wire.grant, family) {
+        (Some(Grant::TokenExchange), Family::Entra) => {
+            let help = "leave it out: Entra exchanges by jwt_bearer, On-Behalf-Of";
+            at.key("grant").error_with("Entra knows no `token_exchange`", help);
+            GrantType::JwtBearer
         }
-        (None, Some(variable), None) => {
-            let at = at.key("env");
-            let found = at.environment(variable);
-            match found.and_then(Secret::from_line) {
-                Some(secret) => Some(Credential::Secret(secret)),
-                None => {
-                    let state = if found.is_some() { "empty" } else { "not set" };
-                    at.error(format!("the environment variable `{}` is {state}", at.shown(variable)));
-                    None
-                }
-            }
-        }
-        (None, None, Some(secret)) => {
-            let at = at.key("value");
-            let Some(secret) = Secret::from_line(secret) else {
-                at.error("this secret is empty");
-                return None;
-            };
-            let help = "write { file: PATH } or { env: NAME }";
-            at.warning("a secret stands in the configuration itself: whoever can read that has it", help);
-            Some(Credential::Secret(secret))
-        }
-        (None, None, None) => {
-            if !at.is_poisoned() {
-                at.error_with("this says nowhere what the secret is", help);
-            }
-            None
-        }
-        _ => {
-            at.error_with("this says more than once where the secret is", help);
-            None
-        }
+        (None, Family::Entra) | (Some(Grant::JwtBearer), _) => GrantType::JwtBearer,
+        (None | Some(Grant::TokenExchange), Family::Oidc) => GrantType::TokenExchange,
     }
 }
 
-fn algorithms(wire: &wire::identity_provider::IdentityProvider, at: &At<'_>) -> Vec<Algorithm> {
-    let Some(items) = items(wire.algorithms.as_ref(), at) else { return vec![Algorithm::RS256] };
-    let one = |(text, at): (&str, At<'_>)| {
-        let algorithm = Algorithm::parse(text);
-        if algorithm.is_none() {
-            let names = || Algorithm::ALL.into_iter().map(Algorithm::name);
-            let help = if text.eq_ignore_ascii_case("none") || text.to_uppercase().starts_with("HS") {
-                "it is never accepted: anybody could forge such tokens".into()
-            } else {
-                match closest(&text.to_uppercase(), names()) {
-                    Some(meant) => format!("did you mean `{meant}`?"),
-                    None => format!("possible are {}", names().collect::<Vec<_>>().join(", ")),
-                }
-            };
-            at.error_with(format!("`{}` is not an algorithm that can be accepted", at.shown(text)), help);
+fn client_capabilities(
+    wire: &wire::identity_provider::IdentityProvider,
+    family: Family,
+    at: &At<'_>,
+) -> Vec<String> {
+    let Some(items) = items(wire.client_capabilities.as_ref(), at) else { return Vec::new() };
+    if family == Family::Oidc {
+        let help = "leave it out: only Entra asks for claims";
+        at.key_error("`client_capabilities` has a meaning only with `entra`", help);
+    }
+    words(items, "a capability", is_scope).unwrap_or_default()
+}
+
+/// Our client id; empty if there is none and none is needed.
+fn client_id(
+    wire: &wire::identity_provider::IdentityProvider,
+    family: Family,
+    at: &At<'_>,
+) -> Option<String> {
+    let surrounding = at.environment("AZURE_CLIENT_ID").filter(|_| family == Family::Entra);
+    let Some(text) = wire.client_id.as_deref().or(surrounding) else {
+        let is_needless = matches!(wire.auth_method, Some(wire::identity_provider::AuthMethod::None));
+        if is_needless && family == Family::Oidc && !at.key("client_id").is_poisoned() {
+            return Some(String::new());
         }
-        algorithm
+        let help = match family {
+            Family::Entra => "write our application (client) id, or set AZURE_CLIENT_ID",
+            Family::Oidc => "write the id of our client there",
+        };
+        at.missing("client_id", help);
+        return None;
     };
-    items.into_iter().filter_map(one).collect()
+    let at = at.key("client_id");
+    let client_id = visible(text, "a client id", &at)?;
+    if family == Family::Entra && !is_guid(&client_id) {
+        // not quoted: it may be the secret, in the wrong place
+        at.warning("this is no client id of Entra's", "Entra's client ids are GUIDs");
+    }
+    Some(client_id)
+}
+
+fn audiences(
+    wire: &wire::identity_provider::IdentityProvider,
+    family: Family,
+    client_id: Option<&str>,
+    at: &At<'_>,
+) -> Option<Vec<String>> {
+    if let Some(items) = items(wire.audiences.as_ref(), &at.key("audiences")) {
+        let one = |(text, at): (&str, At<'_>)| visible(text, "an audience", &at);
+        return Some(items.into_iter().filter_map(one).collect());
+    }
+    match (client_id?, family) {
+        ("", _) => {
+            let help = "write which `aud` is meant for us: without a client id there is no default";
+            at.missing("audiences", help);
+            None
+        }
+        (client_id, Family::Entra) => Some(vec![client_id.into(), format!("api://{client_id}")]),
+        (client_id, Family::Oidc) => Some(vec![client_id.into()]),
+    }
+}
+
+fn algorithms(written: Option<&OneOrMany>, family: Family, at: &At<'_>) -> Vec<Algorithm> {
+    match (items(written, at), family) {
+        (Some(items), _) => {
+            items.into_iter().filter_map(|(text, at)| algorithm::accepted(text, &at)).collect()
+        }
+        (None, Family::Entra) => vec![Algorithm::RS256],
+        (None, Family::Oidc) => Algorithm::ALL.to_vec(),
+    }
 }
 
 fn token_types(wire: &wire::identity_provider::IdentityProvider, at: &At<'_>) -> Vec<String> {
@@ -244,7 +295,11 @@ fn token_types(wire: &wire::identity_provider::IdentityProvider, at: &At<'_>) ->
     }
 }
 
-fn claim_names(written: Option<&wire::identity_provider::ClaimNames>, at: &At<'_>) -> ClaimNames {
+fn claim_names(
+    written: Option<&wire::identity_provider::ClaimNames>,
+    family: Family,
+    at: &At<'_>,
+) -> ClaimNames {
     let name = |text: Option<&String>, key: &str| {
         let text = text?;
         let at = at.key(key);
@@ -254,17 +309,29 @@ fn claim_names(written: Option<&wire::identity_provider::ClaimNames>, at: &At<'_
         }
         Some(text.clone())
     };
-    let names = written;
+    let scopes = match family {
+        Family::Entra => "scp",
+        Family::Oidc => "scope",
+    };
     ClaimNames {
-        user: name(names.and_then(|names| names.user.as_ref()), "user"),
-        scopes: name(names.and_then(|names| names.scopes.as_ref()), "scopes").unwrap_or_else(|| "scp".into()),
-        roles: name(names.and_then(|names| names.roles.as_ref()), "roles").unwrap_or_else(|| "roles".into()),
+        user: name(written.and_then(|names| names.user.as_ref()), "user"),
+        scopes: name(written.and_then(|names| names.scopes.as_ref()), "scopes")
+            .unwrap_or_else(|| scopes.into()),
+        roles: name(written.and_then(|names| names.roles.as_ref()), "roles")
+            .unwrap_or_else(|| "roles".into()),
     }
 }
 
-fn parameters(written: Option<&BTreeMap<String, String>>, at: &At<'_>) -> Vec<(String, String)> {
+fn parameters(
+    written: Option<&BTreeMap<String, String>>,
+    family: Family,
+    at: &At<'_>,
+) -> Vec<(String, String)> {
+    let is_own = |name: &str| {
+        OWN_PARAMETERS.contains(&name) || (family == Family::Entra && VARIED_PARAMETERS.contains(&name))
+    };
     let one = |(name, value): (&String, &String)| {
-        if OWN_PARAMETERS.contains(&name.to_lowercase().as_str()) {
+        if is_own(name.to_lowercase().as_str()) {
             let message = format!("the parameter `{}` is set by the exchange itself", at.shown(name));
             at.key(name).key_error(message, "leave it out");
         } else if name.is_empty() {
@@ -278,13 +345,4 @@ fn parameters(written: Option<&BTreeMap<String, String>>, at: &At<'_>) -> Vec<(S
 /// Tenants and applications have ids of the same form.
 fn is_guid(text: &str) -> bool {
     TenantId::parse(text).is_some()
-}
-
-/// A text that is neither empty nor holds white space or anything but ASCII.
-fn visible(text: &str, what: &str, at: &At<'_>) -> Option<String> {
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        at.error(format!("`{}` is not {what}", at.shown(text)));
-        return None;
-    }
-    Some(text.into())
 }

@@ -27,16 +27,22 @@ use crate::domain::name::Name;
 
 mod access;
 mod address;
+mod algorithm;
+mod credential;
 mod endpoint;
 mod entra;
+mod exchange;
 mod file;
 mod identity_provider;
 mod layered;
+mod managed_identity;
 mod matches;
+mod oidc;
 mod overlap;
 mod route;
 mod server;
 mod upstream;
+mod words;
 
 pub use crate::config::check::file::look_at;
 
@@ -271,6 +277,15 @@ fn lookup<'m, T>(
         }
     }
     found
+}
+
+/// A text that is neither empty nor holds white space or anything but ASCII.
+fn visible(text: &str, what: &str, at: &At<'_>) -> Option<String> {
+    if !words::is_visible(text) {
+        at.error(format!("`{}` is not {what}", at.shown(text)));
+        return None;
+    }
+    Some(text.into())
 }
 
 /// A duration that must not be zero, or its default.

@@ -12,6 +12,7 @@ use crate::config::Upstream;
 use crate::config::UpstreamTls;
 use crate::config::check::At;
 use crate::config::check::endpoint;
+use crate::config::is_loopback;
 use crate::config::wire;
 
 /// A checked upstream, but for its connect timeout, which a route may set.
@@ -81,7 +82,7 @@ impl Target {
 
     /// Whether it is on this machine.
     pub fn is_loopback(&self) -> bool {
-        endpoint::is_loopback(&self.url)
+        is_loopback(&self.url)
     }
 
     /// The upstream, with that bound on connecting.

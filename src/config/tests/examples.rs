@@ -32,8 +32,22 @@ fn the_shortest_example_loads_and_warns_of_nothing() {
 
 #[test]
 fn the_reference_loads_and_warns_of_nothing_but_its_literal_secret() {
-    let warnings = warnings("reference.yaml", &[("PARTNERS_SECRET", "x")]);
+    let warnings =
+        warnings("reference.yaml", &[("PARTNERS_SECRET", "x"), ("AZURE_FEDERATED_TOKEN_FILE", "/token")]);
     assert_eq!(warnings, ["a secret stands in the configuration itself: whoever can read that has it"]);
+}
+
+#[test]
+fn every_example_loads_and_warns_of_nothing() {
+    const SECRETS: [&str; 6] = ["AUTH0", "ENTRA", "KEYCLOAK", "OKTA", "PING", "ZITADEL"];
+    let names = SECRETS.map(|name| format!("{name}_SECRET"));
+    let environment = names.each_ref().map(|name| (name.as_str(), "x"));
+    let files: Vec<PathBuf> =
+        std::fs::read_dir(example("examples")).unwrap().map(|file| file.unwrap().path()).collect();
+    assert!(files.len() > 10);
+    for file in files {
+        assert_eq!(warnings(file.to_str().unwrap(), &environment), [""; 0], "{file:?}");
+    }
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! Tests of the whole floor: text in, configuration or rendered problems out.
 
+mod contradictions;
+mod credentials;
 mod examples;
 mod files;
 mod malformed;
+mod providers;
 mod routes;
 mod secrets;
 mod settings;

@@ -52,6 +52,20 @@ fn a_secret_is_not_shown_however_it_is_mis_written() {
         "    credential: { secret: { value: [CANARY] } }\n",
         "    credential: { secret: { file: [CANARY] } }\n",
         "    credential: { certificate: { password: CANARY } }\n",
+        "    credential: { certificate: CANARY }\n",
+        "    credential: { certificate: { key: CANARY, fil: x } }\n",
+        "    credential: { certificate: { algorithm: { CANARY: x } } }\n",
+        "    credential: { certificate: { file: x, key: [CANARY] } }\n",
+        "    credential: { federated_token: CANARY }\n",
+        "    credential: { federated_token: { token: CANARY } }\n",
+        "    credential: { workload_identity: CANARY }\n",
+        "    credential: { workload_identity: { secret: CANARY } }\n",
+        "    credential: { managed_identity: CANARY }\n",
+        "    credential: { managed_identity: { client_secret: CANARY } }\n",
+        "    credential: [workload_identity, CANARY]\n",
+        "    parameters: { requested_token_use: x, client_secret: CANARY }\n",
+        "    oidc: { issuer: https://user:CANARY@host/ }\n",
+        "    oidc: { token_endpoint: 'http://host/?code=CANARY' }\n",
         "    credential:\n      secret:\n        value: |\n          CANARY\n        x: 1\n",
         "    credential:\n      secret:\n        value: >-\n          CANARY\n          CANARY\n    x: CANARY2 # CANARY\n",
         "    credential:\n      secret:\n        value:\n          CANARY\n           CANARY\n",
@@ -212,14 +226,14 @@ error: unknown setting `***`
   |
 5 |     credential: { secret: { value: *** }, ***: ***, ***: *** }
   |                                           ^^^
-  = help: what can be set here: secret
+  = help: what can be set here: secret, certificate, federated_token, workload_identity, managed_identity
 
 error: unknown setting `***`
  --> config.yaml:5:52
   |
 5 |     credential: { secret: { value: *** }, ***: ***, ***: *** }
   |                                                     ^^^
-  = help: what can be set here: secret
+  = help: what can be set here: secret, certificate, federated_token, workload_identity, managed_identity
 "
     );
 }

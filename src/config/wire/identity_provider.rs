@@ -1,48 +1,57 @@
 //! `identity_providers`.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
 
 use schemars::JsonSchema;
-use schemars::Schema;
-use schemars::SchemaGenerator;
-use schemars::json_schema;
 use serde::Deserialize;
-use serde::Deserializer;
-use serde::de::MapAccess;
-use serde::de::SeqAccess;
-use serde::de::Visitor;
-use serde::de::value::MapAccessDeserializer;
 
+use crate::config::wire::credential::Credentials;
 use crate::config::wire::scalar::DurationText;
 use crate::config::wire::scalar::OneOrMany;
-use crate::config::wire::scalar::all_items;
 
-/// One identity provider.
+/// One identity provider: `entra`, or `oidc` for any other.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("required" = ["entra", "credential"]))]
+#[schemars(extend("oneOf" = [{ "required": ["entra"] }, { "required": ["oidc"] }]))]
 pub struct IdentityProvider {
     /// Microsoft Entra: issuers, keys and endpoints follow from the tenant.
     /// No default; `entra: {}` takes the tenant from AZURE_TENANT_ID.
     pub entra: Option<Entra>,
+    /// Any other identity provider. Keys and endpoints are found by discovery (OpenID Connect Discovery, RFC 8414).
+    /// No default.
+    pub oidc: Option<Oidc>,
     /// Our application (client) id.
-    /// Default: the environment variable AZURE_CLIENT_ID.
+    /// Default: for `entra` the environment variable AZURE_CLIENT_ID; else none, and it can be left out only with
+    /// `auth_method: none`.
     pub client_id: Option<String>,
     /// Which `aud` values are accepted, compared exactly.
-    /// Default: the client id and `api://` with the client id. One too many lets in tokens that were meant for another
-    /// service.
+    /// Default: the client id, and for `entra` also `api://` with the client id. One too many lets in tokens that were
+    /// meant for another service.
     pub audiences: Option<OneOrMany>,
     /// How we prove who we are. A list of two while one replaces the other: the first that works is used.
-    /// No default.
+    /// No default; needed unless `auth_method` is `none`.
     pub credential: Option<Credentials>,
-    /// How the secret is sent: `client_secret_post` or `client_secret_basic`.
-    /// Default: `client_secret_post`, in the form.
+    /// How the credential is sent: `client_secret_post`, `client_secret_basic`, `private_key_jwt`, `tls_client_auth` or
+    /// `none`.
+    /// Default: `client_secret_post` for a secret, `private_key_jwt` for everything else. Entra takes no `tls_client_auth`
+    /// and no `none`.
     pub auth_method: Option<AuthMethod>,
-    /// How the token of a caller is exchanged: `jwt_bearer` (RFC 7523), which Microsoft calls On-Behalf-Of.
-    /// Default: `jwt_bearer`.
+    /// How the token of a caller is exchanged: `jwt_bearer` (RFC 7523), which Microsoft calls On-Behalf-Of, or
+    /// `token_exchange` (RFC 8693).
+    /// Default: `jwt_bearer` for `entra`, which has no other; `token_exchange` for `oidc`.
     pub grant: Option<Grant>,
+    /// What is declared to Entra with each exchange: `cp1` = challenges for claims are handled, so tokens may live longer
+    /// and be revoked at once (continuous access evaluation).
+    /// Default: none. Only with `entra`.
+    pub client_capabilities: Option<OneOrMany>,
+    /// Whether the identity provider is asked about tokens that are no JWT (RFC 7662). Its answer is kept for a short
+    /// time.
+    /// Default: false, such tokens are refused. Only with `oidc` and a credential.
+    pub introspection: Option<bool>,
+    /// Whether metadata of the protected resource (RFC 9728) is served at `/.well-known/oauth-protected-resource`, and
+    /// named in challenges.
+    /// Default: false.
+    pub resource_metadata: Option<bool>,
     /// How far clocks may differ when `exp` and `nbf` are compared.
     /// Default: `60s`; at most `300s`. Expired tokens are accepted for as long.
     pub clock_skew: Option<DurationText>,
@@ -52,7 +61,8 @@ pub struct IdentityProvider {
     /// When the keys that tokens are signed with are fetched.
     pub jwks: Option<Jwks>,
     /// Which signature algorithms are accepted.
-    /// Default: `[RS256]`, all that Entra uses. `none` and HS256 and its kin are never accepted.
+    /// Default: `[RS256]` for `entra`, which uses no other; every asymmetric one for `oidc`. `none` and HS256 and its kin
+    /// are never accepted.
     pub algorithms: Option<OneOrMany>,
     /// Which `typ` values of a token's header are accepted, compared without case. A token without `typ` is accepted.
     /// Default: `[JWT, at+jwt]`.
@@ -60,7 +70,8 @@ pub struct IdentityProvider {
     /// Which claims say who the user is and what is permitted. A dot reaches into an object.
     pub claim_names: Option<ClaimNames>,
     /// More form parameters of every exchange, by name.
-    /// Default: none. Those of the exchange itself, such as `scope`, cannot be set.
+    /// Default: none. Those of the exchange itself, such as `scope`, cannot be set; `subject_token_type`,
+    /// `requested_token_type` and `requested_token_use` can, with `oidc`.
     pub parameters: Option<BTreeMap<String, String>>,
 }
 
@@ -82,6 +93,29 @@ pub struct Entra {
     pub allowed_tenants: Option<OneOrMany>,
 }
 
+/// Any other identity provider. Every URL is https, or http on this machine.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("required" = ["issuer"]))]
+pub struct Oidc {
+    /// Who issues the tokens: their `iss`, compared exactly, a / at its end included. Discovery begins there, if it is an
+    /// https URL.
+    /// No default.
+    pub issuer: Option<String>,
+    /// Where the keys are.
+    /// Default: discovered. Needed if discovery cannot begin at the issuer.
+    pub jwks_uri: Option<String>,
+    /// Where tokens are exchanged. Secrets and tokens are sent there.
+    /// Default: discovered. Needed if discovery cannot begin at the issuer and a route exchanges.
+    pub token_endpoint: Option<String>,
+    /// Where it is asked about tokens that are no JWT, with `introspection: true`.
+    /// Default: discovered.
+    pub introspection_endpoint: Option<String>,
+    /// Where users sign in, named in challenges.
+    /// Default: discovered.
+    pub authorization_endpoint: Option<String>,
+}
+
 /// A cloud of Microsoft's.
 #[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -94,41 +128,20 @@ pub enum Cloud {
     China,
 }
 
-/// Credentials: one, or a list of up to two.
-#[derive(Default)]
-pub struct Credentials(pub Vec<Credential>);
-
-/// One credential.
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
-pub struct Credential {
-    /// A client secret.
-    /// No default.
-    pub secret: Option<Secret>,
-}
-
-/// Where a secret is: exactly one of the three.
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
-pub struct Secret {
-    /// The file that holds it, read anew for each exchange: a new secret needs no restart.
-    pub file: Option<String>,
-    /// The environment variable that holds it.
-    pub env: Option<String>,
-    /// The secret itself. Whoever can read the configuration has it: a warning is given.
-    pub value: Option<String>,
-}
-
-/// How a client secret is sent (RFC 6749 section 2.3.1).
+/// How a credential is sent.
 #[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthMethod {
-    /// In the form.
+    /// A secret in the form (RFC 6749 section 2.3.1).
     ClientSecretPost,
-    /// In the `Authorization` header.
+    /// A secret in the `Authorization` header (RFC 6749 section 2.3.1).
     ClientSecretBasic,
+    /// A signed assertion in the form (RFC 7523 section 2.2).
+    PrivateKeyJwt,
+    /// A certificate in the TLS handshake (RFC 8705).
+    TlsClientAuth,
+    /// Not at all.
+    None,
 }
 
 /// How a token is exchanged.
@@ -137,6 +150,8 @@ pub enum AuthMethod {
 pub enum Grant {
     /// RFC 7523, On-Behalf-Of.
     JwtBearer,
+    /// RFC 8693.
+    TokenExchange,
 }
 
 /// When keys are fetched.
@@ -157,49 +172,12 @@ pub struct Jwks {
 pub struct ClaimNames {
     /// The user. The claim must name exactly one user for good: it identifies the user in the cache, in its bounds and in
     /// the hash that is logged.
-    /// Default: `oid` within the tenant.
+    /// Default: for `entra` the `oid` within the tenant, else the `sub` of the issuer.
     pub user: Option<String>,
-    /// The permissions that the user granted to the client.
-    /// Default: `scp`.
+    /// The permissions that the user granted to the client: a list, or a text with spaces between.
+    /// Default: `scp` for `entra`, `scope` for `oidc`.
     pub scopes: Option<String>,
     /// The roles of the user or the application.
     /// Default: `roles`.
     pub roles: Option<String>,
-}
-
-impl<'de> Deserialize<'de> for Credentials {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(CredentialsVisitor)
-    }
-}
-
-struct CredentialsVisitor;
-
-impl<'de> Visitor<'de> for CredentialsVisitor {
-    type Value = Credentials;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a credential: write { secret: { file: PATH } }, or a list of two such maps")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Credentials, A::Error> {
-        Credential::deserialize(MapAccessDeserializer::new(map)).map(|one| Credentials(vec![one]))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Credentials, A::Error> {
-        all_items(items).map(Credentials)
-    }
-}
-
-impl JsonSchema for Credentials {
-    fn schema_name() -> Cow<'static, str> {
-        "Credentials".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let one = generator.subschema_for::<Credential>();
-        json_schema!({
-            "oneOf": [one, { "type": "array", "items": one, "minItems": 1, "maxItems": 2 }],
-        })
-    }
 }

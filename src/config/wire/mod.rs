@@ -20,6 +20,7 @@ use crate::config::wire::server::Shutdown;
 use crate::config::wire::server::Telemetry;
 use crate::config::wire::upstream::Upstream;
 
+pub mod credential;
 pub mod identity_provider;
 pub mod listener;
 pub mod route;

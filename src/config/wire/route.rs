@@ -220,18 +220,33 @@ pub enum HostRewrite {
     Upstream,
 }
 
-/// The token that the upstream wants.
+/// The token that the upstream wants. Of `scopes`, `resource` and `audience`, a route that has one of them takes none from
+/// the defaults.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Exchange {
     /// The scopes of the token, sent as written, such as `api://orders-backend/.default`.
-    /// No default.
+    /// No default. Entra wants either scopes or a resource, others what they document.
     pub scopes: Option<OneOrMany>,
-    /// The kind of token, if it is not an access token: `saml1`, `saml2`, `jwt` or `access_token`.
+    /// The resource that the token is for. Entra: one App ID URI, and the token is one of version 1. Others: the URIs of
+    /// RFC 8693, or what AD FS calls so.
+    /// No default.
+    pub resource: Option<OneOrMany>,
+    /// Whom the token is for, by the name the identity provider knows it under (RFC 8693).
+    /// No default. Only with `grant: token_exchange`.
+    pub audience: Option<OneOrMany>,
+    /// `self`: the identity provider is told that we act for the user, by an actor token that our own credential gets
+    /// (RFC 8693).
+    /// Default: nobody is named. Only with `grant: token_exchange`.
+    pub actor: Option<Actor>,
+    /// The kind of token, if it is not an access token: `saml1`, `saml2`, `jwt` or `access_token`. A SAML assertion is sent
+    /// upstream as received.
     /// Default: left to the identity provider.
     pub requested_token_type: Option<TokenType>,
-    /// What happens to a token behind which there is no user: `reject`.
-    /// Default: `reject`, with 403.
+    /// What happens to a token behind which there is no user: `reject`, or `client_credentials`, the token that our own
+    /// credential is worth.
+    /// Default: `reject`, with 403. With `client_credentials` the upstream sees us and not the application, so the route
+    /// must require roles or clients.
     pub app_tokens: Option<AppTokens>,
 }
 
@@ -255,6 +270,17 @@ pub enum TokenType {
 pub enum AppTokens {
     /// 403.
     Reject,
+    /// The token of our own client credentials.
+    ClientCredentials,
+}
+
+/// Who acts for the user.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Actor {
+    /// We do.
+    #[serde(rename = "self")]
+    Ourselves,
 }
 
 impl<'de> Deserialize<'de> for Match {

@@ -210,9 +210,10 @@ impl Metadata {
 
     /// The document of OpenID Connect, or else that of OAuth alone.
     async fn fetch(&self) -> Result<Document, Error> {
-        let issuer = self.oidc().map(|oidc| oidc.issuer.as_str()).unwrap_or_default();
+        let found = self.oidc().and_then(|oidc| Some((&oidc.issuer, oidc.discovery()?)));
+        let (issuer, beginning) = found.ok_or(Error::NotDiscoverable)?;
         let mut refused = None;
-        for url in document::addresses(issuer) {
+        for url in document::addresses(&beginning) {
             let bytes = self.get(&url).await;
             match bytes.and_then(|bytes| Ok(Document::parse(&bytes, issuer)?)) {
                 Err(error) if !matches!(error, Error::NoAnswer(_)) => refused = refused.or(Some(error)),

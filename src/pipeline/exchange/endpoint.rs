@@ -10,19 +10,21 @@ use http_body_util::Full;
 use zeroize::Zeroize;
 
 use crate::config::Credential;
-use crate::config::Exchange;
-use crate::config::IdentityProvider;
+use crate::config::GrantType;
 use crate::domain::clock::Clock;
 use crate::domain::clock::UnixTime;
-use crate::domain::token::UserToken;
 use crate::net::client;
 use crate::net::client::Bounds;
 use crate::net::client::Client;
+use crate::pipeline::exchange::classify::AskedBy;
+use crate::pipeline::exchange::classify::Expected;
 use crate::pipeline::exchange::classify::Success;
 use crate::pipeline::exchange::classify::classify;
 use crate::pipeline::exchange::credential;
 use crate::pipeline::exchange::error::Error;
 use crate::pipeline::exchange::grant::Grant;
+use crate::pipeline::exchange::grant::Purpose;
+use crate::pipeline::exchange::grant::Terms;
 use crate::pipeline::exchange::request::token_request;
 use crate::pipeline::exchange::row::Kind;
 use crate::pipeline::exchange::row::Row;
@@ -41,17 +43,13 @@ pub struct TokenEndpoint {
     metrics: Arc<Metrics>,
 }
 
-/// What is asked for, of whom, for whom.
+/// What is asked, and where.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     /// The endpoint.
     pub url: &'a str,
-    /// Whose endpoint it is.
-    pub provider: &'a IdentityProvider,
-    /// What the route wants.
-    pub exchange: &'a Exchange,
-    /// The user's token A.
-    pub assertion: &'a UserToken,
+    /// What is asked for, of whom, for whom.
+    pub terms: Terms<'a>,
 }
 
 /// A token B, fresh from the IdP.
@@ -91,12 +89,13 @@ impl TokenEndpoint {
     /// # Errors
     /// If there is no usable token in the answer, no answer, or no question as our own credential is missing.
     pub async fn ask(&self, question: Question<'_>) -> Result<Answer, Error> {
+        let provider = question.terms.provider;
         let mut refused = Error::ours(Kind::Misconfigured);
-        for credential in &question.provider.credentials {
+        for credential in &provider.credentials {
             match self.ask_with(credential, question).await {
                 Err(error) if error.blames_credential() => {
-                    if question.provider.credentials.len() > 1 {
-                        let identity_provider = &question.provider.name;
+                    if provider.credentials.len() > 1 {
+                        let identity_provider = &provider.name;
                         tracing::warn!(%identity_provider, cause = logs::report(&error), "a credential does not work");
                     }
                     // the IdP's word is remembered, a file's fault is not: it must not have the IdP asked each time
@@ -111,23 +110,27 @@ impl TokenEndpoint {
     }
 
     async fn ask_with(&self, credential: &Credential, question: Question<'_>) -> Result<Answer, Error> {
-        let Question { url, provider, exchange, assertion } = question;
+        let Question { url, terms } = question;
+        let provider = terms.provider;
         let secret = self
             .credentials
             .secret(credential, provider.timeout)
             .await
             .map_err(|error| Error::ours(Kind::Misconfigured).caused_by(error))?;
-        let sent = token_request(url, &Grant::on_behalf_of(provider, exchange, assertion, &secret))
-            .map_err(|error| Error::ours(Kind::Internal).caused_by(error))?;
+        let mut grant = Grant::new(&terms);
+        grant.authenticate(provider, &secret);
+        let sent =
+            token_request(url, &grant).map_err(|error| Error::ours(Kind::Internal).caused_by(error))?;
+        drop(grant);
         drop(secret);
         let correlation_id: Arc<str> = sent.id.into();
         let asked_at = Moment { wall: self.clock.now(), monotonic: self.clock.monotonic() };
         let under_way = self.metrics.exchange_started();
-        let result = match self.send(sent.request, provider, exchange).await {
-            Ok(success) if success.token.is(assertion) => {
+        let result = match (self.send(sent.request, &terms).await, terms.purpose) {
+            (Ok(success), Purpose::User { assertion, .. }) if success.token.is(assertion) => {
                 Err(Error::of(Row::Malformed, None).caused_by(Echo))
             }
-            result => result,
+            (result, _) => result,
         };
         drop(under_way);
         let outcome = result.as_ref().map_or_else(|error| error.kind.reason(), |_| "ok");
@@ -139,13 +142,8 @@ impl TokenEndpoint {
         }
     }
 
-    async fn send(
-        &self,
-        request: Request<Full<Bytes>>,
-        provider: &IdentityProvider,
-        exchange: &Exchange,
-    ) -> Result<Success, Error> {
-        let bounds = Bounds { timeout: provider.timeout, body: LONGEST_ANSWER };
+    async fn send(&self, request: Request<Full<Bytes>>, terms: &Terms<'_>) -> Result<Success, Error> {
+        let bounds = Bounds { timeout: terms.provider.timeout, body: LONGEST_ANSWER };
         let response = self.client.send(request, bounds).await.map_err(|error| {
             let row = match error {
                 client::Error::TooLong(_) => Row::Malformed,
@@ -154,12 +152,20 @@ impl TokenEndpoint {
             };
             Error::of(row, None).caused_by(error)
         })?;
-        let result = classify(&response, exchange.requested_token_type, self.clock.now());
+        let expected = Expected { requested: terms.requested_token_type(), asked_by: asked_by(terms) };
+        let result = classify(&response, expected, self.clock.now());
         // token B stands in it; where the buffer is ours alone, it is wiped
         if let Ok(mut body) = response.into_body().try_into_mut() {
             body.zeroize();
         }
         result
+    }
+}
+
+fn asked_by(terms: &Terms<'_>) -> AskedBy {
+    match (terms.purpose, terms.provider.grant) {
+        (Purpose::User { .. }, GrantType::TokenExchange) => AskedBy::TokenExchange,
+        _ => AskedBy::Grant,
     }
 }
 
