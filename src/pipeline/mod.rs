@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use http::HeaderValue;
+use http::Method;
 use http::Request;
 use http::Response;
 use http::StatusCode;
@@ -58,6 +59,7 @@ use respond::Responder;
 use respond::caught::caught;
 use respond::grpc::Dialect;
 use respond::refusal::Refusal;
+use respond::resource;
 use route::RouteTable;
 
 /// The stages, ready to serve on one worker: connections to upstreams are its own, all else is shared with the others.
@@ -125,7 +127,7 @@ impl Pipeline {
                 clock.clone(),
                 metrics.clone(),
             ),
-            responder: Responder::new(providers),
+            responder: Responder::new(providers, metadata.clone()),
             observer: Observer::new(metrics.clone(), clock.clone())?,
             metrics: metrics.clone(),
             clock: clock.clone(),
@@ -170,24 +172,30 @@ impl Pipeline {
         let (mut head, body) = request.into_parts();
         let mut journey = self.stages.observer.begin(&head);
         let dialect = Dialect::of(&head.headers);
+        let resource_metadata = self.resource_metadata(&head, &peer);
         let answered = caught(async {
-            match self.admit(listener, &peer, &mut head, &mut journey).await {
-                Ok(admitted) => {
-                    self.forward(admitted, peer, Request::from_parts(head, body), &mut journey).await
+            let answer = match self.admit(listener, &peer, &mut head, &mut journey).await {
+                Ok(Admission::Onward(admitted)) => {
+                    let request = Request::from_parts(head, body);
+                    let challenges = resource_metadata.as_deref();
+                    return self.forward(admitted, peer, request, challenges, &mut journey).await;
                 }
-                Err(refusal) => {
-                    // a caller who waits for our word before sending its body gets the answer instead
-                    if !head.headers.contains_key(header::EXPECT) && !body.is_end_stream() {
-                        tokio::spawn(respond::drain::drain(body));
-                    }
-                    Err(refusal)
-                }
+                Ok(Admission::Answered(response)) => Ok(response),
+                Err(refusal) => Err(refusal),
+            };
+            // a caller who waits for our word before sending its body gets the answer instead
+            if !head.headers.contains_key(header::EXPECT) && !body.is_end_stream() {
+                tokio::spawn(respond::drain::drain(body));
             }
+            answer
         });
         let outcome = answered.await.unwrap_or_else(|panicked| Err(Refusal::from(panicked)));
         let (mut response, fault) = match outcome {
             Ok(response) => (response, None),
-            Err(refusal) => (self.refuse(&refusal, dialect, &mut journey), Some(refusal.reason.row().fault)),
+            Err(refusal) => {
+                let response = self.refuse(&refusal, dialect, resource_metadata.as_deref(), &mut journey);
+                (response, Some(refusal.reason.row().fault))
+            }
         };
         response.headers_mut().insert(REQUEST_ID, journey.request_id.clone());
         journey.end(response.status(), fault);
@@ -201,13 +209,44 @@ impl Pipeline {
         peer: &Peer,
         head: &mut Parts,
         journey: &mut Journey<'_>,
-    ) -> Result<Admitted, Refusal> {
+    ) -> Result<Admission, Refusal> {
         accept::head::check(head, listener.underscore_headers)?;
+        if let Some(description) = self.description(listener, peer, head) {
+            return Ok(Admission::Answered(description));
+        }
         let route::Routed { route, path } = self.stages.routes.find(&listener.name, head)?;
         journey.route = Some(route.clone());
         let certificate = peer.certificate.as_ref();
         let sent = self.sent(&route.access, &head.headers, certificate, journey).await?;
-        Ok(Admitted { route, path, sent })
+        Ok(Admission::Onward(Admitted { route, path, sent }))
+    }
+
+    /// Where the resource that is asked for would be described, if any is.
+    fn resource_metadata(&self, head: &Parts, peer: &Peer) -> Option<String> {
+        self.stages.responder.describes().then_some(())?;
+        let origin = resource::origin(head, Scheme::Http, peer.trust)?;
+        resource::metadata_url(&origin, head.uri.path())
+    }
+
+    /// The description of a resource, if that is what is asked for, and its routes are described whatever the method.
+    fn description(&self, listener: &config::Listener, peer: &Peer, head: &Parts) -> Option<Response<Body>> {
+        let path = resource::described(head.uri.path()).filter(|_| self.stages.responder.describes())?;
+        [Method::GET, Method::HEAD].contains(&head.method).then_some(())?;
+        let origin = resource::origin(head, Scheme::Http, peer.trust)?;
+        let mut asked = head.clone();
+        let mut uri = asked.uri.into_parts();
+        uri.path_and_query = Some(path.parse().ok()?);
+        asked.uri = uri.try_into().ok()?;
+        let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+        let routes: Vec<Arc<config::Route>> = methods
+            .into_iter()
+            .filter_map(|method| {
+                asked.method = method;
+                Some(self.stages.routes.find(&listener.name, &asked).ok()?.route)
+            })
+            .collect();
+        let policies = routes.iter().filter_map(|route| policy(route));
+        self.stages.responder.description(resource::resource(&origin, path), policies)
     }
 
     /// The rest of the line: the request goes on, body and all.
@@ -216,6 +255,7 @@ impl Pipeline {
         Admitted { route, path, sent }: Admitted,
         peer: Peer,
         request: Request<Incoming>,
+        resource_metadata: Option<&str>,
         journey: &mut Journey<'_>,
     ) -> Result<Response<Body>, Refusal> {
         let authorization = match &sent {
@@ -231,7 +271,7 @@ impl Pipeline {
         journey.upstream = Some(self.stages.clock.monotonic() - started);
         let mut response = response?;
         if response.status() == StatusCode::UNAUTHORIZED && matches!(sent, Sent::TokenB(_)) {
-            let context = context(journey, Dialect::Http);
+            let context = self.context(journey, Dialect::Http, resource_metadata);
             self.stages.responder.rewrite_challenge(response.headers_mut(), context);
         }
         Ok(response)
@@ -306,30 +346,48 @@ impl Pipeline {
         Ok(exchanged.token)
     }
 
-    fn refuse(&self, refusal: &Refusal, dialect: Dialect, journey: &mut Journey<'_>) -> Response<Body> {
+    fn refuse(
+        &self,
+        refusal: &Refusal,
+        dialect: Dialect,
+        resource_metadata: Option<&str>,
+        journey: &mut Journey<'_>,
+    ) -> Response<Body> {
         let row = refusal.reason.row();
         journey.reason = Some(row.word);
         journey.correlation_id.clone_from(&refusal.correlation_id);
         let route = journey.route.as_deref();
         self.stages.metrics.refusal(route.map(|route| &route.name), row.word);
         log(refusal, journey);
-        self.stages.responder.answer(refusal, context(journey, dialect))
+        self.stages.responder.answer(refusal, self.context(journey, dialect, resource_metadata))
+    }
+
+    /// What an answer may say of the request.
+    fn context<'a>(
+        &self,
+        journey: &'a Journey<'_>,
+        dialect: Dialect,
+        resource_metadata: Option<&'a str>,
+    ) -> Context<'a> {
+        let policy = journey.route.as_deref().and_then(policy);
+        let first = policy.and_then(|policy| policy.identity_providers.first());
+        let is_described = policy.is_some_and(|policy| self.stages.responder.is_described(policy));
+        Context {
+            request_id: journey.request_id.to_str().unwrap_or_default(),
+            identity_provider: journey.identity_provider.as_ref().or(first),
+            tenant: journey.caller.as_ref().and_then(|caller| caller.claims.tenant.as_ref()),
+            scopes: policy.map_or(&[], |policy| policy.scopes.words()),
+            resource_metadata: resource_metadata.filter(|_| is_described),
+            dialect,
+        }
     }
 }
 
-/// What an answer may say of the request.
-fn context<'a>(journey: &'a Journey<'_>, dialect: Dialect) -> Context<'a> {
-    let policy = journey.route.as_deref().and_then(|route| match &route.access {
+/// What the route demands of tokens, if it asks for one.
+fn policy(route: &config::Route) -> Option<&Policy> {
+    match &route.access {
         Access::Validated { policy, .. } => Some(policy),
         Access::Anonymous(_) => None,
-    });
-    let first = policy.and_then(|policy| policy.identity_providers.first());
-    Context {
-        request_id: journey.request_id.to_str().unwrap_or_default(),
-        identity_provider: journey.identity_provider.as_ref().or(first),
-        tenant: journey.caller.as_ref().and_then(|caller| caller.claims.tenant.as_ref()),
-        scopes: policy.map_or(&[], |policy| policy.scopes.words()),
-        dialect,
     }
 }
 
@@ -361,6 +419,14 @@ fn log(refusal: &Refusal, journey: &Journey<'_>) {
         Fault::Idp | Fault::Upstream => line!(warn),
         Fault::Proxy => line!(error),
     }
+}
+
+/// What becomes of a request once its head was read.
+enum Admission {
+    /// It may go on.
+    Onward(Admitted),
+    /// It wanted nothing but this.
+    Answered(Response<Body>),
 }
 
 /// A request that may go on.
