@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use http::HeaderValue;
-use http::Method;
 use http::Request;
 use http::Response;
 use http::StatusCode;
@@ -34,11 +33,9 @@ use crate::domain::token::DownstreamToken;
 use crate::net::Body;
 use crate::net::client::Client;
 use crate::net::metadata::Metadata;
-use crate::telemetry::access_log::Fault;
 use crate::telemetry::journey::Journey;
 use crate::telemetry::journey::Observer;
 use crate::telemetry::journey::REQUEST_ID;
-use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
 
 pub mod accept;
@@ -59,7 +56,6 @@ use respond::Responder;
 use respond::caught::caught;
 use respond::grpc::Dialect;
 use respond::refusal::Refusal;
-use respond::resource;
 use route::RouteTable;
 
 /// The stages, ready to serve on one worker: connections to upstreams are its own, all else is shared with the others.
@@ -172,7 +168,7 @@ impl Pipeline {
         let (mut head, body) = request.into_parts();
         let mut journey = self.stages.observer.begin(&head);
         let dialect = Dialect::of(&head.headers);
-        let resource_metadata = self.resource_metadata(&head, &peer);
+        let resource_metadata = self.stages.responder.metadata_url(&head, Scheme::Http, peer.trust);
         let answered = caught(async {
             let answer = match self.admit(listener, &peer, &mut head, &mut journey).await {
                 Ok(Admission::Onward(admitted)) => {
@@ -221,32 +217,11 @@ impl Pipeline {
         Ok(Admission::Onward(Admitted { route, path, sent }))
     }
 
-    /// Where the resource that is asked for would be described, if any is.
-    fn resource_metadata(&self, head: &Parts, peer: &Peer) -> Option<String> {
-        self.stages.responder.describes().then_some(())?;
-        let origin = resource::origin(head, Scheme::Http, peer.trust)?;
-        resource::metadata_url(&origin, head.uri.path())
-    }
-
-    /// The description of a resource, if that is what is asked for, and its routes are described whatever the method.
+    /// The description of a resource, if that is what is asked for and its routes are described.
     fn description(&self, listener: &config::Listener, peer: &Peer, head: &Parts) -> Option<Response<Body>> {
-        let path = resource::described(head.uri.path()).filter(|_| self.stages.responder.describes())?;
-        [Method::GET, Method::HEAD].contains(&head.method).then_some(())?;
-        let origin = resource::origin(head, Scheme::Http, peer.trust)?;
-        let mut asked = head.clone();
-        let mut uri = asked.uri.into_parts();
-        uri.path_and_query = Some(path.parse().ok()?);
-        asked.uri = uri.try_into().ok()?;
-        let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
-        let routes: Vec<Arc<config::Route>> = methods
-            .into_iter()
-            .filter_map(|method| {
-                asked.method = method;
-                Some(self.stages.routes.find(&listener.name, &asked).ok()?.route)
-            })
-            .collect();
-        let policies = routes.iter().filter_map(|route| policy(route));
-        self.stages.responder.description(resource::resource(&origin, path), policies)
+        let described = self.stages.responder.described(head, Scheme::Http, peer.trust)?;
+        let routes = self.stages.routes.at(&listener.name, head, &described.path);
+        self.stages.responder.description(described.resource, routes.iter().filter_map(|route| policy(route)))
     }
 
     /// The rest of the line: the request goes on, body and all.
@@ -358,7 +333,7 @@ impl Pipeline {
         journey.correlation_id.clone_from(&refusal.correlation_id);
         let route = journey.route.as_deref();
         self.stages.metrics.refusal(route.map(|route| &route.name), row.word);
-        log(refusal, journey);
+        respond::log::log(refusal, journey);
         self.stages.responder.answer(refusal, self.context(journey, dialect, resource_metadata))
     }
 
@@ -388,36 +363,6 @@ fn policy(route: &config::Route) -> Option<&Policy> {
     match &route.access {
         Access::Validated { policy, .. } => Some(policy),
         Access::Anonymous(_) => None,
-    }
-}
-
-/// Says to the operator what the caller is not told.
-fn log(refusal: &Refusal, journey: &Journey<'_>) {
-    let row = refusal.reason.row();
-    let idp = refusal.idp.as_deref();
-    let route = journey.route.as_deref();
-    macro_rules! line {
-        ($level:ident) => {
-            tracing::$level!(
-                request_id = journey.request_id.to_str().unwrap_or_default(),
-                reason = row.word,
-                cause = logs::report(&*refusal.source),
-                route = route.map(|route| route.name.as_str()),
-                upstream = route.map(|route| route.upstream.authority.as_str()),
-                identity_provider = journey.identity_provider.as_ref().map(Name::as_str),
-                error = idp.map(|idp| idp.error.as_str()),
-                suberror = idp.and_then(|idp| idp.suberror.as_deref()),
-                error_codes = idp.map(|idp| format!("{:?}", idp.error_codes)),
-                trace_id = idp.and_then(|idp| idp.trace_id.as_deref()),
-                correlation_id = refusal.correlation_id.as_deref(),
-                "refused"
-            )
-        };
-    }
-    match row.fault {
-        Fault::Client => line!(debug),
-        Fault::Idp | Fault::Upstream => line!(warn),
-        Fault::Proxy => line!(error),
     }
 }
 

@@ -139,18 +139,17 @@ impl Header {
 
 impl Named {
     fn read(members: &Map<String, Value>) -> Result<Self, Kind> {
-        let ways: [(&str, fn(String) -> Self); 3] =
-            [("kid", Self::Id), ("x5t#S256", Self::Sha256), ("x5t", Self::Sha1)];
-        for (member, named) in ways {
-            match text(members, member)? {
-                Some(name) if name.len() > MAX_KID => {
-                    return Err(Kind::Malformed("its key id is longer than 256 bytes"));
-                }
-                Some(name) => return Ok(named(name.to_owned())),
-                None => {}
-            }
+        let named = |member: &str| match text(members, member)? {
+            Some(name) if name.len() > MAX_KID => Err(Kind::Malformed("its key id is longer than 256 bytes")),
+            name => Ok(name.map(String::from)),
+        };
+        if let Some(kid) = named("kid")? {
+            return Ok(Self::Id(kid));
         }
-        Ok(Self::Not)
+        if let Some(thumbprint) = named("x5t#S256")? {
+            return Ok(Self::Sha256(thumbprint));
+        }
+        Ok(named("x5t")?.map_or(Self::Not, Self::Sha1))
     }
 }
 

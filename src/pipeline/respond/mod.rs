@@ -12,6 +12,7 @@ use http::HeaderValue;
 use http::Response;
 use http::StatusCode;
 use http::header;
+use http::request::Parts;
 use http_body_util::BodyExt;
 use http_body_util::Empty;
 use http_body_util::Full;
@@ -22,8 +23,10 @@ use crate::config::EntraVersion;
 use crate::config::IdentityProvider;
 use crate::config::Policy;
 use crate::config::ResourceMetadata;
+use crate::config::Scheme;
 use crate::config::Tenancy;
 use crate::domain::name::Name;
+use crate::domain::peer::Trust;
 use crate::domain::tenant::TenantId;
 use crate::net::Body;
 use crate::net::metadata::Endpoint;
@@ -34,6 +37,7 @@ pub mod caught;
 pub mod challenge;
 pub mod drain;
 pub mod grpc;
+pub mod log;
 pub mod reason;
 pub mod refusal;
 pub mod resource;
@@ -45,6 +49,7 @@ use reason::ChallengeError;
 use reason::Row;
 use refusal::Connection;
 use refusal::Refusal;
+use resource::Described;
 use resource::Description;
 
 /// Builds the answers.
@@ -125,9 +130,15 @@ impl Responder {
         Self { identity_providers: identity_providers.iter().map(by_name).collect(), metadata, describes }
     }
 
-    /// Whether any resource is described.
-    pub fn describes(&self) -> bool {
-        self.describes
+    /// Where the resource that a request is for would be described, if any is.
+    pub fn metadata_url(&self, head: &Parts, scheme: Scheme, trust: Trust) -> Option<String> {
+        self.describes.then_some(())?;
+        resource::metadata_url(&resource::origin(head, scheme, trust)?, head.uri.path())
+    }
+
+    /// The resource whose description a request wants, if any is described.
+    pub fn described(&self, head: &Parts, scheme: Scheme, trust: Trust) -> Option<Described> {
+        self.describes.then(|| resource::described(head, scheme, trust)).flatten()
     }
 
     /// Whether a resource whose route has that policy is described.

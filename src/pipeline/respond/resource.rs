@@ -2,6 +2,7 @@
 //! scopes. Pure.
 
 use http::HeaderValue;
+use http::Method;
 use http::header;
 use http::request::Parts;
 use http::uri::Authority;
@@ -36,8 +37,25 @@ pub enum Header {
     Header,
 }
 
+/// A resource whose description is wanted.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Described {
+    /// The URL by which its client knows it.
+    pub resource: String,
+    /// Where it is.
+    pub path: String,
+}
+
+/// The resource whose description a request wants.
+pub fn described(head: &Parts, scheme: Scheme, trust: Trust) -> Option<Described> {
+    let path = described_path(head.uri.path())?;
+    [Method::GET, Method::HEAD].contains(&head.method).then_some(())?;
+    let origin = origin(head, scheme, trust)?;
+    Some(Described { resource: resource(&origin, path), path: path.to_owned() })
+}
+
 /// The path of the resource whose metadata a request for `path` wants.
-pub fn described(path: &str) -> Option<&str> {
+fn described_path(path: &str) -> Option<&str> {
     match path.strip_prefix(WELL_KNOWN)? {
         "" => Some("/"),
         // the metadata of `/` has no path of its own (RFC 9728 section 3.1)
@@ -47,7 +65,7 @@ pub fn described(path: &str) -> Option<&str> {
 }
 
 /// The URL of the resource at `path` as its client wrote it, with no slash after the bare host.
-pub fn resource(origin: &str, path: &str) -> String {
+fn resource(origin: &str, path: &str) -> String {
     match path {
         "/" => origin.to_owned(),
         _ => format!("{origin}{path}"),
@@ -124,8 +142,20 @@ mod tests {
             ("/orders/.well-known/oauth-protected-resource", None),
             ("/", None),
         ] {
-            assert_eq!(described(path), of, "{path}");
+            assert_eq!(described_path(path), of, "{path}");
         }
+    }
+
+    #[test]
+    fn a_description_is_read_and_not_written() {
+        let mut head = head("/.well-known/oauth-protected-resource/orders", &[("host", "api.example")]);
+        let of = |head: &Parts| described(head, Scheme::Http, Trust::Untrusted);
+        let wanted = Described { resource: "http://api.example/orders".into(), path: "/orders".into() };
+        assert_eq!(of(&head).as_ref(), Some(&wanted));
+        head.method = Method::HEAD;
+        assert_eq!(of(&head), Some(wanted));
+        head.method = Method::POST;
+        assert_eq!(of(&head), None);
     }
 
     #[test]
@@ -133,7 +163,7 @@ mod tests {
         for path in ["/", "/orders", "/orders/42/"] {
             let url = metadata_url("https://api.example", path).unwrap();
             let own = url.strip_prefix("https://api.example").unwrap();
-            assert_eq!(described(own), Some(path));
+            assert_eq!(described_path(own), Some(path));
         }
         assert_eq!(resource("https://api.example", "/"), "https://api.example");
         assert_eq!(resource("https://api.example:8443", "/orders/42"), "https://api.example:8443/orders/42");
@@ -171,7 +201,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_path_is_answered(path in ".{0,60}", host in "[ -~]{0,30}") {
-            let _ = described(&path);
+            let _ = described_path(&path);
             let _ = metadata_url("https://api.example", &path);
             if let Ok(value) = HeaderValue::from_str(&host) {
                 let mut head = head("/", &[]);

@@ -200,10 +200,8 @@ impl Shared {
         let (Ok(Ok(_turn)), asked_at) = (turn, self.clock.monotonic()) else { return Err(late) };
         let answered = tokio::time::timeout(self.provider.timeout, self.ask_with_each_credential(token));
         let outcome = answered.await.unwrap_or(Err(late));
-        *self.pause() = match outcome.as_ref().err().and_then(|fault| Some((*fault, fault.pause()?))) {
-            None => None,
-            Some((fault, pause)) => Some((fault, self.clock.monotonic() + pause)),
-        };
+        let pause = outcome.as_ref().err().and_then(|fault| Some((*fault, fault.pause()?)));
+        *self.pause() = pause.map(|(fault, pause)| (fault, self.clock.monotonic() + pause));
         outcome.map(|(word, size)| Heard { word: Arc::new(word), asked_at, size })
     }
 

@@ -34,8 +34,15 @@ pub struct Server {
     _tasks: JoinSet<()>,
 }
 
+#[derive(Clone, Default)]
+struct Reply {
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    body: String,
+}
+
 struct State {
-    reply: Mutex<(u16, Vec<(&'static str, String)>, String)>,
+    reply: Mutex<Reply>,
     questions: Mutex<Vec<Question>>,
     is_open: watch::Sender<bool>,
 }
@@ -64,7 +71,7 @@ impl Server {
 
     pub fn replies(&self, status: u16, headers: &[(&'static str, &str)], body: &str) {
         let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-        *self.state.reply.lock().unwrap() = (status, headers, body.to_owned());
+        *self.state.reply.lock().unwrap() = Reply { status, headers, body: body.to_owned() };
     }
 
     /// Holds answers back until it is opened again.
@@ -114,7 +121,7 @@ async fn answer(
     let form = form_urlencoded::parse(&form).into_owned().collect();
     state.questions.lock().unwrap().push(Question { form, headers: head.headers });
     let _ = state.is_open.subscribe().wait_for(|is_open| *is_open).await;
-    let (status, headers, body) = state.reply.lock().unwrap().clone();
+    let Reply { status, headers, body } = state.reply.lock().unwrap().clone();
     let mut response = Response::builder().status(status);
     for (name, value) in headers {
         response = response.header(name, value);
