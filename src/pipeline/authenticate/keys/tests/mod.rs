@@ -11,7 +11,9 @@ use tokio::task::JoinSet;
 use super::*;
 use crate::config::AuthorizationServer;
 use crate::config::EntraVersion;
+use crate::config::Oidc;
 use crate::config::Tenancy;
+use crate::net::metadata::Metadata;
 use crate::pipeline::authenticate::Authenticator;
 use crate::pipeline::authenticate::jwks;
 use crate::pipeline::authenticate::keys::tests::idp::Answer;
@@ -21,7 +23,9 @@ use crate::pipeline::authenticate::testing::Signer;
 use crate::pipeline::authenticate::testing::TENANT;
 use crate::pipeline::authenticate::testing::cache;
 use crate::pipeline::authenticate::testing::entra_at;
+use crate::pipeline::authenticate::testing::oidc;
 use crate::pipeline::authenticate::testing::outside;
+use crate::pipeline::authenticate::testing::partner;
 use crate::pipeline::authenticate::testing::policy;
 use crate::pipeline::authenticate::testing::provider;
 use crate::pipeline::authenticate::testing::tenant;
@@ -368,4 +372,77 @@ fn retries_slow_down_to_their_bound() {
         |longest| [1, 2, 3, 4, 5, 9, 10, u32::MAX].map(|failures| retry_after(failures, longest).as_millis());
     assert_eq!(pauses(Duration::from_secs(1)), [100, 200, 400, 800, 1000, 1000, 1000, 1000]);
     assert_eq!(pauses(Duration::from_secs(30)), [100, 200, 400, 800, 1600, 25_600, 30_000, 30_000]);
+}
+
+/// The same identity provider as a server that is not Entra: its version 2 metadata is what discovery finds.
+fn elsewhere(idp: &Idp, jwks_uri: Option<&str>) -> IdentityProvider {
+    let issuer = format!("{}/{TENANT}/v2.0", idp.authority());
+    let jwks_uri = jwks_uri.map(|path| format!("{}{path}", idp.authority()).parse().unwrap());
+    IdentityProvider { server: AuthorizationServer::Oidc(Oidc { jwks_uri, ..oidc(&issuer) }), ..partner() }
+}
+
+async fn running_elsewhere(idp: Idp, elsewhere: IdentityProvider) -> Running {
+    // the name that fetches are counted by
+    let provider = IdentityProvider { name: provider().name, ..elsewhere };
+    let (clock, metrics) = (Clock::manual(NOW), Arc::new(Metrics::new()));
+    let (client, provider) = (Client::new().unwrap(), Arc::new(provider));
+    let origin = Origin::Server(Metadata::of(&provider, client.clone(), clock.clone()).unwrap());
+    let source = Arc::new(KeySource::new(provider, origin, client, clock.clone(), metrics.clone()));
+    let mut ended = source.ended.subscribe();
+    let mut tasks = JoinSet::new();
+    let background = source.clone();
+    tasks.spawn(async move { background.keep_fresh().await });
+    ended.changed().await.unwrap();
+    Running { idp, source, clock, metrics, tasks }
+}
+
+#[tokio::test]
+async fn another_server_s_keys_are_found_by_discovery_and_kept_by_the_same_rules() {
+    let idp = Idp::start(json!([key("old")])).await;
+    let provider = elsewhere(&idp, None);
+    let running = running_elsewhere(idp, provider).await;
+    assert_eq!((running.reason("old").await, running.source.tenant()), (None, None));
+    // a new key is worth one fetch, an invented one none within the cooldown
+    running.idp.publish(json!([key("old"), key("new")]));
+    assert_eq!(running.reason("new").await, None);
+    assert_eq!(running.reason("invented").await, Some(Kind::UnknownKey));
+    assert_eq!(running.idp.key_requests(), 2);
+    // keys are not lost to bad answers
+    for answer in [Answer::Cut, Answer::Reply(500, &[], String::new()), Answer::Reply(200, &[], "{}".into())]
+    {
+        running.idp.answer_keys(answer);
+        running.refresh().await;
+        assert_eq!(running.reason("old").await, None);
+    }
+    running.clock.advance(LAST_KNOWN_GOOD + Duration::from_secs(1));
+    assert_eq!(running.reason("old").await, Some(Kind::KeysUnavailable));
+}
+
+#[tokio::test]
+async fn configured_keys_need_no_discovery() {
+    let idp = Idp::start(json!([key("k")])).await;
+    idp.answer_metadata(Answer::Reply(404, &[], String::new()));
+    let provider = elsewhere(&idp, Some("/keys"));
+    let running = running_elsewhere(idp, provider).await;
+    assert_eq!(running.reason("k").await, None);
+}
+
+#[tokio::test]
+async fn metadata_of_another_issuer_brings_no_keys() {
+    let idp = Idp::start(json!([key("k")])).await;
+    let of_another = json!({"issuer": "https://id.example", "jwks_uri": format!("{}/keys", idp.authority())});
+    idp.answer_metadata(Answer::Reply(200, &[], of_another.to_string()));
+    let provider = elsewhere(&idp, None);
+    let running = running_elsewhere(idp, provider).await;
+    assert_eq!(running.reason("k").await, Some(Kind::KeysUnavailable));
+    assert_eq!((running.idp.key_requests(), running.fetches("error") > 0), (0, true));
+}
+
+#[tokio::test]
+async fn where_there_is_nothing_to_fetch_nobody_keeps_trying() {
+    let idp = Idp::start(json!([])).await;
+    let nowhere = AuthorizationServer::Oidc(oidc("urn:example:issuer"));
+    let running = running_elsewhere(idp, IdentityProvider { server: nowhere, ..partner() }).await;
+    assert!(running.source.was_tried() && !running.source.is_ready());
+    assert_eq!((running.fetches("ok"), running.fetches("error")), (0, 0));
 }
