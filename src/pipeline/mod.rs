@@ -47,7 +47,6 @@ pub mod route;
 
 use authenticate::Authenticator;
 use exchange::Exchanger;
-use exchange::Proofs;
 use forward::Authorization;
 use forward::Forwarder;
 use forward::Onward;
@@ -105,9 +104,17 @@ impl Pipeline {
             Some((provider.name.clone(), Metadata::of(provider, client.clone(), clock.clone())?))
         };
         let metadata: HashMap<Name, Metadata> = providers.iter().filter_map(found).collect();
+        let exchanger = Exchanger::new(
+            providers,
+            &metadata,
+            &config.cache,
+            client.clone(),
+            clock.clone(),
+            metrics.clone(),
+        );
         let outside = authenticate::Outside {
             client: client.clone(),
-            authentication: Arc::new(Proofs::default()),
+            authentication: exchanger.client_authentication(),
             metadata: metadata.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
@@ -115,15 +122,8 @@ impl Pipeline {
         let stages = Stages {
             routes: RouteTable::new(&config.routes),
             authenticator: Authenticator::new(providers, &config.cache, &outside),
-            exchanger: Exchanger::new(
-                providers,
-                &metadata,
-                &config.cache,
-                client.clone(),
-                clock.clone(),
-                metrics.clone(),
-            ),
-            responder: Responder::new(providers, metadata.clone()),
+            exchanger,
+            responder: Responder::new(providers, metadata),
             observer: Observer::new(metrics.clone(), clock.clone())?,
             metrics: metrics.clone(),
             clock: clock.clone(),
@@ -143,9 +143,10 @@ impl Pipeline {
         Ok(Self { stages: self.stages.clone(), forwarder })
     }
 
-    /// Begins to fetch the identity providers' keys, and goes on keeping them fresh.
+    /// Begins to fetch the identity providers' keys, and goes on keeping them fresh; reads our certificates.
     pub fn start(&self) {
         self.stages.authenticator.start();
+        self.stages.exchanger.start();
     }
 
     /// Whether callers can be let in: one identity provider's keys were loaded once, or there is none to load from.

@@ -31,7 +31,6 @@ use obo_proxy::pipeline::authenticate::Authenticator;
 use obo_proxy::pipeline::authenticate::Kind;
 use obo_proxy::pipeline::authenticate::Outside;
 use obo_proxy::pipeline::exchange::Exchanger;
-use obo_proxy::pipeline::exchange::Proofs;
 use obo_proxy::telemetry::metrics::Metrics;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -73,15 +72,22 @@ routes:
         let entra = Entra::start(settings, listener, clock.clone()).await.unwrap();
         let (client, metrics) = (Client::new().unwrap(), Arc::new(Metrics::new()));
         let providers = &config.identity_providers;
+        let exchanger = Exchanger::new(
+            providers,
+            &HashMap::new(),
+            &config.cache,
+            client.clone(),
+            clock.clone(),
+            metrics.clone(),
+        );
         let outside = Outside {
-            client: client.clone(),
-            authentication: Arc::new(Proofs::default()),
+            client,
+            authentication: exchanger.client_authentication(),
             metadata: HashMap::new(),
-            clock: clock.clone(),
-            metrics: metrics.clone(),
+            clock,
+            metrics,
         };
         let authenticator = Authenticator::new(providers, &config.cache, &outside);
-        let exchanger = Exchanger::new(providers, &HashMap::new(), &config.cache, client, clock, metrics);
         authenticator.start();
         let (user, wish) = TokenWish::parse("user=alice").unwrap();
         let mut headers = HeaderMap::new();

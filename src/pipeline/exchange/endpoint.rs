@@ -9,7 +9,6 @@ use http::Request;
 use http_body_util::Full;
 use zeroize::Zeroize;
 
-use crate::config::Credential;
 use crate::config::GrantType;
 use crate::domain::clock::Clock;
 use crate::domain::clock::UnixTime;
@@ -20,7 +19,11 @@ use crate::pipeline::exchange::classify::AskedBy;
 use crate::pipeline::exchange::classify::Expected;
 use crate::pipeline::exchange::classify::Success;
 use crate::pipeline::exchange::classify::classify;
-use crate::pipeline::exchange::credential;
+use crate::pipeline::exchange::credential::Audience;
+use crate::pipeline::exchange::credential::Means;
+use crate::pipeline::exchange::credential::Proof;
+use crate::pipeline::exchange::credential::Prover;
+use crate::pipeline::exchange::credential::Provers;
 use crate::pipeline::exchange::error::Error;
 use crate::pipeline::exchange::grant::Grant;
 use crate::pipeline::exchange::grant::Purpose;
@@ -38,7 +41,7 @@ const LONGEST_ANSWER: usize = 256 * 1024;
 #[derive(Debug)]
 pub struct TokenEndpoint {
     client: Client,
-    credentials: credential::Reader,
+    provers: Arc<Provers>,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
@@ -48,6 +51,8 @@ pub struct TokenEndpoint {
 pub struct Question<'a> {
     /// The endpoint.
     pub url: &'a str,
+    /// The issuer whose endpoint it is.
+    pub issuer: &'a str,
     /// What is asked for, of whom, for whom.
     pub terms: Terms<'a>,
 }
@@ -78,9 +83,9 @@ pub struct Moment {
 }
 
 impl TokenEndpoint {
-    /// One that asks through `client`.
-    pub fn new(client: Client, clock: Clock, metrics: Arc<Metrics>) -> Self {
-        Self { client, credentials: credential::Reader::default(), clock, metrics }
+    /// One that asks through `client`, as whom the `provers` prove us to be.
+    pub fn new(client: Client, provers: Arc<Provers>, clock: Clock, metrics: Arc<Metrics>) -> Self {
+        Self { client, provers, clock, metrics }
     }
 
     /// Asks for a token B with each of our credentials in turn, until one is not refused as such: while a credential
@@ -89,13 +94,13 @@ impl TokenEndpoint {
     /// # Errors
     /// If there is no usable token in the answer, no answer, or no question as our own credential is missing.
     pub async fn ask(&self, question: Question<'_>) -> Result<Answer, Error> {
-        let provider = question.terms.provider;
         let mut refused = Error::ours(Kind::Misconfigured);
-        for credential in &provider.credentials {
-            match self.ask_with(credential, question).await {
+        let identity_provider = &question.terms.provider.name;
+        let prover = self.provers.of(identity_provider).ok_or_else(|| Error::ours(Kind::Internal))?;
+        for means in prover.means() {
+            match self.ask_with(prover, means, question).await {
                 Err(error) if error.blames_credential() => {
-                    if provider.credentials.len() > 1 {
-                        let identity_provider = &provider.name;
+                    if prover.means().len() > 1 {
                         tracing::warn!(%identity_provider, cause = logs::report(&error), "a credential does not work");
                     }
                     // the IdP's word is remembered, a file's fault is not: it must not have the IdP asked each time
@@ -109,24 +114,40 @@ impl TokenEndpoint {
         Err(refused)
     }
 
-    async fn ask_with(&self, credential: &Credential, question: Question<'_>) -> Result<Answer, Error> {
-        let Question { url, terms } = question;
-        let provider = terms.provider;
-        let secret = self
-            .credentials
-            .secret(credential, provider.timeout)
-            .await
-            .map_err(|error| Error::ours(Kind::Misconfigured).caused_by(error))?;
-        let mut grant = Grant::new(&terms);
-        grant.authenticate(provider, &secret);
-        let sent =
-            token_request(url, &grant).map_err(|error| Error::ours(Kind::Internal).caused_by(error))?;
-        drop(grant);
-        drop(secret);
+    /// Asks with one credential, and once more if it is refused and has changed in the meantime: whoever replaces it
+    /// withdraws the old one.
+    async fn ask_with(
+        &self,
+        prover: &Prover,
+        means: &Means,
+        question: Question<'_>,
+    ) -> Result<Answer, Error> {
+        let audience = Audience { endpoint: question.url, issuer: question.issuer };
+        let proof = prover.prove(means, audience).await;
+        let proof = proof.map_err(|error| Error::ours(Kind::Misconfigured).caused_by(error))?;
+        let content = proof.content;
+        match self.ask_once(proof, question).await {
+            Err(error) if error.row == Some(Row::BadClient) => {
+                match prover.renewed(means, audience, content).await {
+                    Some(proof) => self.ask_once(proof, question).await,
+                    None => Err(error),
+                }
+            }
+            settled => settled,
+        }
+    }
+
+    async fn ask_once(&self, proof: Proof, question: Question<'_>) -> Result<Answer, Error> {
+        let Question { url, terms, .. } = question;
+        let sent = token_request(url, &Grant::new(&terms, &proof))
+            .map_err(|error| Error::ours(Kind::Internal).caused_by(error))?;
+        // the secret in it is wiped before the answer is waited for
+        let client = proof.client.unwrap_or_else(|| self.client.clone());
+        drop(proof.parameters);
         let correlation_id: Arc<str> = sent.id.into();
         let asked_at = Moment { wall: self.clock.now(), monotonic: self.clock.monotonic() };
         let under_way = self.metrics.exchange_started();
-        let result = match (self.send(sent.request, &terms).await, terms.purpose) {
+        let result = match (self.send(&client, sent.request, &terms).await, terms.purpose) {
             (Ok(success), Purpose::User { assertion, .. }) if success.token.is(assertion) => {
                 Err(Error::of(Row::Malformed, None).caused_by(Echo))
             }
@@ -135,16 +156,21 @@ impl TokenEndpoint {
         drop(under_way);
         let outcome = result.as_ref().map_or_else(|error| error.kind.reason(), |_| "ok");
         let took = self.clock.monotonic().saturating_duration_since(asked_at.monotonic);
-        self.metrics.exchange(&provider.name, outcome, took);
+        self.metrics.exchange(&terms.provider.name, outcome, took);
         match result {
             Ok(success) => Ok(Answer { success, asked_at, correlation_id }),
             Err(error) => Err(error.correlated(correlation_id)),
         }
     }
 
-    async fn send(&self, request: Request<Full<Bytes>>, terms: &Terms<'_>) -> Result<Success, Error> {
+    async fn send(
+        &self,
+        client: &Client,
+        request: Request<Full<Bytes>>,
+        terms: &Terms<'_>,
+    ) -> Result<Success, Error> {
         let bounds = Bounds { timeout: terms.provider.timeout, body: LONGEST_ANSWER };
-        let response = self.client.send(request, bounds).await.map_err(|error| {
+        let response = client.send(request, bounds).await.map_err(|error| {
             let row = match error {
                 client::Error::TooLong(_) => Row::Malformed,
                 client::Error::NoAnswer(_) if is_garbage(&error) => Row::Malformed,

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use crate::config::Actor;
 use crate::config::AppTokens;
+use crate::config::AuthorizationServer;
+use crate::config::EntraVersion;
 use crate::config::Exchange;
 use crate::config::IdentityProvider;
 use crate::domain::caller::Caller;
@@ -63,6 +65,8 @@ pub struct Journey {
     pub assertion: Digest,
     /// Where it goes.
     pub known: Known,
+    /// Whose endpoint that is.
+    pub issuer: String,
     /// The token endpoint, where that is known without asking.
     url: Option<String>,
     /// What it is for.
@@ -92,22 +96,32 @@ impl Journey {
         caller: &Caller,
         exchange: &Arc<Exchange>,
     ) -> Result<Self, Error> {
-        let url = match (known.provider.entra(), &caller.claims.tenant) {
-            (Some(entra), Some(tenant)) => Some(entra.token_endpoint(exchange.entra_version(), tenant)),
-            (Some(_), None) => return Err(Error::ours(Kind::Internal)),
-            (None, _) => None,
+        let (issuer, url) = match (&known.provider.server, &caller.claims.tenant) {
+            (AuthorizationServer::Oidc(oidc), _) => (oidc.issuer.clone(), None),
+            (AuthorizationServer::Entra(entra), Some(tenant)) => (
+                entra.issuer(EntraVersion::V2, tenant.as_str()),
+                Some(entra.token_endpoint(exchange.entra_version(), tenant)),
+            ),
+            (AuthorizationServer::Entra(_), None) => return Err(Error::ours(Kind::Internal)),
         };
         let load = match (caller.claims.principal, exchange.app_tokens) {
             (Principal::User, _) => Load::User(caller.clone(), exchange.clone()),
             (Principal::Application, AppTokens::ClientCredentials) => Load::Ourselves(exchange.clone()),
             (Principal::Application, AppTokens::Reject) => return Err(Error::ours(Kind::Internal)),
         };
-        Ok(Self { key, assertion: caller.claims.token_digest, known: known.clone(), url, load })
+        Ok(Self { key, assertion: caller.claims.token_digest, known: known.clone(), issuer, url, load })
     }
 
     /// The journey to `known` for a token that says who we are.
-    pub fn of_actor(key: CacheKey, known: &Known) -> Self {
-        Self { key, assertion: Digest::of(b""), known: known.clone(), url: None, load: Load::Actor }
+    ///
+    /// # Errors
+    /// If that is Entra, which is told of no actors. The configuration lets no such exchange through.
+    pub fn of_actor(key: CacheKey, known: &Known) -> Result<Self, Error> {
+        let AuthorizationServer::Oidc(oidc) = &known.provider.server else {
+            return Err(Error::ours(Kind::Internal));
+        };
+        let (issuer, known) = (oidc.issuer.clone(), known.clone());
+        Ok(Self { key, assertion: Digest::of(b""), known, issuer, url: None, load: Load::Actor })
     }
 
     /// Whether the user's IdP is to be told that it is we who act.

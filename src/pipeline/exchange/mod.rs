@@ -19,7 +19,9 @@ use crate::domain::digest::Digest;
 use crate::domain::name::Name;
 use crate::domain::token::DownstreamToken;
 use crate::net::client::Client;
+use crate::net::client_authentication::ClientAuthentication;
 use crate::net::metadata::Metadata;
+use crate::pipeline::exchange::credential::Provers;
 use crate::pipeline::exchange::endpoint::Answer;
 use crate::pipeline::exchange::endpoint::Question;
 use crate::pipeline::exchange::endpoint::TokenEndpoint;
@@ -46,7 +48,7 @@ use crate::telemetry::metrics::CacheResult;
 use crate::telemetry::metrics::Metrics;
 
 pub mod classify;
-mod credential;
+pub mod credential;
 mod endpoint;
 mod errand;
 mod error;
@@ -61,7 +63,6 @@ pub mod row;
 
 pub use error::Error;
 pub use error::OAuthError;
-pub use proof::Proofs;
 pub use row::Kind;
 
 /// Exchanges tokens A for tokens B, and remembers them.
@@ -94,6 +95,7 @@ struct Shared {
     memory: Memory,
     flights: Arc<Flights<Landed>>,
     endpoint: TokenEndpoint,
+    provers: Arc<Provers>,
     clock: Clock,
     metrics: Arc<Metrics>,
     /// Where flights run: those who wait may be on runtimes of their own.
@@ -126,6 +128,7 @@ impl Exchanger {
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let provers = Arc::new(Provers::new(providers, &client, &clock, &metrics));
         let known = |provider: &Arc<IdentityProvider>| {
             let metadata = metadata.get(&provider.name).cloned();
             (provider.name.clone(), Known { provider: provider.clone(), metadata })
@@ -137,12 +140,19 @@ impl Exchanger {
             margin: cache.expiry_margin,
             memory: Memory::new(cache, clock.clone(), metrics.clone()),
             flights: Arc::new(Flights::new()),
-            endpoint: TokenEndpoint::new(client, clock.clone(), metrics.clone()),
+            endpoint: TokenEndpoint::new(client, provers.clone(), clock.clone(), metrics.clone()),
+            provers,
             clock,
             metrics,
             runtime: Handle::try_current().ok(),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Begins to read our certificates, so that their end is known before one is used.
+    pub fn start(&self) {
+        let provers = self.shared.provers.clone();
+        self.shared.spawn(async move { provers.start().await });
     }
 
     /// The token B that `exchange` gives `caller`: from memory, or from the exchange that is under way, or from a new
@@ -156,6 +166,11 @@ impl Exchanger {
         let cache = result.as_ref().map_or(CacheResult::Miss, |exchanged| exchanged.cache);
         self.shared.metrics.cache_request(cache);
         result
+    }
+
+    /// Our credentials, for whoever else asks an identity provider in our name.
+    pub fn client_authentication(&self) -> Arc<dyn ClientAuthentication> {
+        self.shared.provers.clone()
     }
 
     /// How many tokens are held.
@@ -285,7 +300,7 @@ impl Shared {
             Errand::Caller(caller, exchange) => {
                 Journey::of_caller(key, self.known_to(caller)?, caller, exchange)
             }
-            Errand::Actor(known) => Ok(Journey::of_actor(key, known)),
+            Errand::Actor(known) => Journey::of_actor(key, known),
         }
     }
 
@@ -325,7 +340,7 @@ impl Shared {
             Load::Actor => Purpose::Actor,
         };
         let terms = Terms { provider: &journey.known.provider, purpose, claims: None };
-        self.endpoint.ask(Question { url: &url, terms }).await
+        self.endpoint.ask(Question { url: &url, issuer: &journey.issuer, terms }).await
     }
 
     /// The token that says who acts: kept, shared and renewed like any other.

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use crate::config::TokenType;
 use crate::domain::token::DownstreamToken;
 use crate::pipeline::exchange::error::OAuthError;
+use crate::pipeline::exchange::grant::wants_saml;
 use crate::pipeline::exchange::lifetime::Stated;
 use crate::pipeline::exchange::lifetime::duration;
 use crate::pipeline::exchange::lifetime::moment;
@@ -90,7 +91,7 @@ impl Expected<'_> {
     fn may_be_used_as(&self, token_type: &str) -> bool {
         let is_unnamed = token_type.eq_ignore_ascii_case("N_A");
         token_type.eq_ignore_ascii_case("Bearer")
-            || (is_unnamed && self.asked_by == AskedBy::TokenExchange && self.is_saml())
+            || (is_unnamed && self.asked_by == AskedBy::TokenExchange && wants_saml(self.requested))
     }
 
     /// Whether a token of that `issued_token_type` is what was asked for: a SAML assertion must say that it is one, and
@@ -98,14 +99,10 @@ impl Expected<'_> {
     fn may_be_issued_as(&self, issued: Option<&str>) -> bool {
         let plain = [TokenType::AccessToken.uri(), TokenType::Jwt.uri()];
         match issued {
-            None => !self.is_saml() && self.asked_by == AskedBy::Grant,
+            None => !wants_saml(self.requested) && self.asked_by == AskedBy::Grant,
             Some(issued) if Some(issued) == self.requested => true,
-            Some(issued) => !self.is_saml() && plain.contains(&issued),
+            Some(issued) => !wants_saml(self.requested) && plain.contains(&issued),
         }
-    }
-
-    fn is_saml(&self) -> bool {
-        [TokenType::Saml1, TokenType::Saml2].iter().any(|saml| self.requested == Some(saml.uri()))
     }
 }
 

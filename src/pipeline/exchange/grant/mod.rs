@@ -5,27 +5,24 @@
 //! * the token exchange (RFC 8693),
 //! * our own client credentials (RFC 6749 section 4.4).
 //!
-//! **In:** provider, what is wanted and for whom, our secret. **Out:** parameters, and the encoded form. **Never:** a
+//! **In:** provider, what is wanted and for whom, the proof that it is us. **Out:** parameters, and the encoded form. **Never:** a
 //! parameter twice but those that may be, a user's token in a request of our own, a secret unencoded, I/O.
 
 use std::borrow::Cow;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::HeaderValue;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
-use crate::config::AuthMethod;
 use crate::config::EntraVersion;
 use crate::config::Exchange;
 use crate::config::GrantType;
 use crate::config::IdentityProvider;
 use crate::config::TokenType;
-use crate::domain::secret::Secret;
 use crate::domain::token::DownstreamToken;
 use crate::domain::token::UserToken;
+use crate::pipeline::exchange::credential::Proof;
 
 pub mod claims;
 
@@ -85,19 +82,19 @@ pub enum Purpose<'a> {
 pub struct Grant<'a> {
     /// The form's parameters.
     pub parameters: Vec<(&'a str, Cow<'a, str>)>,
-    /// Our credential, where it is not in the form.
+    /// The proof that it is us, where it is not in the form.
     pub authorization: Option<HeaderValue>,
 }
 
 impl<'a> Grant<'a> {
-    /// The request on these terms. Our credential is yet to be added.
-    pub fn new(terms: &Terms<'a>) -> Self {
+    /// The request on these terms, of the client that `proof` shows us to be.
+    pub fn new(terms: &Terms<'a>, proof: &'a Proof) -> Self {
         let Terms { provider, purpose, .. } = *terms;
         let extra = provider.parameters.iter().filter(|(name, _)| purpose.admits(name));
         let parameters = extra.map(|(name, value)| (name.as_str(), value.as_str().into())).collect();
-        let mut grant = Self { parameters, authorization: None };
-        if !provider.client_id.is_empty() {
-            grant.put("client_id", provider.client_id.as_str());
+        let mut grant = Self { parameters, authorization: proof.authorization.clone() };
+        for (name, value) in &proof.parameters {
+            grant.put(name, value.expose());
         }
         match purpose {
             Purpose::User { exchange, assertion, actor } => {
@@ -124,15 +121,6 @@ impl<'a> Grant<'a> {
             grant.put("claims", claims);
         }
         grant
-    }
-
-    /// Adds our secret, in the way `provider` wants it.
-    pub fn authenticate(&mut self, provider: &'a IdentityProvider, secret: &'a Secret) {
-        match provider.auth_method {
-            AuthMethod::ClientSecretPost => self.put("client_secret", secret.expose()),
-            AuthMethod::ClientSecretBasic => self.authorization = basic(&provider.client_id, secret),
-            AuthMethod::PrivateKeyJwt | AuthMethod::TlsClientAuth | AuthMethod::None => {}
-        }
     }
 
     /// The form, encoded. Its memory is wiped when the last clone is dropped.
@@ -236,21 +224,6 @@ fn is_version_1(provider: &IdentityProvider, exchange: &Exchange) -> bool {
 
 fn parameter<'a>(provider: &'a IdentityProvider, wanted: &str) -> Option<&'a str> {
     provider.parameters.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
-}
-
-/// RFC 6749 section 2.3.1: id and secret are form-encoded before they are joined.
-pub(super) fn basic(client_id: &str, secret: &Secret) -> Option<HeaderValue> {
-    let mut pair = Zeroizing::new(String::with_capacity(3 * (client_id.len() + secret.expose().len()) + 1));
-    pair.extend(form_urlencoded::byte_serialize(client_id.as_bytes()));
-    pair.push(':');
-    pair.extend(form_urlencoded::byte_serialize(secret.expose().as_bytes()));
-    let mut value = Zeroizing::new(String::with_capacity(6 + 4 * pair.len().div_ceil(3)));
-    value.push_str("Basic ");
-    BASE64_STANDARD.encode_string(pair.as_bytes(), &mut value);
-    let bytes = Bytes::from_owner(Zeroizing::new(std::mem::take(&mut *value).into_bytes()));
-    let mut value = HeaderValue::from_maybe_shared(bytes).ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::*;
 use crate::config::Actor;
 use crate::domain::caller::Caller;
+use crate::domain::secret::Secret;
 use crate::pipeline::exchange::tests::sample;
 
 fn decoded(body: &[u8]) -> BTreeMap<String, String> {
@@ -22,10 +23,9 @@ fn sent(
     secret: &str,
 ) -> (BTreeMap<String, String>, Option<HeaderValue>) {
     let caller = sample::caller_of(token, &serde_json::json!({}));
-    let secret = Secret::new(secret.into());
+    let proof = Proof::post(&provider.client_id, &Secret::new(secret.into()));
     let purpose = Purpose::User { exchange, assertion: &caller.token, actor: None };
-    let mut grant = Grant::new(&Terms { provider, purpose, claims: None });
-    grant.authenticate(provider, &secret);
+    let grant = Grant::new(&Terms { provider, purpose, claims: None }, &proof);
     (decoded(&grant.body()), grant.authorization)
 }
 
@@ -38,7 +38,8 @@ fn asked(provider: &IdentityProvider, exchange: &Exchange, actor: Option<&str>) 
 }
 
 fn sorted(terms: &Terms<'_>) -> Vec<(String, String)> {
-    let body = Grant::new(terms).body();
+    let proof = Proof::none(&terms.provider.client_id);
+    let body = Grant::new(terms, &proof).body();
     let mut form: Vec<(String, String)> = form_urlencoded::parse(&body).into_owned().collect();
     form.sort();
     form
@@ -92,10 +93,10 @@ fn with_a_certificate_the_forms_differ_in_the_credential_alone() {
         let mut expected = decoded(body.as_bytes());
         let provider = IdentityProvider {
             client_id: expected["client_id"].clone(),
-            auth_method: AuthMethod::PrivateKeyJwt,
             ..sample::provider("https://login.example")
         };
-        let (form, _) = sent(&provider, &exchange, &expected["assertion"], "unused");
+        let (mut form, _) = sent(&provider, &exchange, &expected["assertion"], "unused");
+        form.remove("client_secret");
         for name in ["client_assertion", "client_assertion_type"] {
             assert!(expected.remove(name).is_some(), "{id} {name}");
         }
@@ -131,7 +132,6 @@ fn the_forms_are_those_of_microsofts_libraries() {
 
 /// The form we send where a library sent `theirs`.
 fn ours(theirs: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let has_secret = theirs.contains_key("client_secret");
     let claims: Option<Value> = theirs.get("claims").map(|claims| serde_json::from_str(claims).unwrap());
     let access = claims.as_ref().map(|claims| &claims["access_token"]);
     let declares = access.is_some_and(|access| access.get("xms_cc").is_some());
@@ -140,18 +140,19 @@ fn ours(theirs: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         .and_then(|access| access.get("nbf").map(|nbf| serde_json::json!({"access_token": {"nbf": nbf}})));
     let provider = IdentityProvider {
         client_id: theirs["client_id"].clone(),
-        auth_method: if has_secret { AuthMethod::ClientSecretPost } else { AuthMethod::PrivateKeyJwt },
         client_capabilities: if declares { texts(&["cp1"]) } else { vec![] },
         ..sample::provider("https://login.example")
     };
     let caller = sample::caller_of(&theirs["assertion"], &serde_json::json!({}));
     let exchange = sample::exchange(&theirs["scope"].split(' ').collect::<Vec<_>>());
-    let secret = Secret::new(theirs.get("client_secret").cloned().unwrap_or_default());
+    let proof = match theirs.get("client_secret") {
+        Some(secret) => Proof::post(&provider.client_id, &Secret::new(secret.clone())),
+        None => Proof::none(&provider.client_id),
+    };
     let challenge = challenge.map(|claims| claims.to_string());
     let purpose = Purpose::User { exchange: &exchange, assertion: &caller.token, actor: None };
-    let mut grant = Grant::new(&Terms { provider: &provider, purpose, claims: challenge.as_deref() });
-    grant.authenticate(&provider, &secret);
-    decoded(&grant.body())
+    let terms = Terms { provider: &provider, purpose, claims: challenge.as_deref() };
+    decoded(&Grant::new(&terms, &proof).body())
 }
 
 /// A form without what says nothing about the token: telemetry, ids, the credential of a certificate, and the scopes and
@@ -183,26 +184,17 @@ fn a_secret_survives_the_encoding_whatever_it_holds() {
         let (form, _) = sent(&provider, &sample::exchange(&["a"]), "a.b.c", secret);
         assert_eq!(form["client_secret"], secret);
     }
-    let secret = Secret::new("a+b".into());
-    let mut grant = Grant { parameters: vec![], authorization: None };
-    grant.authenticate(&provider, &secret);
+    let grant = Grant { parameters: vec![("client_secret", "a+b".into())], authorization: None };
     assert_eq!(grant.body(), "client_secret=a%2Bb");
 }
 
 #[test]
-fn basic_authentication_takes_the_secret_out_of_the_form() {
-    let provider = IdentityProvider {
-        client_id: "orders proxy".into(),
-        auth_method: AuthMethod::ClientSecretBasic,
-        ..sample::provider("https://login.example")
-    };
-    let (form, authorization) = sent(&provider, &sample::exchange(&["a"]), "a.b.c", "p:w+%é");
-    assert_eq!(form["client_id"], "orders proxy");
-    assert!(!form.contains_key("client_secret"));
-    let authorization = authorization.unwrap();
-    assert!(authorization.is_sensitive());
-    let encoded = authorization.to_str().unwrap().strip_prefix("Basic ").unwrap();
-    assert_eq!(BASE64_STANDARD.decode(encoded).unwrap(), b"orders+proxy:p%3Aw%2B%25%C3%A9");
+fn a_proof_in_the_header_stands_in_no_form() {
+    let provider = sample::provider("https://login.example");
+    let proof = Proof::basic(&provider.client_id, &Secret::new("right".into())).unwrap();
+    let grant = Grant::new(&Terms { provider: &provider, purpose: Purpose::Actor, claims: None }, &proof);
+    assert_eq!(grant.body(), "grant_type=client_credentials");
+    assert_eq!(grant.authorization, proof.authorization);
 }
 
 #[test]
@@ -317,16 +309,6 @@ fn an_idps_own_words_for_types_replace_the_standard_ones() {
     let form: BTreeMap<_, _> = asked(&provider, &exchange, None).into_iter().collect();
     assert_eq!((form["subject_token_type"].as_str(), form["requested_token_type"].as_str()), (odd, odd));
     assert_eq!(requested_token_type(&provider, &exchange), Some(odd));
-}
-
-#[test]
-fn a_client_without_an_id_sends_none() {
-    let provider = IdentityProvider {
-        client_id: String::new(),
-        ..sample::oidc("https://sts.example", None, GrantType::TokenExchange)
-    };
-    let form = asked(&provider, &sample::exchange(&["a"]), None);
-    assert!(!form.iter().any(|(name, _)| name == "client_id"));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::config::AppTokens;
 use crate::config::TokenType;
 use crate::domain::caller::Caller;
 use crate::domain::token::DownstreamToken;
+use crate::pipeline::exchange::credential::Proof;
 use crate::pipeline::exchange::grant::Grant;
 use crate::pipeline::exchange::grant::Purpose;
 use crate::pipeline::exchange::grant::Terms;
@@ -203,7 +204,8 @@ fn said(
     let actor = DownstreamToken::bearer(zeroize::Zeroizing::new("actor".into())).unwrap();
     let actor = (exchange.actor == Actor::Ourselves).then_some(&actor);
     let purpose = Purpose::User { exchange, assertion: &caller.token, actor };
-    let form = Grant::new(&Terms { provider, purpose, claims: None }).parameters;
+    let proof = Proof::none(&provider.client_id);
+    let form = Grant::new(&Terms { provider, purpose, claims: None }, &proof).parameters;
     let mut form: Vec<_> = form.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
     form.sort();
     (token_endpoint(provider, exchange, caller.claims.tenant.as_ref()), form)

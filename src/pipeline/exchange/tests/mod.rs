@@ -14,7 +14,9 @@ use crate::pipeline::exchange::tests::sample::caller;
 
 mod credentials;
 pub mod idp;
+mod idps;
 mod lives;
+mod ourselves;
 mod refusals;
 pub mod sample;
 mod sharing;
