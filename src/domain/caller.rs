@@ -71,7 +71,8 @@ pub enum Principal {
     Application,
 }
 
-/// The user as the cache key and the keyed log hash see it: `oid:<oid>` for Entra, `iss:<iss>\n<sub>` elsewhere.
+/// The user as the cache key and the keyed log hash see it: `oid:<oid>` for Entra, `iss:<iss>\n<sub>` elsewhere, and
+/// `app:<iss>\n<client>` where there is no user.
 /// Only unique together with the tenant.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct UserKey(String);
@@ -85,6 +86,12 @@ impl UserKey {
     /// A user of any other issuer.
     pub fn subject(issuer: &str, subject: &str) -> Self {
         Self(format!("iss:{issuer}\n{subject}"))
+    }
+
+    /// An application that no user stands behind. No user's key is the same, whatever the application is called
+    /// (RFC 9700 section 4.15).
+    pub fn application(issuer: &str, client: &str) -> Self {
+        Self(format!("app:{issuer}\n{client}"))
     }
 
     /// The key as bytes to hash.

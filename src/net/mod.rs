@@ -19,6 +19,7 @@ use rustls::ClientConfig;
 use crate::config::Http2;
 
 pub mod client;
+pub mod client_authentication;
 pub mod dialer;
 pub mod gather;
 pub mod metadata;

@@ -26,17 +26,16 @@ use crate::config::UnvalidatedToken;
 use crate::config::ValidatedToken;
 use crate::domain::caller::Caller;
 use crate::domain::clock::Clock;
+use crate::domain::digest::Digest;
 use crate::domain::name::Name;
 use crate::domain::peer::Peer;
 use crate::domain::token::DownstreamToken;
 use crate::net::Body;
 use crate::net::client::Client;
 use crate::net::metadata::Metadata;
-use crate::telemetry::access_log::Fault;
 use crate::telemetry::journey::Journey;
 use crate::telemetry::journey::Observer;
 use crate::telemetry::journey::REQUEST_ID;
-use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
 
 pub mod accept;
@@ -106,24 +105,26 @@ impl Pipeline {
             Some((provider.name.clone(), Metadata::of(provider, client.clone(), clock.clone())?))
         };
         let metadata: HashMap<Name, Metadata> = providers.iter().filter_map(found).collect();
+        let exchanger = Exchanger::new(
+            providers,
+            &metadata,
+            &config.cache,
+            client.clone(),
+            clock.clone(),
+            metrics.clone(),
+        );
+        let outside = authenticate::Outside {
+            client: client.clone(),
+            authentication: exchanger.client_authentication(),
+            metadata: metadata.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+        };
         let stages = Stages {
             routes: RouteTable::new(&config.routes),
-            authenticator: Authenticator::new(
-                providers,
-                &config.cache,
-                client.clone(),
-                clock.clone(),
-                metrics.clone(),
-            ),
-            exchanger: Exchanger::new(
-                providers,
-                &metadata,
-                &config.cache,
-                client.clone(),
-                clock.clone(),
-                metrics.clone(),
-            ),
-            responder: Responder::new(providers),
+            authenticator: Authenticator::new(providers, &config.cache, &outside),
+            exchanger,
+            responder: Responder::new(providers, metadata),
             observer: Observer::new(&config.routes, metrics, clock.clone())?,
             metrics: metrics.clone(),
             clock: clock.clone(),
@@ -167,26 +168,32 @@ impl Pipeline {
         let (mut head, body) = request.into_parts();
         let mut journey = self.stages.observer.begin(&head);
         let dialect = Dialect::of(&head.headers);
+        let resource_metadata = self.stages.responder.metadata_url(&head, Scheme::Http, peer.trust);
         let outcome = {
             let answered = pin!(async {
-                match self.admit(listener, &mut head, &mut journey).await {
-                    Ok(admitted) => {
-                        self.forward(admitted, peer, Request::from_parts(head, body), &mut journey).await
+                let answer = match self.admit(listener, peer, &mut head, &mut journey).await {
+                    Ok(Admission::Onward(admitted)) => {
+                        let request = Request::from_parts(head, body);
+                        let challenges = resource_metadata.as_deref();
+                        return self.forward(admitted, peer, request, challenges, &mut journey).await;
                     }
-                    Err(refusal) => {
-                        // a caller who waits for our word before sending its body gets the answer instead
-                        if !head.headers.contains_key(header::EXPECT) && !body.is_end_stream() {
-                            tokio::spawn(respond::drain::drain(body));
-                        }
-                        Err(refusal)
-                    }
+                    Ok(Admission::Answered(response)) => Ok(response),
+                    Err(refusal) => Err(refusal),
+                };
+                // a caller who waits for our word before sending its body gets the answer instead
+                if !head.headers.contains_key(header::EXPECT) && !body.is_end_stream() {
+                    tokio::spawn(respond::drain::drain(body));
                 }
+                answer
             });
             caught(answered).await.unwrap_or_else(|panicked| Err(Refusal::from(panicked)))
         };
         let (mut response, fault) = match outcome {
             Ok(response) => (response, None),
-            Err(refusal) => (self.refuse(&refusal, dialect, &mut journey), Some(refusal.reason.row().fault)),
+            Err(refusal) => {
+                let response = self.refuse(&refusal, dialect, resource_metadata.as_deref(), &mut journey);
+                (response, Some(refusal.reason.row().fault))
+            }
         };
         response.headers_mut().insert(REQUEST_ID, journey.request_id.clone());
         journey.end(response.status(), fault);
@@ -197,14 +204,26 @@ impl Pipeline {
     async fn admit(
         &self,
         listener: &config::Listener,
+        peer: &Peer,
         head: &mut Parts,
         journey: &mut Journey<'_>,
-    ) -> Result<Admitted, Refusal> {
+    ) -> Result<Admission, Refusal> {
         accept::head::check(head, listener.underscore_headers)?;
+        if let Some(description) = self.description(listener, peer, head) {
+            return Ok(Admission::Answered(description));
+        }
         let route::Routed { route, path } = self.stages.routes.find(&listener.name, head)?;
         journey.route = Some(route.clone());
-        let sent = self.sent(&route.access, &head.headers, journey).await?;
-        Ok(Admitted { route, path, sent })
+        let certificate = peer.certificate.as_ref();
+        let sent = self.sent(&route.access, &head.headers, certificate, journey).await?;
+        Ok(Admission::Onward(Admitted { route, path, sent }))
+    }
+
+    /// The description of a resource, if that is what is asked for and its routes are described.
+    fn description(&self, listener: &config::Listener, peer: &Peer, head: &Parts) -> Option<Response<Body>> {
+        let described = self.stages.responder.described(head, Scheme::Http, peer.trust)?;
+        let routes = self.stages.routes.at(&listener.name, head, &described.path);
+        self.stages.responder.description(described.resource, routes.iter().filter_map(|route| policy(route)))
     }
 
     /// The rest of the line: the request goes on, body and all.
@@ -213,6 +232,7 @@ impl Pipeline {
         Admitted { route, path, sent }: Admitted,
         peer: &Peer,
         request: Request<Incoming>,
+        resource_metadata: Option<&str>,
         journey: &mut Journey<'_>,
     ) -> Result<Response<Body>, Refusal> {
         let authorization = match &sent {
@@ -228,7 +248,7 @@ impl Pipeline {
         journey.upstream_answered(asked);
         let mut response = response?;
         if response.status() == StatusCode::UNAUTHORIZED && matches!(sent, Sent::TokenB(_)) {
-            let context = context(journey, Dialect::Http);
+            let context = self.context(journey, Dialect::Http, resource_metadata);
             self.stages.responder.rewrite_challenge(response.headers_mut(), context);
         }
         Ok(response)
@@ -239,6 +259,7 @@ impl Pipeline {
         &self,
         access: &Access,
         headers: &HeaderMap,
+        certificate: Option<&Digest>,
         journey: &mut Journey<'_>,
     ) -> Result<Sent, Refusal> {
         let (policy, token) = match access {
@@ -249,7 +270,7 @@ impl Pipeline {
             }
             Access::Validated { policy, token } => (policy, token),
         };
-        let caller = self.authenticate(headers, policy, journey).await?;
+        let caller = self.authenticate(headers, policy, certificate, journey).await?;
         match token {
             ValidatedToken::Exchange(wanted) => {
                 Ok(Sent::TokenB(self.exchange(&caller, wanted, journey).await?))
@@ -263,9 +284,10 @@ impl Pipeline {
         &self,
         headers: &HeaderMap,
         policy: &Policy,
+        certificate: Option<&Digest>,
         journey: &mut Journey<'_>,
     ) -> Result<Caller, Refusal> {
-        match self.stages.authenticator.caller(headers, policy).await {
+        match self.stages.authenticator.caller(headers, policy, certificate).await {
             Ok(caller) => {
                 self.stages.metrics.authentication(Some(&caller.claims.identity_provider), "ok");
                 journey.identity_provider = Some(caller.claims.identity_provider.clone());
@@ -297,61 +319,57 @@ impl Pipeline {
         Ok(exchanged.token)
     }
 
-    fn refuse(&self, refusal: &Refusal, dialect: Dialect, journey: &mut Journey<'_>) -> Response<Body> {
+    fn refuse(
+        &self,
+        refusal: &Refusal,
+        dialect: Dialect,
+        resource_metadata: Option<&str>,
+        journey: &mut Journey<'_>,
+    ) -> Response<Body> {
         let row = refusal.reason.row();
         journey.reason = Some(row.word);
         journey.correlation_id.clone_from(&refusal.correlation_id);
         let route = journey.route.as_deref();
         self.stages.metrics.refusal(route.map(|route| &route.name), row.word);
-        log(refusal, journey);
-        self.stages.responder.answer(refusal, context(journey, dialect))
+        respond::log::log(refusal, journey);
+        self.stages.responder.answer(refusal, self.context(journey, dialect, resource_metadata))
+    }
+
+    /// What an answer may say of the request.
+    fn context<'a>(
+        &self,
+        journey: &'a Journey<'_>,
+        dialect: Dialect,
+        resource_metadata: Option<&'a str>,
+    ) -> Context<'a> {
+        let policy = journey.route.as_deref().and_then(policy);
+        let first = policy.and_then(|policy| policy.identity_providers.first());
+        let is_described = policy.is_some_and(|policy| self.stages.responder.is_described(policy));
+        Context {
+            request_id: journey.request_id.to_str().unwrap_or_default(),
+            identity_provider: journey.identity_provider.as_ref().or(first),
+            tenant: journey.caller.as_ref().and_then(|caller| caller.claims.tenant.as_ref()),
+            scopes: policy.map_or(&[], |policy| policy.scopes.words()),
+            resource_metadata: resource_metadata.filter(|_| is_described),
+            dialect,
+        }
     }
 }
 
-/// What an answer may say of the request.
-fn context<'a>(journey: &'a Journey<'_>, dialect: Dialect) -> Context<'a> {
-    let policy = journey.route.as_deref().and_then(|route| match &route.access {
+/// What the route demands of tokens, if it asks for one.
+fn policy(route: &config::Route) -> Option<&Policy> {
+    match &route.access {
         Access::Validated { policy, .. } => Some(policy),
         Access::Anonymous(_) => None,
-    });
-    let first = policy.and_then(|policy| policy.identity_providers.first());
-    Context {
-        request_id: journey.request_id.to_str().unwrap_or_default(),
-        identity_provider: journey.identity_provider.as_ref().or(first),
-        tenant: journey.caller.as_ref().and_then(|caller| caller.claims.tenant.as_ref()),
-        scopes: policy.map_or(&[], |policy| policy.scopes.words()),
-        dialect,
     }
 }
 
-/// Says to the operator what the caller is not told.
-fn log(refusal: &Refusal, journey: &Journey<'_>) {
-    let row = refusal.reason.row();
-    let idp = refusal.idp.as_deref();
-    let route = journey.route.as_deref();
-    macro_rules! line {
-        ($level:ident) => {
-            tracing::$level!(
-                request_id = journey.request_id.to_str().unwrap_or_default(),
-                reason = row.word,
-                cause = logs::report(&*refusal.source),
-                route = route.map(|route| route.name.as_str()),
-                upstream = route.map(|route| route.upstream.authority.as_str()),
-                identity_provider = journey.identity_provider.as_ref().map(Name::as_str),
-                error = idp.map(|idp| idp.error.as_str()),
-                suberror = idp.and_then(|idp| idp.suberror.as_deref()),
-                error_codes = idp.map(|idp| format!("{:?}", idp.error_codes)),
-                trace_id = idp.and_then(|idp| idp.trace_id.as_deref()),
-                correlation_id = refusal.correlation_id.as_deref(),
-                "refused"
-            )
-        };
-    }
-    match row.fault {
-        Fault::Client => line!(debug),
-        Fault::Idp | Fault::Upstream => line!(warn),
-        Fault::Proxy => line!(error),
-    }
+/// What becomes of a request once its head was read.
+enum Admission {
+    /// It may go on.
+    Onward(Admitted),
+    /// It wanted nothing but this.
+    Answered(Response<Body>),
 }
 
 /// A request that may go on.

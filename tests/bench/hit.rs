@@ -29,6 +29,7 @@ use obo_proxy::domain::digest::Digest;
 use obo_proxy::net::client::Client;
 use obo_proxy::pipeline::authenticate::Authenticator;
 use obo_proxy::pipeline::authenticate::Kind;
+use obo_proxy::pipeline::authenticate::Outside;
 use obo_proxy::pipeline::exchange::Exchanger;
 use obo_proxy::telemetry::metrics::Metrics;
 use tokio::net::TcpListener;
@@ -71,9 +72,22 @@ routes:
         let entra = Entra::start(settings, listener, clock.clone()).await.unwrap();
         let (client, metrics) = (Client::new().unwrap(), Arc::new(Metrics::new()));
         let providers = &config.identity_providers;
-        let authenticator =
-            Authenticator::new(providers, &config.cache, client.clone(), clock.clone(), metrics.clone());
-        let exchanger = Exchanger::new(providers, &HashMap::new(), &config.cache, client, clock, metrics);
+        let exchanger = Exchanger::new(
+            providers,
+            &HashMap::new(),
+            &config.cache,
+            client.clone(),
+            clock.clone(),
+            metrics.clone(),
+        );
+        let outside = Outside {
+            client,
+            authentication: exchanger.client_authentication(),
+            metadata: HashMap::new(),
+            clock,
+            metrics,
+        };
+        let authenticator = Authenticator::new(providers, &config.cache, &outside);
         authenticator.start();
         let (user, wish) = TokenWish::parse("user=alice").unwrap();
         let mut headers = HeaderMap::new();
@@ -83,7 +97,7 @@ routes:
         let (policy, exchange) = access(&route);
         // ready means that the keys of one token version are there, and these are of the other, perhaps
         let caller = loop {
-            match authenticator.caller(&headers, policy).await {
+            match authenticator.caller(&headers, policy, None).await {
                 Err(error) if error.kind == Kind::KeysUnavailable => tokio::task::yield_now().await,
                 settled => break settled.unwrap(),
             }
@@ -119,14 +133,14 @@ fn hit(criterion: &mut Criterion) {
         bencher.iter(|| Digest::of(black_box(token.as_bytes())));
     });
     group.bench_function("authenticate", |bencher| {
-        bencher.iter(|| at_once(authenticator.caller(black_box(&headers), policy)).unwrap());
+        bencher.iter(|| at_once(authenticator.caller(black_box(&headers), policy, None)).unwrap());
     });
     group.bench_function("exchange", |bencher| {
         bencher.iter(|| at_once(exchanger.token(black_box(&caller), exchange)).unwrap());
     });
     group.bench_function("authenticate and exchange", |bencher| {
         bencher.iter(|| {
-            let caller = at_once(authenticator.caller(black_box(&headers), policy)).unwrap();
+            let caller = at_once(authenticator.caller(black_box(&headers), policy, None)).unwrap();
             at_once(exchanger.token(&caller, exchange)).unwrap()
         });
     });

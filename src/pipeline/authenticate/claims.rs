@@ -8,9 +8,10 @@ use crate::pipeline::authenticate::error::Kind;
 use crate::pipeline::authenticate::json;
 
 /// How deep claims may be nested.
-const DEPTH: usize = 16;
+pub const DEPTH: usize = 16;
 
 /// Claims whose types are right. A claim of the wrong type is a malformed token, never an absent claim.
+#[derive(Clone)]
 pub struct Stated {
     members: Map<String, Value>,
     expires_on: UnixTime,
@@ -27,20 +28,32 @@ impl Stated {
     pub fn parse(payload: &[u8]) -> Result<Self, Kind> {
         let members = json::object(payload, DEPTH)
             .ok_or(Kind::Malformed("its claims are not one unambiguous JSON object"))?;
-        for name in ["iss", "oid", "sub", "tid", "azp", "appid"] {
-            if members.get(name).is_some_and(|value| value.as_str().is_none_or(str::is_empty)) {
-                return Err(WRONG_TYPE);
-            }
-        }
-        for name in ["aud", "scp", "roles"] {
-            if members.get(name).is_some_and(|value| !is_text_or_texts(value)) {
-                return Err(WRONG_TYPE);
-            }
+        Self::read(members)
+    }
+
+    /// The claims that are `members`.
+    ///
+    /// # Errors
+    /// [`Kind::Malformed`].
+    pub fn read(members: Map<String, Value>) -> Result<Self, Kind> {
+        texts_only(&members, &["iss", "sub", "azp", "appid", "client_id", "cid"])?;
+        if members.get("aud").is_some_and(|value| !is_text_or_texts(value)) {
+            return Err(WRONG_TYPE);
         }
         time(&members, "iat")?;
         let not_before = time(&members, "nbf")?;
         let expires_on = time(&members, "exp")?.ok_or(Kind::Malformed("it never expires"))?;
         Ok(Self { members, expires_on, not_before })
+    }
+
+    /// Checks the types of claims that mean something at Entra, and elsewhere may be anything.
+    ///
+    /// # Errors
+    /// [`Kind::Malformed`].
+    pub fn check_as_entra_s(&self) -> Result<(), Kind> {
+        texts_only(&self.members, &["oid", "tid"])?;
+        let are_words = |name: &str| self.members.get(name).is_none_or(is_text_or_texts);
+        if are_words("scp") && are_words("roles") { Ok(()) } else { Err(WRONG_TYPE) }
     }
 
     /// `exp`.
@@ -90,6 +103,15 @@ impl Stated {
         }
     }
 
+    /// Whether `aud` is `audience` and nothing else.
+    pub fn is_for_only(&self, audience: &str) -> bool {
+        match self.members.get("aud") {
+            Some(Value::String(aud)) => aud == audience,
+            Some(Value::Array(list)) => !list.is_empty() && list.iter().all(|aud| aud == audience),
+            _ => false,
+        }
+    }
+
     /// All claims.
     pub fn into_members(self) -> Map<String, Value> {
         self.members
@@ -104,6 +126,12 @@ pub fn find<'m>(members: &'m Map<String, Value>, path: &str) -> Option<&'m Value
         let first = members.get(steps.next()?)?;
         steps.try_fold(first, |value, step| value.as_object()?.get(step))
     })
+}
+
+fn texts_only(members: &Map<String, Value>, names: &[&str]) -> Result<(), Kind> {
+    let is_text =
+        |name: &&str| members.get(*name).is_none_or(|it| it.as_str().is_some_and(|it| !it.is_empty()));
+    if names.iter().all(is_text) { Ok(()) } else { Err(WRONG_TYPE) }
 }
 
 fn texts(list: &Value) -> impl Iterator<Item = &str> {
@@ -167,14 +195,46 @@ mod tests {
             ("scp", vec![json!(1), json!(null), json!([1]), json!({"a": 1})]),
             ("azp", vec![json!(1), json!(null), json!(["c"])]),
             ("appid", vec![json!(1), json!(null), json!(["c"])]),
+            ("client_id", vec![json!(1), json!(null), json!(["c"]), json!("")]),
+            ("cid", vec![json!(1), json!({})]),
             ("roles", vec![json!(1), json!(null), json!([null]), json!({"a": 1})]),
         ] {
             for value in values {
                 let mut claims = json!({"exp": 1});
                 claims[name] = value.clone();
-                assert!(matches!(parse(claims), Err(Kind::Malformed(_))), "{name}: {value}");
+                let checked = parse(claims).and_then(|stated| stated.check_as_entra_s());
+                assert!(matches!(checked, Err(Kind::Malformed(_))), "{name}: {value}");
             }
         }
+    }
+
+    #[test]
+    fn what_only_entra_means_something_by_may_be_anything_elsewhere() {
+        for claims in [
+            json!({"exp": 1, "tid": 7, "oid": [], "roles": {"admin": {"1": "a"}}, "scp": null}),
+            json!({"exp": 1, "auth_time": "2026-03-01T08:00:00.000Z", "ver": 1}),
+        ] {
+            assert!(parse(claims.clone()).is_ok(), "{claims}");
+        }
+    }
+
+    #[test]
+    fn an_audience_may_be_the_only_one() {
+        for (aud, is_only) in [
+            (json!("orders"), true),
+            (json!(["orders"]), true),
+            (json!(["orders", "orders"]), true),
+            (json!(["orders", "x"]), false),
+            (json!([]), false),
+            (json!("x"), false),
+        ] {
+            assert_eq!(
+                parse(json!({"exp": 1, "aud": aud})).ok().unwrap().is_for_only("orders"),
+                is_only,
+                "{aud}"
+            );
+        }
+        assert!(!parse(json!({"exp": 1})).ok().unwrap().is_for_only("orders"));
     }
 
     #[test]

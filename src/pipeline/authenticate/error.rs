@@ -1,5 +1,7 @@
 //! Why a token A is refused: one word per reason, and whose token it claimed to be.
 
+use std::time::Duration;
+
 use crate::domain::name::Name;
 
 /// A refusal. Nothing of the token is in it.
@@ -70,7 +72,28 @@ pub enum Kind {
     /// A scope, role or claim is missing.
     #[error("the token lacks a scope, role or claim the route requires")]
     InsufficientScope,
+    /// The issuer does not vouch for an opaque token (any more): it has expired, or was revoked, or never was one.
+    #[error("the issuer says that the token is not active")]
+    Inactive,
     /// The issuer's keys could not be fetched, or not for too long: the token may be good.
     #[error("the issuer's keys are not available")]
     KeysUnavailable,
+    /// The issuer does not answer about an opaque token.
+    #[error("the issuer does not say whether the token is active")]
+    IdpUnavailable {
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// The issuer wants to be asked less about opaque tokens.
+    #[error("the issuer is asked about too many tokens")]
+    IdpThrottled {
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// The issuer's answer about an opaque token makes no sense.
+    #[error("the issuer's answer about the token makes no sense")]
+    IdpBadResponse,
+    /// The issuer does not let us ask about opaque tokens.
+    #[error("the issuer does not let us ask about the token")]
+    Misconfigured,
 }

@@ -1,7 +1,5 @@
 //! A published key set (RFC 7517): bytes become the keys that may verify a token, and nothing else. Pure.
 
-use std::collections::HashMap;
-
 use aws_lc_rs::signature::ECDSA_P256_SHA256_FIXED;
 use aws_lc_rs::signature::ECDSA_P384_SHA384_FIXED;
 use aws_lc_rs::signature::ECDSA_P521_SHA512_FIXED;
@@ -18,6 +16,7 @@ use serde_json::Value;
 use crate::config::Algorithm;
 use crate::domain::digest::Digest;
 use crate::pipeline::authenticate::jws;
+use crate::pipeline::authenticate::jws::KeyName;
 use crate::pipeline::authenticate::roca;
 
 /// The longest key set that is read, in bytes.
@@ -43,15 +42,20 @@ pub enum Error {
     NoUsableKey,
 }
 
-/// The keys of one issuer, by `kid`.
+/// The keys of one issuer: few enough to be looked through.
 #[derive(Debug)]
 pub struct KeySet {
-    keys: HashMap<String, Key>,
+    keys: Vec<Key>,
 }
 
 /// A public key with the one algorithm it is used for.
 #[derive(Debug)]
 pub struct Key {
+    kid: Option<String>,
+    /// `x5t#S256`.
+    sha256: Option<String>,
+    /// `x5t`.
+    sha1: Option<String>,
     algorithm: Algorithm,
     issuer: Option<String>,
     material: Material,
@@ -73,7 +77,7 @@ pub enum Material {
 impl KeySet {
     /// The usable keys of the set in `bytes`.
     ///
-    /// A key is usable if it has a `kid` of its own, is meant for signatures, and fits one of `algorithms`. If it says
+    /// A key is usable if no other shares its `kid`, it is meant for signatures, and fits one of `algorithms`. If it says
     /// which (`alg`), that one; if not, as Entra's do not, the first of `algorithms` that its type allows. So a key
     /// never serves two algorithms (RFC 8725 section 3.1).
     ///
@@ -88,29 +92,39 @@ impl KeySet {
         if entries.len() > MAX_KEYS {
             return Err(Error::TooManyKeys);
         }
-        // A kid that stands for two keys stands for none, usable or not: which one a reader takes is its whim.
-        let mut by_kid: HashMap<&str, Option<&Map<String, Value>>> = HashMap::new();
-        for entry in entries.iter().filter_map(Value::as_object) {
-            if let Some(kid) = entry.get("kid").and_then(Value::as_str) {
-                by_kid.entry(kid).and_modify(|unique| *unique = None).or_insert(Some(entry));
-            }
-        }
-        let keys: HashMap<String, Key> = by_kid
-            .into_iter()
-            .filter_map(|(kid, entry)| Some((kid.to_owned(), Key::read(entry?, algorithms)?)))
-            .collect();
+        let entries: Vec<&Map<String, Value>> = entries.iter().filter_map(Value::as_object).collect();
+        // A name that stands for two keys stands for none, usable or not: which one a reader takes is its whim.
+        let is_shared = |member: &str, name: &str| {
+            entries.iter().filter(|entry| entry.get(member).is_some_and(|own| own == name)).count() > 1
+        };
+        let own = |mut key: Key| {
+            key.sha256.take_if(|name| is_shared("x5t#S256", name));
+            key.sha1.take_if(|name| is_shared("x5t", name));
+            let is_doubtful = key.kid.as_deref().is_some_and(|kid| is_shared("kid", kid));
+            (!is_doubtful).then_some(key)
+        };
+        let usable = entries.iter().filter_map(|entry| Key::read(entry, algorithms).and_then(own));
+        let keys: Vec<Key> = usable.collect();
         if keys.is_empty() { Err(Error::NoUsableKey) } else { Ok(Self { keys }) }
     }
 
-    /// The key of that id.
-    pub fn find(&self, kid: &str) -> Option<&Key> {
-        self.keys.get(kid)
+    /// The key of that name. Without a name it is the only key there is for `algorithm`, if there is only one (OpenID
+    /// Connect Core 1.0 section 10.1): none is ever tried after another.
+    pub fn find(&self, name: KeyName<'_>, algorithm: Algorithm) -> Option<&Key> {
+        let mut found = self.keys.iter().filter(|key| match name {
+            KeyName::Id(kid) => key.kid.as_deref() == Some(kid),
+            KeyName::Sha256(thumbprint) => key.sha256.as_deref() == Some(thumbprint),
+            KeyName::Sha1(thumbprint) => key.sha1.as_deref() == Some(thumbprint),
+            KeyName::Not => key.algorithm == algorithm,
+        });
+        let key = found.next();
+        if found.next().is_none() { key } else { None }
     }
 
     /// Whether the same keys stand in both, whatever their order.
     pub fn is_same_as(&self, other: &Self) -> bool {
-        let same = |(kid, key): (&String, &Key)| other.find(kid).is_some_and(|it| it.content == key.content);
-        self.keys.len() == other.keys.len() && self.keys.iter().all(same)
+        let has = |key: &Key| other.keys.iter().any(|own| own.content == key.content);
+        self.keys.len() == other.keys.len() && self.keys.iter().all(has)
     }
 }
 
@@ -132,7 +146,8 @@ impl Key {
 
     fn read(entry: &Map<String, Value>, algorithms: &[Algorithm]) -> Option<Self> {
         is_for_signatures(entry).then_some(())?;
-        let issuer = optional_text(entry, "issuer")?.map(String::from);
+        let [kid, sha256, sha1, issuer] = ["kid", "x5t#S256", "x5t", "issuer"]
+            .map(|member| optional_text(entry, member).map(|text| text.map(String::from)));
         let declared = match optional_text(entry, "alg")? {
             Some(name) => Some(Algorithm::parse(name)?),
             None => None,
@@ -152,7 +167,7 @@ impl Key {
             _ => return None,
         };
         let content = Digest::of(&serde_json::to_vec(entry).ok()?);
-        Some(Self { algorithm, issuer, material, content })
+        Some(Self { kid: kid?, sha256: sha256?, sha1: sha1?, algorithm, issuer: issuer?, material, content })
     }
 }
 
@@ -252,6 +267,10 @@ mod tests {
         KeySet::parse(json!({ "keys": keys }).to_string().as_bytes(), &Algorithm::ALL)
     }
 
+    fn of<'s>(set: &'s KeySet, kid: &str) -> Option<&'s Key> {
+        set.find(KeyName::Id(kid), Algorithm::RS256)
+    }
+
     fn with(mut key: Value, changes: Value) -> Value {
         for (name, value) in changes.as_object().unwrap() {
             key[name] = value.clone();
@@ -264,7 +283,7 @@ mod tests {
         for algorithm in Algorithm::ALL {
             let signer = Signer::of(algorithm);
             let set = parse(json!([with(signer.jwk("k"), json!({"alg": algorithm.name()}))])).unwrap();
-            assert_eq!(set.find("k").unwrap().algorithm(), algorithm);
+            assert_eq!(of(&set, "k").unwrap().algorithm(), algorithm);
         }
     }
 
@@ -281,8 +300,8 @@ mod tests {
             (&[Algorithm::ES384, Algorithm::RS512], Some(Algorithm::RS512), None),
         ] {
             let set = KeySet::parse(keys.to_string().as_bytes(), configured).unwrap();
-            assert_eq!(set.find("r").map(Key::algorithm), rsa);
-            assert_eq!(set.find("e").map(Key::algorithm), ec);
+            assert_eq!(of(&set, "r").map(Key::algorithm), rsa);
+            assert_eq!(of(&set, "e").map(Key::algorithm), ec);
         }
     }
 
@@ -300,7 +319,6 @@ mod tests {
         huge[0] = 1;
         for (why, key) in [
             ("no object", json!("bad")),
-            ("no kid", json!({"kty": "RSA", "n": good["n"], "e": "AQAB"})),
             ("kid is no text", bad(json!({"kid": 7}))),
             ("for encryption", bad(json!({"use": "enc"}))),
             ("use is no text", bad(json!({"use": ["sig"]}))),
@@ -330,7 +348,7 @@ mod tests {
             ("a short coordinate", with(ec, json!({"x": "AQAB"}))),
         ] {
             let set = parse(json!([key, good])).unwrap();
-            assert!(set.find("good").is_some() && set.find("bad").is_none(), "{why}");
+            assert!(of(&set, "good").is_some() && of(&set, "bad").is_none(), "{why}");
         }
     }
 
@@ -346,11 +364,45 @@ mod tests {
     fn two_keys_of_one_kid_are_both_refused() {
         let (one, other) = (Signer::rsa().jwk("twice"), Signer::of(Algorithm::ES256).jwk("twice"));
         let set = parse(json!([one, Signer::rsa().jwk("once"), other])).unwrap();
-        assert!(set.find("twice").is_none() && set.find("once").is_some());
+        assert!(of(&set, "twice").is_none() && of(&set, "once").is_some());
         // also where only one of them could have been used, and where there are three
         let secret = json!({"kty": "oct", "kid": "twice", "k": "AA"});
         let set = parse(json!([secret, one, secret, Signer::rsa().jwk("once")])).unwrap();
-        assert!(set.find("twice").is_none());
+        assert!(of(&set, "twice").is_none());
+    }
+
+    #[test]
+    fn a_key_is_found_by_its_thumbprints_unless_another_shares_them() {
+        let named = |kid: &str, sha256: &str, sha1: &str| {
+            with(Signer::rsa().jwk(kid), json!({"x5t#S256": sha256, "x5t": sha1}))
+        };
+        let set = parse(json!([named("a", "long-a", "same"), named("b", "long-b", "same")])).unwrap();
+        let kid = |name| set.find(name, Algorithm::RS256).and_then(|key| key.kid.as_deref());
+        assert_eq!(kid(KeyName::Sha256("long-b")), Some("b"));
+        assert_eq!(kid(KeyName::Sha1("same")), None);
+        assert_eq!(
+            (kid(KeyName::Sha1("long-b")), kid(KeyName::Id("long-b")), kid(KeyName::Sha1("b"))),
+            (None, None, None)
+        );
+        let set = parse(json!([named("a", "long-a", "short-a")])).unwrap();
+        assert!(set.find(KeyName::Sha1("short-a"), Algorithm::RS256).is_some());
+    }
+
+    #[test]
+    fn without_a_name_the_only_key_for_the_algorithm_is_meant() {
+        let nameless = |signer: Signer| {
+            let mut key = signer.jwk("");
+            key.as_object_mut().unwrap().remove("kid");
+            key
+        };
+        let (rsa, ec) = (nameless(Signer::rsa()), nameless(Signer::of(Algorithm::ES256)));
+        let set = parse(json!([rsa, ec])).unwrap();
+        assert_eq!(set.find(KeyName::Not, Algorithm::ES256).map(Key::algorithm), Some(Algorithm::ES256));
+        assert!(set.find(KeyName::Not, Algorithm::PS256).is_none());
+        assert!(of(&set, "").is_none());
+        let set = parse(json!([rsa, Signer::other_rsa().jwk("named")])).unwrap();
+        assert!(set.find(KeyName::Not, Algorithm::RS256).is_none());
+        assert!(of(&set, "named").is_some());
     }
 
     #[test]

@@ -26,10 +26,32 @@ pub struct Jws<'t> {
 /// What is read of a protected header. `jku`, `jwk`, `x5u` and `x5c` are not: a token does not say by which key it
 /// is to be believed (RFC 8725 section 3.10). Neither is `nonce`, by which Entra marks tokens for Microsoft's own
 /// resources: what it signed there is another text than the token, so the signature is wrong like any other.
+/// The thumbprints `x5t#S256` and `x5t` only name a key the issuer publishes, and are read where `kid` is missing.
 struct Header {
     algorithm: Option<Algorithm>,
-    kid: Option<String>,
+    key: Named,
     typ: Option<String>,
+}
+
+/// A [`KeyName`] that stands by itself.
+enum Named {
+    Id(String),
+    Sha256(String),
+    Sha1(String),
+    Not,
+}
+
+/// By which name a token calls the key that signed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyName<'t> {
+    /// By its `kid`.
+    Id(&'t str),
+    /// By its certificate's SHA-256 thumbprint, `x5t#S256`.
+    Sha256(&'t str),
+    /// By its certificate's SHA-1 thumbprint, `x5t`, as AD FS does. It is looked up, never relied on.
+    Sha1(&'t str),
+    /// By none.
+    Not,
 }
 
 impl<'t> Jws<'t> {
@@ -64,9 +86,14 @@ impl<'t> Jws<'t> {
         Ok(named)
     }
 
-    /// `kid`.
-    pub fn kid(&self) -> Option<&str> {
-        self.header.kid.as_deref()
+    /// Which key signed it, as it says: `kid`, else `x5t#S256`, else `x5t`.
+    pub fn key(&self) -> KeyName<'_> {
+        match &self.header.key {
+            Named::Id(kid) => KeyName::Id(kid),
+            Named::Sha256(thumbprint) => KeyName::Sha256(thumbprint),
+            Named::Sha1(thumbprint) => KeyName::Sha1(thumbprint),
+            Named::Not => KeyName::Not,
+        }
     }
 
     /// `typ`.
@@ -99,18 +126,30 @@ impl Header {
             }
         }
         let algorithm = text(members, "alg")?.ok_or(Kind::Malformed("its header names no algorithm"))?;
-        let kid = text(members, "kid")?;
-        if kid.is_some_and(|kid| kid.len() > MAX_KID) {
-            return Err(Kind::Malformed("its key id is longer than 256 bytes"));
-        }
         if text(members, "cty")?.is_some_and(|cty| media_type_is(cty, "JWT")) {
             return Err(Kind::Malformed("it is nested"));
         }
         Ok(Self {
             algorithm: Algorithm::parse(algorithm),
-            kid: kid.map(String::from),
+            key: Named::read(members)?,
             typ: text(members, "typ")?.map(String::from),
         })
+    }
+}
+
+impl Named {
+    fn read(members: &Map<String, Value>) -> Result<Self, Kind> {
+        let named = |member: &str| match text(members, member)? {
+            Some(name) if name.len() > MAX_KID => Err(Kind::Malformed("its key id is longer than 256 bytes")),
+            name => Ok(name.map(String::from)),
+        };
+        if let Some(kid) = named("kid")? {
+            return Ok(Self::Id(kid));
+        }
+        if let Some(thumbprint) = named("x5t#S256")? {
+            return Ok(Self::Sha256(thumbprint));
+        }
+        Ok(named("x5t")?.map_or(Self::Not, Self::Sha1))
     }
 }
 
@@ -120,6 +159,15 @@ fn text<'m>(members: &'m Map<String, Value>, name: &str) -> Result<Option<&'m st
         Some(Value::String(text)) => Ok(Some(text)),
         Some(_) => Err(Kind::Malformed("a member of its header has the wrong type")),
     }
+}
+
+/// Whether `token` is meant to be a JWT, good or bad: three parts, the first a JSON object. What is not is opaque.
+pub fn is_meant(token: &str) -> bool {
+    let mut parts = token.split('.');
+    let header = parts.next().and_then(decode);
+    let has_shape = parts.by_ref().take(3).count() == 2;
+    let is_object = |bytes: Vec<u8>| serde_json::from_slice::<Map<String, Value>>(&bytes).is_ok();
+    has_shape && header.is_some_and(is_object)
 }
 
 /// Whether two media types are one; both may leave out `application/` (RFC 7515 sections 4.1.9 and 4.1.10).
@@ -153,7 +201,7 @@ mod tests {
     fn three_parts_of_canonical_base64url_are_a_jws() {
         let text = token(r#"{"alg":"RS256","kid":"k","typ":"JWT","nonce":"n","x5c":[1],"jwk":7}"#);
         let jws = Jws::parse(&text).unwrap();
-        assert_eq!((jws.kid(), jws.typ(), jws.payload()), (Some("k"), Some("JWT"), &b"{}"[..]));
+        assert_eq!((jws.key(), jws.typ(), jws.payload()), (KeyName::Id("k"), Some("JWT"), &b"{}"[..]));
         assert_eq!(jws.algorithm([Algorithm::RS256]), Ok(Algorithm::RS256));
         assert_eq!(format!("{}.{}", jws.signed(), jws.signature()), text);
     }
@@ -207,6 +255,40 @@ mod tests {
         }
         let long = format!(r#"{{"alg":"RS256","kid":"{}"}}"#, "k".repeat(MAX_KID + 1));
         assert!(matches!(Jws::parse(&token(&long)), Err(Kind::Malformed(_))));
+    }
+
+    #[test]
+    fn a_thumbprint_names_the_key_where_kid_does_not() {
+        for (members, key) in [
+            (r#""kid":"k","x5t":"t","x5t#S256":"s""#, KeyName::Id("k")),
+            (r#""x5t":"t","x5t#S256":"s""#, KeyName::Sha256("s")),
+            (r#""x5t":"t""#, KeyName::Sha1("t")),
+            (r#""x5u":"u""#, KeyName::Not),
+            // where there is a kid, nothing else is looked at
+            (r#""kid":"k","x5t":7"#, KeyName::Id("k")),
+        ] {
+            let text = token(&format!(r#"{{"alg":"RS256",{members}}}"#));
+            assert_eq!(Jws::parse(&text).unwrap().key(), key, "{members}");
+        }
+        let long = token(&format!(r#"{{"alg":"RS256","x5t":"{}"}}"#, "t".repeat(MAX_KID + 1)));
+        assert!(matches!(Jws::parse(&long), Err(Kind::Malformed(_))));
+        let number = token(r#"{"alg":"RS256","x5t":7}"#);
+        assert!(matches!(Jws::parse(&number), Err(Kind::Malformed(_))));
+    }
+
+    #[test]
+    fn what_is_meant_to_be_a_jwt_is_told_from_an_opaque_token() {
+        let meant = token(r#"{"alg":"none"}"#);
+        for jwt in [meant.clone(), token("{}"), format!("{}.", meant.rsplit_once('.').unwrap().0)] {
+            assert!(is_meant(&jwt), "{jwt}");
+        }
+        for opaque in
+            ["2YotnFZFEjr1zCsicMWpAA", "a.b.c", "", "..", "e30", "e30.e30", "e30.e30.e30.e30", "W10.e30.e30"]
+        {
+            assert!(!is_meant(opaque), "{opaque}");
+        }
+        let encrypted = format!("{}.a.b.c.d", token("{}").split_once('.').unwrap().0);
+        assert!(!is_meant(&encrypted));
     }
 
     #[test]

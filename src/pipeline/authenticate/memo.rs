@@ -35,15 +35,32 @@ pub struct Memo(Cache<Digest, Arc<Memoised>, DigestHashing>);
 pub struct Memoised {
     /// What it said.
     pub claims: Arc<Claims>,
-    /// Whose version's keys verified it.
-    pub version: EntraVersion,
-    /// Which keys.
-    pub generation: Generation,
+    /// Why it was believed.
+    pub evidence: Evidence,
+    /// The certificate whose holder alone may use it.
+    pub holder: Option<Digest>,
     /// Other providers that take tokens of its issuer. Where one of them is admitted too, it may be the one that is
     /// meant.
     pub rivals: Vec<Name>,
     /// How long it can count at most.
     pub kept_for: Duration,
+}
+
+/// What a token was believed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// A key verified its signature.
+    Signature {
+        /// Entra's keys for tokens of that version; `None` = another server's.
+        version: Option<EntraVersion>,
+        /// Which keys.
+        generation: Generation,
+    },
+    /// Its issuer was asked, and may say otherwise from then on.
+    Word {
+        /// How long the answer stands.
+        until: Instant,
+    },
 }
 
 impl Memo {

@@ -8,12 +8,12 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use http::HeaderMap;
 use tokio::task::JoinSet;
 
 use crate::config;
-use crate::config::EntraVersion;
 use crate::config::IdentityProvider;
 use crate::config::Policy;
 use crate::config::Tenancy;
@@ -22,23 +22,27 @@ use crate::domain::caller::Claims;
 use crate::domain::clock::Clock;
 use crate::domain::digest::Digest;
 use crate::domain::name::Name;
-use crate::domain::tenant::TenantId;
 use crate::domain::token::UserToken;
-use crate::net::client::Client;
 use crate::pipeline::authenticate::claims::Stated;
+use crate::pipeline::authenticate::introspection::Word;
+use crate::pipeline::authenticate::issuer::Issuer;
 use crate::pipeline::authenticate::issuer::Standing;
 use crate::pipeline::authenticate::jws::Jws;
-use crate::pipeline::authenticate::keys::KeySource;
+use crate::pipeline::authenticate::memo::Evidence;
 use crate::pipeline::authenticate::memo::Memo;
 use crate::pipeline::authenticate::memo::Memoised;
+use crate::pipeline::authenticate::principal::Form;
+use crate::pipeline::authenticate::provider::Provider;
 use crate::pipeline::authenticate::verify::Expected;
 use crate::pipeline::authenticate::verify::TenantRule;
-use crate::telemetry::metrics::Metrics;
+use crate::pipeline::authenticate::verify::Verified;
 
 pub mod bearer;
 pub mod claims;
+pub mod confirmation;
 pub mod discovery;
 pub mod error;
+pub mod introspection;
 pub mod issuer;
 pub mod json;
 pub mod jwks;
@@ -46,6 +50,8 @@ pub mod jws;
 pub mod keys;
 pub mod memo;
 pub mod policy;
+pub mod principal;
+pub mod provider;
 pub mod roca;
 pub mod verify;
 
@@ -56,6 +62,7 @@ mod tests;
 
 pub use error::Error;
 pub use error::Kind;
+pub use provider::Outside;
 
 /// Validates tokens A. Dropping it ends its background tasks.
 #[derive(Debug)]
@@ -66,77 +73,53 @@ pub struct Authenticator {
     tasks: Mutex<JoinSet<()>>,
 }
 
-/// One identity provider with the keys of its two token versions.
-#[derive(Debug)]
-struct Provider {
-    config: Arc<IdentityProvider>,
-    v1: Arc<KeySource>,
-    v2: Arc<KeySource>,
-}
-
 impl Authenticator {
     /// An authenticator of these providers' tokens, which remembers as many as `cache` may hold. It knows no keys
     /// until it is started.
-    pub fn new(
-        providers: &[Arc<IdentityProvider>],
-        cache: &config::Cache,
-        client: Client,
-        clock: Clock,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        let source = |provider: &Arc<IdentityProvider>, version| {
-            let (client, clock, metrics) = (client.clone(), clock.clone(), metrics.clone());
-            Arc::new(KeySource::new(provider.clone(), version, client, clock, metrics))
-        };
-        let providers = providers
-            .iter()
-            .map(|config| Provider {
-                config: config.clone(),
-                v1: source(config, EntraVersion::V1),
-                v2: source(config, EntraVersion::V2),
-            })
-            .collect();
-        Self { providers, memo: Memo::new(cache), clock, tasks: Mutex::default() }
+    pub fn new(providers: &[Arc<IdentityProvider>], cache: &config::Cache, outside: &Outside) -> Self {
+        let providers = providers.iter().map(|config| Provider::new(config, outside)).collect();
+        Self { providers, memo: Memo::new(cache), clock: outside.clock.clone(), tasks: Mutex::default() }
     }
 
-    /// Starts to fetch keys, on the runtime this is called on: one task per provider. Starting twice is starting once.
+    /// Starts to fetch keys, on the runtime this is called on: one task per set. Starting twice is starting once.
     pub fn start(&self) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if tasks.is_empty() {
-            for provider in &self.providers {
-                let (v1, v2) = (provider.v1.clone(), provider.v2.clone());
-                tasks.spawn(async move {
-                    tokio::join!(v1.keep_fresh(), v2.keep_fresh());
-                });
+            for source in self.providers.iter().flat_map(Provider::sources) {
+                let source = source.clone();
+                tasks.spawn(async move { source.keep_fresh().await });
             }
         }
     }
 
-    /// Whether any provider's keys were ever fetched. Those of its other token version were at least tried: who is told
-    /// that we are ready may come with a token of either.
+    /// Whether any provider's tokens can be judged.
     pub fn ready(&self) -> bool {
-        self.providers.iter().any(|Provider { v1, v2, .. }| {
-            (v1.is_ready() && v2.was_tried()) || (v2.is_ready() && v1.was_tried())
-        })
+        self.providers.iter().any(Provider::is_ready)
     }
 
-    /// The caller whose token `headers` carry, if `policy` admits them. Waits for nothing, but for a fetch of keys when
-    /// the token names an unknown one.
+    /// The caller whose token `headers` carry, if `policy` admits them. `certificate` is the digest of the one that the
+    /// peer showed in its TLS handshake. Waits for nothing, but for a fetch of keys when the token names an unknown one.
     ///
     /// # Errors
     /// The first reason that applies, in the order of [`Kind`]; [`Kind::KeysUnavailable`] where the keys would be
     /// needed to tell.
-    pub async fn caller(&self, headers: &HeaderMap, policy: &Policy) -> Result<Caller, Error> {
+    pub async fn caller(
+        &self,
+        headers: &HeaderMap,
+        policy: &Policy,
+        certificate: Option<&Digest>,
+    ) -> Result<Caller, Error> {
         let presented = bearer::presented(headers)?;
         let digest = Digest::of(presented.as_bytes());
         let Some(memoised) = self.remembered(&digest, policy) else {
             let token = presented.token()?;
             // on the heap: most requests have no need of it
-            let claims = Box::pin(self.verified(&token, digest, policy)).await?;
+            let claims = Box::pin(self.verified(&token, digest, policy, certificate)).await?;
             return Ok(Caller { token, claims });
         };
         let claims = memoised.claims.clone();
         verify::admits(policy.principals, claims.principal)
+            .and_then(|()| confirmation::check(memoised.holder.as_ref(), certificate))
             .and_then(|()| policy::check(policy, &claims))
             .map_err(|kind| Error { kind, identity_provider: Some(claims.identity_provider.clone()) })?;
         Ok(Caller { token: presented.known_token()?, claims })
@@ -149,7 +132,13 @@ impl Authenticator {
         let provider = self.provider(&claims.identity_provider)?;
         let config = &provider.config;
         let by_domain = config.entra().is_some_and(|entra| matches!(entra.tenancy, Tenancy::Domain(_)));
-        let is_same = provider.keys(memoised.version).generation() == Some(memoised.generation)
+        let stands = match memoised.evidence {
+            Evidence::Signature { version, generation } => {
+                provider.keys(version).generation() == Some(generation)
+            }
+            Evidence::Word { until } => self.clock.monotonic() < until,
+        };
+        let is_same = stands
             && (!by_domain || provider.domain() == claims.tenant)
             && verify::times(claims.expires_on, claims.not_before, config.clock_skew, self.clock.now())
                 .is_ok();
@@ -162,17 +151,29 @@ impl Authenticator {
         token: &UserToken,
         digest: Digest,
         policy: &Policy,
+        certificate: Option<&Digest>,
     ) -> Result<Arc<Claims>, Error> {
+        let asked = Asked { digest, policy, certificate };
+        let candidates = || policy.identity_providers.iter().filter_map(|name| self.provider(name));
+        if let Some(provider) = candidates().find(|provider| provider.introspector.is_some())
+            && !jws::is_meant(token.expose())
+        {
+            // seldom taken: it does not make every request larger
+            let claims = Box::pin(self.introspected(provider, token, asked)).await;
+            return claims.map_err(|kind| provider.error(kind));
+        }
         let jws = Jws::parse(token.expose())?;
         let stated = Stated::parse(jws.payload())?;
-        let candidates = || policy.identity_providers.iter().filter_map(|name| self.provider(name));
-        jws.algorithm(candidates().flat_map(|provider| provider.config.algorithms.iter().copied()))?;
-        let (provider, standing) = candidates()
+        let best = candidates()
             .filter_map(|provider| Some((provider, provider.standing(&stated)?)))
-            .reduce(|best, next| if rank(&next.1) > rank(&best.1) { next } else { best })
-            .ok_or(Kind::WrongIssuer)?;
-        let claims = self.claims(provider, &standing, &jws, stated, digest, policy).await;
-        claims.map_err(|kind| Error { kind, identity_provider: Some(provider.config.name.clone()) })
+            .reduce(|best, next| if rank(&next.1) > rank(&best.1) { next } else { best });
+        if best.as_ref().is_some_and(|(provider, _)| provider.config.entra().is_some()) {
+            stated.check_as_entra_s()?;
+        }
+        jws.algorithm(candidates().flat_map(|provider| provider.config.algorithms.iter().copied()))?;
+        let (provider, standing) = best.ok_or(Kind::WrongIssuer)?;
+        let claims = self.claims(provider, &standing, &jws, stated, asked).await;
+        claims.map_err(|kind| provider.error(kind))
     }
 
     fn provider(&self, name: &Name) -> Option<&Provider> {
@@ -185,8 +186,7 @@ impl Authenticator {
         standing: &Standing,
         jws: &Jws<'_>,
         stated: Stated,
-        digest: Digest,
-        policy: &Policy,
+        asked: Asked<'_>,
     ) -> Result<Arc<Claims>, Kind> {
         let (issuer, tenant) = match standing {
             Standing::Accepted(issuer) => (issuer, TenantRule::Allowed),
@@ -195,56 +195,91 @@ impl Authenticator {
         };
         let config = &provider.config;
         // before the key is looked up: a token that no key of ours could have signed is worth no fetch
-        jws.algorithm(config.algorithms.iter().copied())?;
-        let held = provider.keys(issuer.version).holding(jws.kid()).await?;
-        if held.tenant.as_ref().is_some_and(|tenant| *tenant != issuer.tenant) {
+        let algorithm = jws.algorithm(config.algorithms.iter().copied())?;
+        let held = provider.keys(issuer.version()).holding(jws.key(), algorithm).await?;
+        if held.tenant.is_some() && held.tenant.as_ref() != issuer.tenant() {
             return Err(Kind::WrongIssuer);
         }
-        verify::signature(jws, &held.keys, &config.algorithms, |key| {
-            config.entra().is_some_and(|entra| issuer.owns(key, entra))
-        })?;
-        let rivals = self.rivals(provider, &stated);
-        let (principals, now) = (policy.principals, self.clock.now());
-        let expected = Expected { provider: config, issuer, tenant, principals, now };
-        let claims = Arc::new(verify::claims(stated, jws.typ(), digest, &expected)?);
-        // from here on it is the route that may refuse, and another route may not
-        self.memo.keep(Memoised {
-            claims: claims.clone(),
-            version: issuer.version,
-            generation: held.generation,
-            rivals,
-            kept_for: claims.expires_on.after(config.clock_skew).since(now),
-        });
+        verify::signature(jws, &held.keys, &config.algorithms, |key| issuer.owns(key, &config.server))?;
+        let rivals = self.rivals(provider, |other| other.standing(&stated).is_some());
+        let evidence = Evidence::Signature { version: issuer.version(), generation: held.generation };
+        let now = self.clock.now();
+        let expected = Expected {
+            provider: config,
+            issuer,
+            tenant,
+            principals: asked.policy.principals,
+            certificate: asked.certificate,
+            now,
+        };
+        let verified = verify::claims(stated, Form::Jwt(jws.typ()), asked.digest, &expected)?;
+        let kept_for = verified.claims.expires_on.after(config.clock_skew).since(now);
+        self.admit(verified, evidence, rivals, kept_for, asked.policy)
+    }
+
+    /// What `provider` says of a token that is no JWT.
+    async fn introspected(
+        &self,
+        provider: &Provider,
+        token: &UserToken,
+        asked: Asked<'_>,
+    ) -> Result<Arc<Claims>, Kind> {
+        let introspector = provider.introspector.as_ref().ok_or(Kind::Misconfigured)?;
+        let heard = introspector.word(token, asked.digest).await?;
+        let stated = match &*heard.word {
+            Word::Active(stated) => stated.clone(),
+            Word::Endless => return Err(Kind::Malformed("it never expires")),
+            Word::Inactive => return Err(Kind::Inactive),
+        };
+        // it need not name its issuer, who is the one that was asked
+        let is_own = stated.find("iss").is_none() || provider.standing(&stated).is_some();
+        if !is_own {
+            return Err(Kind::WrongIssuer);
+        }
+        let expected = Expected {
+            provider: &provider.config,
+            issuer: &Issuer::Sole,
+            tenant: TenantRule::Allowed,
+            principals: asked.policy.principals,
+            certificate: asked.certificate,
+            now: self.clock.now(),
+        };
+        // the tolerance for clocks lets a token in, but its issuer is asked each time
+        let kept_for = stated.expires_on().since(expected.now).min(introspection::RELIED_ON);
+        let verified = verify::claims(stated, Form::Opaque, asked.digest, &expected)?;
+        let evidence = Evidence::Word { until: heard.asked_at + kept_for };
+        let rivals = self.rivals(provider, |other| other.introspector.is_some());
+        self.admit(verified, evidence, rivals, kept_for, asked.policy)
+    }
+
+    /// Remembers what was verified: from here on it is the route that may refuse, and another route may not.
+    fn admit(
+        &self,
+        Verified { claims, holder }: Verified,
+        evidence: Evidence,
+        rivals: Vec<Name>,
+        kept_for: Duration,
+        policy: &Policy,
+    ) -> Result<Arc<Claims>, Kind> {
+        let claims = Arc::new(claims);
+        self.memo.keep(Memoised { claims: claims.clone(), evidence, holder, rivals, kept_for });
         policy::check(policy, &claims)?;
         Ok(claims)
     }
 
-    /// The providers besides `chosen` that take tokens of the issuer that `stated` names.
-    fn rivals(&self, chosen: &Provider, stated: &Stated) -> Vec<Name> {
-        let names = self.providers.iter().map(|provider| (&provider.config.name, provider));
-        names
-            .filter(|(name, provider)| **name != chosen.config.name && provider.standing(stated).is_some())
-            .map(|(name, _)| name.clone())
-            .collect()
+    /// The providers besides `chosen` that might have been meant as well.
+    fn rivals(&self, chosen: &Provider, might: impl Fn(&Provider) -> bool) -> Vec<Name> {
+        let others = self.providers.iter().filter(|other| other.config.name != chosen.config.name);
+        others.filter(|other| might(other)).map(|other| other.config.name.clone()).collect()
     }
 }
 
-impl Provider {
-    fn standing(&self, stated: &Stated) -> Option<Standing> {
-        issuer::standing(self.config.entra()?, self.domain().as_ref(), stated)
-    }
-
-    /// The tenant that a configured domain was found to stand for.
-    fn domain(&self) -> Option<TenantId> {
-        self.v2.tenant().or_else(|| self.v1.tenant())
-    }
-
-    fn keys(&self, version: EntraVersion) -> &KeySource {
-        match version {
-            EntraVersion::V1 => &self.v1,
-            EntraVersion::V2 => &self.v2,
-        }
-    }
+/// A token that is to be judged: for which route, and who brings it.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    digest: Digest,
+    policy: &'a Policy,
+    certificate: Option<&'a Digest>,
 }
 
 /// Two providers may share an issuer (one tenant by its id, several through a shared endpoint): the one that lets the

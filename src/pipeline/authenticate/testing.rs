@@ -31,21 +31,30 @@ use crate::config::GrantType;
 use crate::config::IdentityProvider;
 use crate::config::Introspection;
 use crate::config::Jwks;
+use crate::config::Oidc;
 use crate::config::Policy;
 use crate::config::Principals;
 use crate::config::ResourceMetadata;
 use crate::config::Tenancy;
 use crate::domain::caller::Claims;
+use crate::domain::clock::Clock;
 use crate::domain::clock::UnixTime;
 use crate::domain::digest::Digest;
 use crate::domain::name::Name;
 use crate::domain::secret::Secret;
 use crate::domain::tenant::TenantId;
+use crate::net::client::Client;
+use crate::net::client_authentication::ClientAuthentication;
+use crate::net::client_authentication::Proving;
+use crate::net::metadata::Metadata;
+use crate::pipeline::authenticate::Outside;
 use crate::pipeline::authenticate::claims::Stated;
 use crate::pipeline::authenticate::issuer::Issuer;
+use crate::pipeline::authenticate::principal::Form;
 use crate::pipeline::authenticate::verify;
 use crate::pipeline::authenticate::verify::Expected;
 use crate::pipeline::authenticate::verify::TenantRule;
+use crate::telemetry::metrics::Metrics;
 
 pub const TENANT: &str = "8eaef023-2b34-4da1-9baa-8bc8c9d6a490";
 pub const OTHER_TENANT: &str = "26039cce-489d-4002-8293-5b0c5134eacb";
@@ -90,6 +99,74 @@ pub fn provider() -> IdentityProvider {
         token_types: vec!["JWT".into(), "at+jwt".into()],
         claim_names: ClaimNames { user: None, scopes: "scp".into(), roles: "roles".into() },
         parameters: Vec::new(),
+    }
+}
+
+/// A server of that issuer, found by discovery.
+pub fn oidc(issuer: &str) -> Oidc {
+    Oidc {
+        issuer: issuer.into(),
+        jwks_uri: None,
+        token_endpoint: None,
+        introspection_endpoint: None,
+        authorization_endpoint: None,
+    }
+}
+
+pub const PARTNER: &str = "https://id.example/realms/b2b";
+
+/// The partner: no Entra, every asymmetric algorithm.
+pub fn partner() -> IdentityProvider {
+    IdentityProvider {
+        name: name("partner"),
+        server: AuthorizationServer::Oidc(oidc(PARTNER)),
+        client_id: "orders-proxy".into(),
+        audiences: vec!["orders".into(), "orders-proxy".into()],
+        auth_method: AuthMethod::ClientSecretBasic,
+        grant: GrantType::TokenExchange,
+        algorithms: Algorithm::ALL.to_vec(),
+        claim_names: ClaimNames { user: None, scopes: "scope".into(), roles: "roles".into() },
+        ..provider()
+    }
+}
+
+/// The claims of a good user token of the partner's (RFC 9068) with these changes; a null removes.
+pub fn partner_claims(changes: Value) -> Value {
+    let claims = json!({
+        "iss": PARTNER,
+        "aud": "orders",
+        "sub": "alice",
+        "client_id": "spa",
+        "scope": "orders.read orders.write",
+        "jti": "1",
+        "iat": NOW.as_seconds() - 300,
+        "exp": NOW.as_seconds() + 3600,
+    });
+    changed(claims, changes)
+}
+
+/// Says who we are to nobody.
+#[derive(Debug)]
+pub struct Nobody;
+
+impl ClientAuthentication for Nobody {
+    fn proof<'a>(&'a self, _: &'a IdentityProvider, _: &'a str, _: usize) -> Proving<'a> {
+        Box::pin(async { None })
+    }
+}
+
+/// A real client and a clock that stands still.
+pub fn outside(providers: &[Arc<IdentityProvider>], clock: &Clock) -> Outside {
+    let client = Client::new().unwrap();
+    let metadata = providers.iter().filter_map(|provider| {
+        Some((provider.name.clone(), Metadata::of(provider, client.clone(), clock.clone())?))
+    });
+    Outside {
+        metadata: metadata.collect(),
+        client: client.clone(),
+        authentication: Arc::new(Nobody),
+        clock: clock.clone(),
+        metrics: Arc::new(Metrics::new()),
     }
 }
 
@@ -150,12 +227,13 @@ pub fn claims(changes: Value) -> Claims {
     let stated = Stated::parse(user_claims(changes).to_string().as_bytes()).ok().unwrap();
     let expected = Expected {
         provider: &provider(),
-        issuer: &Issuer { version: crate::config::EntraVersion::V2, tenant: tenant(TENANT) },
+        issuer: &Issuer::Entra { version: crate::config::EntraVersion::V2, tenant: tenant(TENANT) },
         tenant: TenantRule::Allowed,
         principals: Principals::UsersAndApplications,
+        certificate: None,
         now: NOW,
     };
-    verify::claims(stated, None, Digest::of(b"token"), &expected).unwrap()
+    verify::claims(stated, Form::Jwt(None), Digest::of(b"token"), &expected).unwrap().claims
 }
 
 /// A private key and the algorithm it signs with.

@@ -9,6 +9,7 @@ use aws_lc_rs::signature::UnparsedPublicKey;
 use aws_lc_rs::signature::VerificationAlgorithm;
 
 use crate::config::Algorithm;
+use crate::config::AuthorizationServer;
 use crate::config::IdentityProvider;
 use crate::config::Principals;
 use crate::domain::caller::Claims;
@@ -20,6 +21,7 @@ use crate::domain::derived::Derived;
 use crate::domain::digest::Digest;
 use crate::domain::tenant::TenantId;
 use crate::pipeline::authenticate::claims::Stated;
+use crate::pipeline::authenticate::confirmation;
 use crate::pipeline::authenticate::error::Kind;
 use crate::pipeline::authenticate::issuer::Issuer;
 use crate::pipeline::authenticate::jwks::Key;
@@ -27,6 +29,8 @@ use crate::pipeline::authenticate::jwks::KeySet;
 use crate::pipeline::authenticate::jwks::Material;
 use crate::pipeline::authenticate::jws;
 use crate::pipeline::authenticate::jws::Jws;
+use crate::pipeline::authenticate::principal;
+use crate::pipeline::authenticate::principal::Form;
 
 /// Checks the signature of `jws`: by the one key of `keys` it names, if that `may_sign` it, with the one algorithm
 /// that key is for. With [`Jws::parse`] before and [`Jws::payload`] after, this is all there is to a JWS.
@@ -41,7 +45,7 @@ pub fn signature(
     may_sign: impl FnOnce(&Key) -> bool,
 ) -> Result<(), Kind> {
     let algorithm = jws.algorithm(algorithms.iter().copied())?;
-    let key = jws.kid().and_then(|kid| keys.find(kid)).ok_or(Kind::UnknownKey)?;
+    let key = keys.find(jws.key(), algorithm).ok_or(Kind::UnknownKey)?;
     if key.algorithm() != algorithm {
         return Err(Kind::AlgorithmNotAllowed);
     }
@@ -97,6 +101,8 @@ pub struct Expected<'e> {
     pub tenant: TenantRule,
     /// Who may stand behind it.
     pub principals: Principals,
+    /// The SHA-256 of the certificate by which the peer's TLS connection proved who it is.
+    pub certificate: Option<&'e Digest>,
     /// The time.
     pub now: UnixTime,
 }
@@ -110,17 +116,27 @@ pub enum TenantRule {
     Barred,
 }
 
-/// Checks the claims of a token whose signature verified. `token` is its digest, `typ` its header's.
+/// What a token was found to say.
+#[derive(Debug)]
+pub struct Verified {
+    /// That.
+    pub claims: Claims,
+    /// The SHA-256 of the certificate whose holder alone may use it (RFC 8705 section 3.1).
+    pub holder: Option<Digest>,
+}
+
+/// Checks the claims of a token that its issuer vouches for, by signature or word. `token` is its digest.
 ///
 /// # Errors
 /// The first of [`Kind`] that applies, in that type's order.
 pub fn claims(
     stated: Stated,
-    typ: Option<&str>,
+    form: Form<'_>,
     token: Digest,
     expected: &Expected<'_>,
-) -> Result<Claims, Kind> {
+) -> Result<Verified, Kind> {
     let provider = expected.provider;
+    let is_entra = provider.entra().is_some();
     let user = user(&stated, provider)?;
     let scopes = stated.words(&provider.claim_names.scopes)?;
     let roles = stated.words(&provider.claim_names.roles)?;
@@ -128,28 +144,35 @@ pub fn claims(
     if !stated.is_for(&provider.audiences) {
         return Err(Kind::WrongAudience);
     }
-    let tid = stated.text("tid").and_then(TenantId::parse);
-    if tid.as_ref() != Some(&expected.issuer.tenant) || expected.tenant == TenantRule::Barred {
+    let tenant = expected.issuer.tenant();
+    let names_tenant = || stated.text("tid").and_then(TenantId::parse).as_ref() == tenant;
+    if (is_entra && !names_tenant()) || expected.tenant == TenantRule::Barred {
         return Err(Kind::TenantNotAllowed);
     }
-    if typ.is_some_and(|typ| !provider.token_types.iter().any(|own| jws::media_type_is(own, typ))) {
+    let is_accepted = |typ| provider.token_types.iter().any(|own| jws::media_type_is(own, typ));
+    if matches!(form, Form::Jwt(Some(typ)) if !is_accepted(typ)) {
         return Err(Kind::NotAnAccessToken);
     }
     let has = |words: &Option<Vec<String>>| words.as_ref().is_some_and(|words| !words.is_empty());
-    let principal = principal(&stated, has(&scopes), has(&roles))?;
+    let principal = match is_entra {
+        true => principal::at_entra(&stated, has(&scopes), has(&roles))?,
+        false => principal::elsewhere(&stated, form, provider, has(&scopes))?,
+    };
     admits(expected.principals, principal)?;
-    // taken for a plain bearer token, a bound one would work for a thief (RFC 9449 section 7.1, RFC 8705 section 3)
-    if stated.find("cnf").is_some() {
-        return Err(Kind::UnsupportedCnf);
-    }
-    let client = stated.text("azp").or_else(|| stated.text("appid")).map(String::from);
+    let holder = stated.find("cnf").map(confirmation::certificate).transpose()?;
+    confirmation::check(holder.as_ref(), expected.certificate)?;
+    let client = match is_entra {
+        true => stated.text("azp").or_else(|| stated.text("appid")),
+        false => principal::client(&stated),
+    };
+    let client = client.map(String::from);
     let (expires_on, not_before) = (stated.expires_on(), stated.not_before());
-    let issuer = stated.text("iss").unwrap_or_default().to_owned();
+    let issuer = issuer(&stated, provider).to_owned();
     let all = stated.into_members();
-    Ok(Claims {
+    let claims = Claims {
         identity_provider: provider.name.clone(),
         issuer,
-        tenant: tid,
+        tenant: tenant.cloned(),
         user,
         client,
         scopes: scopes.unwrap_or_default().into_iter().collect(),
@@ -161,7 +184,8 @@ pub fn claims(
         claims_digest: claims_digest(&all),
         all,
         derived: Derived::default(),
-    })
+    };
+    Ok(Verified { claims, holder })
 }
 
 /// RFC 7519 sections 4.1.4 and 4.1.5: not on or after `exp`, not before `nbf`, give or take the tolerance.
@@ -194,27 +218,29 @@ pub fn admits(principals: Principals, principal: Principal) -> Result<(), Kind> 
     }
 }
 
-fn user(stated: &Stated, provider: &IdentityProvider) -> Result<UserKey, Kind> {
-    let subject = |claim: &str| {
-        let subject = stated.text(claim).filter(|subject| !subject.is_empty());
-        subject.map(|subject| UserKey::subject(stated.text("iss").unwrap_or_default(), subject))
+/// `iss`. An introspection answer need not name it: it comes from nobody else.
+fn issuer<'s>(stated: &'s Stated, provider: &'s IdentityProvider) -> &'s str {
+    let own = match &provider.server {
+        AuthorizationServer::Entra(_) => "",
+        AuthorizationServer::Oidc(oidc) => &oidc.issuer,
     };
-    let found = match &provider.claim_names.user {
-        Some(claim) => subject(claim),
-        None => stated.text("oid").map(UserKey::entra).or_else(|| subject("sub")),
-    };
-    found.ok_or(Kind::Malformed("it names nobody"))
+    stated.text("iss").unwrap_or(own)
 }
 
-/// Who stands behind the token. Only delegated permissions make it a user's: an id_token has none, and an
-/// application has roles on its own behalf, with itself as subject and object.
-fn principal(stated: &Stated, has_scopes: bool, has_roles: bool) -> Result<Principal, Kind> {
-    if stated.text("idtyp") == Some("app") {
-        return Ok(Principal::Application);
-    }
-    if has_scopes {
-        return Ok(Principal::User);
-    }
-    let is_own_subject = stated.text("oid").is_some_and(|oid| stated.text("sub") == Some(oid));
-    if has_roles && is_own_subject { Ok(Principal::Application) } else { Err(Kind::NotAnAccessToken) }
+fn user(stated: &Stated, provider: &IdentityProvider) -> Result<UserKey, Kind> {
+    let issuer = issuer(stated, provider);
+    let subject = |claim: &str| {
+        let subject = stated.text(claim).filter(|subject| !subject.is_empty());
+        subject.map(|subject| UserKey::subject(issuer, subject))
+    };
+    let found = match (&provider.claim_names.user, &provider.server) {
+        (None, AuthorizationServer::Entra(_)) => {
+            stated.text("oid").map(UserKey::entra).or_else(|| subject("sub"))
+        }
+        (Some(claim), AuthorizationServer::Entra(_)) => subject(claim),
+        // an application need not have what users have
+        (own, AuthorizationServer::Oidc(_)) => subject(own.as_deref().unwrap_or("sub"))
+            .or_else(|| principal::client(stated).map(|client| UserKey::application(issuer, client))),
+    };
+    found.ok_or(Kind::Malformed("it names nobody"))
 }

@@ -19,6 +19,7 @@ use crate::domain::digest::Digest;
 use crate::domain::name::Name;
 use crate::domain::token::DownstreamToken;
 use crate::net::client::Client;
+use crate::net::client_authentication::ClientAuthentication;
 use crate::net::metadata::Metadata;
 use crate::pipeline::exchange::credential::Provers;
 use crate::pipeline::exchange::endpoint::Answer;
@@ -56,6 +57,7 @@ pub mod grant;
 pub mod key;
 pub mod lifetime;
 mod memory;
+mod proof;
 mod request;
 pub mod row;
 
@@ -164,6 +166,11 @@ impl Exchanger {
         let cache = result.as_ref().map_or(CacheResult::Miss, |exchanged| exchanged.cache);
         self.shared.metrics.cache_request(cache);
         result
+    }
+
+    /// Our credentials, for whoever else asks an identity provider in our name.
+    pub fn client_authentication(&self) -> Arc<dyn ClientAuthentication> {
+        self.shared.provers.clone()
     }
 
     /// How many tokens are held.

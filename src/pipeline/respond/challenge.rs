@@ -8,12 +8,14 @@ use http::HeaderValue;
 /// Who asks, and where a user would sign in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Realm {
-    /// The tenant id; empty where any of several is meant.
+    /// The tenant id, empty where any of several is meant; off Entra the issuer.
     pub realm: String,
-    /// The authorization endpoint.
+    /// The authorization endpoint; empty where it is not known.
     pub authorization_uri: String,
     /// Our client id: the API the caller needs a token for.
     pub client_id: String,
+    /// Where what protects the resource is described (RFC 9728 section 5.1).
+    pub resource_metadata: Option<String>,
 }
 
 /// What a challenge demands.
@@ -31,14 +33,23 @@ pub enum Demand<'a> {
     Claims(&'a str),
     /// A sign-in by the user.
     Interaction,
+    /// A sign-in by the user in a certain way (RFC 9470 section 3).
+    StepUp {
+        /// Any of these authentication context classes, the first preferred.
+        acr_values: Option<&'a str>,
+        /// So many seconds ago at most.
+        max_age: Option<u64>,
+    },
 }
 
-/// The challenge for `demand`. Parameters are separated by one comma and one space, none is repeated, and no value
+/// The challenge for `demand`: in Microsoft's words or in those of RFC 9470, never in both. Parameters are separated by one comma and one space, none is repeated, and no value
 /// holds a comma, a quote or text of the identity provider: clients parse this header by hand.
 pub fn challenge(demand: Demand<'_>, realm: &Realm) -> Option<HeaderValue> {
     let mut parameters = vec![("realm", realm.realm.clone())];
     let mut interactive = |error: &str| {
-        parameters.push(("authorization_uri", realm.authorization_uri.clone()));
+        if !realm.authorization_uri.is_empty() {
+            parameters.push(("authorization_uri", realm.authorization_uri.clone()));
+        }
         parameters.push(("client_id", realm.client_id.clone()));
         parameters.push(("error", error.to_owned()));
     };
@@ -57,7 +68,17 @@ pub fn challenge(demand: Demand<'_>, realm: &Realm) -> Option<HeaderValue> {
             parameters.push(("claims", STANDARD.encode(claims)));
         }
         Demand::Interaction => interactive("interaction_required"),
+        Demand::StepUp { acr_values, max_age } => {
+            parameters.push(("error", "insufficient_user_authentication".into()));
+            let classes = acr_values.unwrap_or_default().split(' ').filter(|class| !class.contains(','));
+            let classes: Vec<&str> = classes.filter(|class| !class.is_empty()).collect();
+            if !classes.is_empty() {
+                parameters.push(("acr_values", classes.join(" ")));
+            }
+            parameters.extend(max_age.map(|seconds| ("max_age", seconds.to_string())));
+        }
     }
+    parameters.extend(realm.resource_metadata.clone().map(|url| ("resource_metadata", url)));
     let parameters: Vec<String> =
         parameters.iter().map(|(name, value)| format!("{name}=\"{}\"", quotable(value))).collect();
     HeaderValue::try_from(format!("Bearer {}", parameters.join(", "))).ok()
@@ -80,6 +101,7 @@ mod tests {
             realm: tenant.into(),
             authorization_uri: format!("https://login.microsoftonline.com/{tenant}/oauth2/v2.0/authorize"),
             client_id: "625391af-c675-43e5-8e44-edd3e30ceb15".into(),
+            resource_metadata: None,
         }
     }
 
@@ -150,12 +172,52 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_step_up_is_asked_for_in_the_words_of_its_standard_alone() {
+        let realm = Realm {
+            realm: "https://id.example".into(),
+            authorization_uri: "https://id.example/authorize".into(),
+            client_id: "orders".into(),
+            resource_metadata: Some("https://api.example/.well-known/oauth-protected-resource".into()),
+        };
+        let start = r#"Bearer realm="https://id.example", error="insufficient_user_authentication""#;
+        let end = r#", resource_metadata="https://api.example/.well-known/oauth-protected-resource""#;
+        for (acr_values, max_age, middle) in [
+            (Some("gold silver"), Some(300), r#", acr_values="gold silver", max_age="300""#),
+            (Some("urn:a"), None, r#", acr_values="urn:a""#),
+            (None, Some(0), r#", max_age="0""#),
+            (None, None, ""),
+            (Some("  "), None, ""),
+            (Some("a,b gold \"x\""), None, r#", acr_values="gold x""#),
+        ] {
+            let header = challenge(Demand::StepUp { acr_values, max_age }, &realm).unwrap();
+            assert_eq!(header, format!("{start}{middle}{end}"));
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_said() {
+        let realm = Realm { authorization_uri: String::new(), ..realm() };
+        let header = challenge(Demand::Interaction, &realm).unwrap();
+        let expected = concat!(
+            r#"Bearer realm="26039cce-489d-4002-8293-5b0c5134eacb", "#,
+            r#"client_id="625391af-c675-43e5-8e44-edd3e30ceb15", error="interaction_required""#
+        );
+        assert_eq!(header, expected);
+    }
+
     proptest! {
         #[test]
         fn nothing_breaks_out_of_its_quotes(claims in ".*", word in ".*") {
-            let realm = Realm { realm: word.clone(), authorization_uri: word.clone(), client_id: word.clone() };
-            let scopes = [word];
-            for demand in [Demand::Claims(&claims), Demand::Scopes(&scopes), Demand::Interaction] {
+            let realm = Realm {
+                realm: word.clone(),
+                authorization_uri: word.clone(),
+                client_id: word.clone(),
+                resource_metadata: Some(word.clone()),
+            };
+            let scopes = [word.clone()];
+            let step_up = Demand::StepUp { acr_values: Some(&word), max_age: Some(1) };
+            for demand in [Demand::Claims(&claims), Demand::Scopes(&scopes), Demand::Interaction, step_up] {
                 let header = challenge(demand, &realm).unwrap();
                 let text = header.to_str().unwrap();
                 let parameters = text.strip_prefix("Bearer ").unwrap().split(", ").count();

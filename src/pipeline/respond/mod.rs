@@ -10,26 +10,37 @@ use std::time::Duration;
 use http::HeaderMap;
 use http::HeaderValue;
 use http::Response;
+use http::StatusCode;
 use http::header;
+use http::request::Parts;
 use http_body_util::BodyExt;
 use http_body_util::Empty;
 use http_body_util::Full;
 use serde::Serialize;
 
 use crate::config::AuthorizationServer;
+use crate::config::EntraVersion;
 use crate::config::IdentityProvider;
+use crate::config::Policy;
+use crate::config::ResourceMetadata;
+use crate::config::Scheme;
 use crate::config::Tenancy;
 use crate::domain::name::Name;
+use crate::domain::peer::Trust;
 use crate::domain::tenant::TenantId;
 use crate::net::Body;
+use crate::net::metadata::Endpoint;
+use crate::net::metadata::Metadata;
 use crate::pipeline::exchange::OAuthError;
 
 pub mod caught;
 pub mod challenge;
 pub mod drain;
 pub mod grpc;
+pub mod log;
 pub mod reason;
 pub mod refusal;
+pub mod resource;
 
 use challenge::Demand;
 use challenge::Realm;
@@ -38,11 +49,15 @@ use reason::ChallengeError;
 use reason::Row;
 use refusal::Connection;
 use refusal::Refusal;
+use resource::Described;
+use resource::Description;
 
 /// Builds the answers.
 #[derive(Debug)]
 pub struct Responder {
     identity_providers: HashMap<Name, Arc<IdentityProvider>>,
+    metadata: HashMap<Name, Metadata>,
+    describes: bool,
 }
 
 /// What is known of the request that is refused.
@@ -56,6 +71,8 @@ pub struct Context<'a> {
     pub tenant: Option<&'a TenantId>,
     /// The scopes the route requires of its callers.
     pub scopes: &'a [String],
+    /// Where the resource is described, if it is.
+    pub resource_metadata: Option<&'a str>,
     /// How the caller reads the answer.
     pub dialect: Dialect,
 }
@@ -105,10 +122,65 @@ impl<'a> IdpAnswer<'a> {
 }
 
 impl Responder {
-    /// A responder that knows where the users of `identity_providers` sign in.
-    pub fn new(identity_providers: &[Arc<IdentityProvider>]) -> Self {
+    /// A responder that knows where the users of `identity_providers` sign in: of those found by discovery, `metadata`
+    /// says so.
+    pub fn new(identity_providers: &[Arc<IdentityProvider>], metadata: HashMap<Name, Metadata>) -> Self {
         let by_name = |provider: &Arc<IdentityProvider>| (provider.name.clone(), provider.clone());
-        Self { identity_providers: identity_providers.iter().map(by_name).collect() }
+        let describes = identity_providers.iter().any(|provider| is_served(provider));
+        Self { identity_providers: identity_providers.iter().map(by_name).collect(), metadata, describes }
+    }
+
+    /// Where the resource that a request is for would be described, if any is.
+    pub fn metadata_url(&self, head: &Parts, scheme: Scheme, trust: Trust) -> Option<String> {
+        self.describes.then_some(())?;
+        resource::metadata_url(&resource::origin(head, scheme, trust)?, head.uri.path())
+    }
+
+    /// The resource whose description a request wants, if any is described.
+    pub fn described(&self, head: &Parts, scheme: Scheme, trust: Trust) -> Option<Described> {
+        self.describes.then(|| resource::described(head, scheme, trust)).flatten()
+    }
+
+    /// Whether a resource whose route has that policy is described.
+    pub fn is_described(&self, policy: &Policy) -> bool {
+        self.described_by(policy).next().is_some()
+    }
+
+    /// The description of the resource at that URL, whose routes have these policies (RFC 9728 section 3.2); `None` if it
+    /// is not to be described.
+    pub fn description<'p>(
+        &self,
+        resource: String,
+        policies: impl IntoIterator<Item = &'p Policy>,
+    ) -> Option<Response<Body>> {
+        let mut description = Description { resource, ..Description::default() };
+        let Description { authorization_servers, scopes_supported, .. } = &mut description;
+        for policy in policies {
+            for provider in self.described_by(policy) {
+                let issuer = issuer(provider);
+                if !authorization_servers.contains(&issuer) {
+                    authorization_servers.push(issuer);
+                }
+            }
+            if self.is_described(policy) {
+                let new = |scope: &&String| !scopes_supported.contains(scope);
+                let new: Vec<String> = policy.scopes.words().iter().filter(new).cloned().collect();
+                scopes_supported.extend(new);
+            }
+        }
+        (!authorization_servers.is_empty()).then_some(())?;
+        let body = serde_json::to_vec(&description).ok()?;
+        let mut response = Response::new(Full::from(body).map_err(|never| match never {}).boxed_unsync());
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        // it depends on the name by which the client knows us
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Some(response)
+    }
+
+    fn described_by<'p>(&'p self, policy: &'p Policy) -> impl Iterator<Item = &'p IdentityProvider> {
+        let providers = policy.identity_providers.iter().filter_map(|name| self.identity_providers.get(name));
+        providers.map(AsRef::as_ref).filter(|provider| is_served(provider))
     }
 
     /// The answer to a refused request.
@@ -130,7 +202,7 @@ impl Responder {
         if let Some(after) = refusal.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
         }
-        if row.status == http::StatusCode::METHOD_NOT_ALLOWED {
+        if row.status == StatusCode::METHOD_NOT_ALLOWED {
             headers.insert(
                 header::ALLOW,
                 HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
@@ -156,31 +228,48 @@ impl Responder {
         refusal: &Refusal,
         context: Context<'_>,
     ) -> Option<HeaderValue> {
-        let claims = refusal.idp.as_ref().and_then(|answer| answer.claims.as_deref());
+        let said = refusal.idp.as_deref();
+        let claims = said.and_then(|answer| answer.claims.as_deref());
+        let realm = self.realm(context);
         let demand = match error {
             ChallengeError::NoChallenge => return None,
             ChallengeError::Unnamed => Demand::Token,
             ChallengeError::InvalidRequest => Demand::ValidRequest,
             ChallengeError::InvalidToken => Demand::ValidToken,
             ChallengeError::InsufficientScope => Demand::Scopes(context.scopes),
-            ChallengeError::Interaction => claims.map_or(Demand::Interaction, Demand::Claims),
+            ChallengeError::Interaction => {
+                let step_up = said.filter(|_| !self.is_entra(context)).and_then(step_up);
+                step_up.unwrap_or_else(|| claims.map_or(Demand::Interaction, Demand::Claims))
+            }
         };
-        challenge::challenge(demand, &self.realm(context))
+        let is_unauthorized = refusal.reason.row().status == StatusCode::UNAUTHORIZED;
+        let resource_metadata = realm.resource_metadata.filter(|_| is_unauthorized);
+        challenge::challenge(demand, &Realm { resource_metadata, ..realm })
+    }
+
+    fn provider(&self, context: Context<'_>) -> Option<&IdentityProvider> {
+        context.identity_provider.and_then(|name| self.identity_providers.get(name)).map(AsRef::as_ref)
+    }
+
+    fn is_entra(&self, context: Context<'_>) -> bool {
+        self.provider(context).is_some_and(|provider| provider.entra().is_some())
     }
 
     fn realm(&self, context: Context<'_>) -> Realm {
-        let provider = context.identity_provider.and_then(|name| self.identity_providers.get(name));
-        let Some(provider) = provider else { return Realm::default() };
+        let resource_metadata = context.resource_metadata.map(String::from);
+        let Some(provider) = self.provider(context) else {
+            return Realm { resource_metadata, ..Realm::default() };
+        };
         let entra = match &provider.server {
             AuthorizationServer::Entra(entra) => entra,
             AuthorizationServer::Oidc(oidc) => {
+                let metadata = self.metadata.get(&provider.name);
+                let endpoint = metadata.and_then(|metadata| metadata.known(Endpoint::Authorization));
                 return Realm {
                     realm: oidc.issuer.clone(),
-                    authorization_uri: oidc
-                        .authorization_endpoint
-                        .as_ref()
-                        .map_or_else(String::new, ToString::to_string),
+                    authorization_uri: endpoint.map_or_else(String::new, String::from),
                     client_id: provider.client_id.clone(),
+                    resource_metadata,
                 };
             }
         };
@@ -193,8 +282,28 @@ impl Responder {
             realm: realm.to_owned(),
             authorization_uri: entra.authorization_endpoint(segment),
             client_id: provider.client_id.clone(),
+            resource_metadata,
         }
     }
+}
+
+fn is_served(provider: &IdentityProvider) -> bool {
+    provider.resource_metadata == ResourceMetadata::Served
+}
+
+/// The issuer by which clients find the server's metadata. Entra's clients get version 2 tokens from its endpoint.
+fn issuer(provider: &IdentityProvider) -> String {
+    match &provider.server {
+        AuthorizationServer::Entra(entra) => entra.issuer(EntraVersion::V2, entra.tenancy.segment()),
+        AuthorizationServer::Oidc(oidc) => oidc.issuer.clone(),
+    }
+}
+
+/// What RFC 9470 makes of an answer that asks for another sign-in. Entra uses claims instead.
+fn step_up(answer: &OAuthError) -> Option<Demand<'_>> {
+    let is_step_up = answer.error.eq_ignore_ascii_case("insufficient_user_authentication");
+    let (acr_values, max_age) = (answer.acr_values.as_deref(), answer.max_age);
+    is_step_up.then_some(Demand::StepUp { acr_values, max_age })
 }
 
 /// The answer of `row` with problem details as its body.

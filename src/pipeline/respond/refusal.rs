@@ -111,9 +111,19 @@ impl From<authenticate::Error> for Refusal {
             Kind::UnsupportedCnf => Reason::UnsupportedCnf,
             Kind::ClientNotAllowed => Reason::ClientNotAllowed,
             Kind::InsufficientScope => Reason::InsufficientScope,
+            // of a token that was good once, expiry is the usual reason; more the issuer does not say
+            Kind::Inactive => Reason::TokenExpired,
             Kind::KeysUnavailable => {
                 return Self::new(Reason::KeysUnavailable, error).retry_after(KEYS_RETRY);
             }
+            Kind::IdpUnavailable { retry_after } => {
+                return Self::new(Reason::IdpUnavailable, error).retry_after(retry_after);
+            }
+            Kind::IdpThrottled { retry_after } => {
+                return Self::new(Reason::IdpThrottled, error).retry_after(retry_after);
+            }
+            Kind::IdpBadResponse => Reason::IdpBadResponse,
+            Kind::Misconfigured => Reason::ProxyMisconfigured,
         };
         Self::new(reason, error)
     }

@@ -1,6 +1,8 @@
 use serde_json::Value;
 
 use super::*;
+use crate::domain::clock::Clock;
+use crate::net::client::Client;
 use crate::pipeline::exchange::Kind;
 use crate::pipeline::respond::reason::Reason;
 use crate::telemetry::access_log::Fault;
@@ -26,7 +28,7 @@ routes:
 ",
         &[("SECRET".into(), "s".into())],
     );
-    Responder::new(&loaded.unwrap().config.identity_providers)
+    Responder::new(&loaded.unwrap().config.identity_providers, HashMap::new())
 }
 
 fn refusal(reason: Reason) -> Refusal {
@@ -51,7 +53,14 @@ fn answer_in(dialect: Dialect, refusal: &Refusal) -> Response<Body> {
     let name = Name::parse("contoso").unwrap();
     let scopes = ["orders.read".to_owned()];
     let identity_provider = Some(&name);
-    let context = Context { request_id: "r-1", identity_provider, tenant: None, scopes: &scopes, dialect };
+    let context = Context {
+        request_id: "r-1",
+        identity_provider,
+        tenant: None,
+        scopes: &scopes,
+        resource_metadata: None,
+        dialect,
+    };
     responder().answer(refusal, context)
 }
 
@@ -155,6 +164,142 @@ async fn the_body_says_what_happened_and_what_the_idp_said() {
             "trace_id": "t-1",
         })
     );
+}
+
+/// Entra, and a server that is found by discovery; both are described.
+const TWO_SERVERS: &str = "
+identity_providers:
+  contoso:
+    entra: { tenant: 8eaef023-2b34-4da1-9baa-8bc8c9d6a490 }
+    client_id: 6731de76-14a6-49ae-97bc-6eba6914391e
+    credential: { secret: { env: SECRET } }
+    resource_metadata: true
+  partner:
+    oidc: { issuer: https://id.example/realms/b2b, authorization_endpoint: https://id.example/authorize }
+    client_id: orders-proxy
+    credential: { secret: { env: SECRET } }
+    resource_metadata: true
+  quiet:
+    oidc: { issuer: https://quiet.example }
+    client_id: orders-proxy
+    credential: { secret: { env: SECRET } }
+defaults: { identity_provider: [contoso, partner] }
+routes:
+  orders:
+    match: /
+    upstream: \"http://127.0.0.1:8000\"
+    require: { scopes: [orders.read, orders.write] }
+    token: passthrough
+  quiet:
+    match: /quiet
+    identity_provider: quiet
+    upstream: \"http://127.0.0.1:8000\"
+    token: passthrough
+";
+
+fn two_servers() -> (crate::config::Config, Responder) {
+    let loaded = crate::config::load_text("test.yaml", TWO_SERVERS, &[("SECRET".into(), "s".into())]);
+    let config = loaded.unwrap().config;
+    let (client, clock) = (Client::plain().unwrap(), Clock::system());
+    let metadata = config.identity_providers.iter().filter_map(|provider| {
+        Some((provider.name.clone(), Metadata::of(provider, client.clone(), clock.clone())?))
+    });
+    let responder = Responder::new(&config.identity_providers, metadata.collect());
+    (config, responder)
+}
+
+fn policy_of<'c>(config: &'c crate::config::Config, route: &str) -> &'c Policy {
+    let route = config.routes.iter().find(|own| own.name.as_str() == route).unwrap();
+    match &route.access {
+        crate::config::Access::Validated { policy, .. } => policy,
+        crate::config::Access::Anonymous(_) => panic!("{route:?}"),
+    }
+}
+
+#[test]
+fn a_server_that_is_not_entra_is_challenged_for_in_its_own_name() {
+    let (_, responder) = two_servers();
+    let step_up = OAuthError {
+        error: "insufficient_user_authentication".into(),
+        acr_values: Some("gold silver".into()),
+        max_age: Some(300),
+        claims: Some("{\"access_token\":{}}".into()),
+        ..OAuthError::default()
+    };
+    let consent = OAuthError { error: "interaction_required".into(), ..OAuthError::default() };
+    let realm = "Bearer realm=\"https://id.example/realms/b2b\"";
+    let described = "resource_metadata=\"https://api.example/m\"";
+    let sign_in = "authorization_uri=\"https://id.example/authorize\", client_id=\"orders-proxy\"";
+    for (server, reason, idp, expected) in [
+        ("partner", Reason::MissingToken, None, format!("{realm}, {described}")),
+        ("partner", Reason::TokenExpired, None, format!("{realm}, error=\"invalid_token\", {described}")),
+        (
+            "partner",
+            Reason::InteractionRequired,
+            Some(&step_up),
+            format!(
+                "{realm}, error=\"insufficient_user_authentication\", acr_values=\"gold silver\", max_age=\"300\", {described}"
+            ),
+        ),
+        (
+            "partner",
+            Reason::InteractionRequired,
+            Some(&consent),
+            format!("{realm}, {sign_in}, error=\"interaction_required\", {described}"),
+        ),
+        // a 403 is not mended by another server
+        ("partner", Reason::InsufficientScope, None, format!("{realm}, error=\"insufficient_scope\"")),
+        // Entra's clients read claims, and nothing else is said beside them
+        (
+            "contoso",
+            Reason::InteractionRequired,
+            Some(&step_up),
+            format!(
+                "Bearer {REALM}, authorization_uri=\"https://login.microsoftonline.com/8eaef023-2b34-4da1-9baa-8bc8c9d6a490/oauth2/v2.0/authorize\", client_id=\"6731de76-14a6-49ae-97bc-6eba6914391e\", error=\"insufficient_claims\", claims=\"eyJhY2Nlc3NfdG9rZW4iOnt9fQ==\", {described}"
+            ),
+        ),
+    ] {
+        let refusal = Refusal { idp: idp.cloned().map(Arc::new), ..refusal(reason) };
+        let name = Name::parse(server).unwrap();
+        let context = Context {
+            request_id: "r-1",
+            identity_provider: Some(&name),
+            tenant: None,
+            scopes: &[],
+            resource_metadata: Some("https://api.example/m"),
+            dialect: Dialect::Http,
+        };
+        let response = responder.answer(&refusal, context);
+        let challenges: Vec<_> = response.headers().get_all("www-authenticate").iter().collect();
+        assert_eq!(challenges, [expected.as_str()]);
+    }
+}
+
+#[tokio::test]
+async fn a_resource_is_described_by_the_servers_that_are_to_be_known() {
+    let (config, responder) = two_servers();
+    let [orders, quiet] = ["orders", "quiet"].map(|route| policy_of(&config, route));
+    assert!(responder.is_described(orders) && !responder.is_described(quiet));
+    let resource = || "https://api.example/orders".to_owned();
+    let response = responder.description(resource(), [orders, quiet, orders]).unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-type"], "application/json");
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(
+        serde_json::from_slice::<Value>(&body).unwrap(),
+        serde_json::json!({
+            "resource": "https://api.example/orders",
+            "authorization_servers": [
+                "https://login.microsoftonline.com/8eaef023-2b34-4da1-9baa-8bc8c9d6a490/v2.0",
+                "https://id.example/realms/b2b",
+            ],
+            "scopes_supported": ["orders.read", "orders.write"],
+            "bearer_methods_supported": ["header"],
+        })
+    );
+    assert!(responder.description(resource(), [quiet]).is_none());
+    assert!(responder.description(resource(), []).is_none());
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use http::Method;
+use http::Uri;
 use http::request::Parts;
 
 use crate::config::EncodedSlashes;
@@ -67,6 +69,22 @@ impl RouteTable {
         }
         let route = Arc::clone(route.ok_or(Error::NoRoute)?);
         Ok(Routed { route, path: canonical.path })
+    }
+
+    /// The routes that requests like `head` would take for `path`, whatever their method.
+    pub fn at(&self, listener: &Name, head: &Parts, path: &str) -> Vec<Arc<Route>> {
+        let mut uri = head.uri.clone().into_parts();
+        uri.path_and_query = path.parse().ok();
+        let Ok(uri) = Uri::from_parts(uri) else { return Vec::new() };
+        let mut asked = head.clone();
+        asked.uri = uri;
+        let mut routes: Vec<Arc<Route>> = Vec::new();
+        for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+            asked.method = method;
+            let found = self.find(listener, &asked).ok().map(|routed| routed.route);
+            routes.extend(found.filter(|route| !routes.iter().any(|own| Arc::ptr_eq(own, route))));
+        }
+        routes
     }
 }
 

@@ -271,7 +271,7 @@ proptest! {
         target in "/[a-d./;%2-7BEFbef$]{0,12}",
     ) {
         let table = table(vec![("all", prefix("/")), ("a", prefix("/a")), ("ab", exact("/a/b"))]);
-        let Ok(target) = target.parse::<http::Uri>() else { return Ok(()) };
+        let Ok(target) = target.parse::<Uri>() else { return Ok(()) };
         let ask = |target: &str| table.find(&name("default"), &head("GET", "x", target));
         if let Ok(first) = ask(&target.to_string()) {
             let again = ask(&first.path).unwrap();

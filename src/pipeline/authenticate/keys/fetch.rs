@@ -15,6 +15,9 @@ use crate::domain::tenant::TenantId;
 use crate::net::client;
 use crate::net::client::Bounds;
 use crate::net::client::Client;
+use crate::net::metadata;
+use crate::net::metadata::Endpoint;
+use crate::net::metadata::Metadata;
 use crate::pipeline::authenticate::discovery;
 use crate::pipeline::authenticate::jwks;
 use crate::pipeline::authenticate::jwks::KeySet;
@@ -37,12 +40,22 @@ pub enum Error {
     /// It is not the expected provider's metadata.
     #[error(transparent)]
     Metadata(#[from] discovery::Error),
+    /// Where the keys are is not known.
+    #[error(transparent)]
+    Unknown(#[from] metadata::Error),
     /// It is no key set to be used.
     #[error(transparent)]
     KeySet(#[from] jwks::Error),
     /// The URL is none that HTTP takes.
     #[error("the URL cannot be requested")]
     Url(#[from] http::Error),
+}
+
+impl Error {
+    /// Whether trying again changes nothing: only the configuration could.
+    pub fn is_lasting(&self) -> bool {
+        matches!(self, Self::Unknown(metadata::Error::NotDiscoverable))
+    }
 }
 
 /// What was fetched.
@@ -54,18 +67,35 @@ pub struct Fetched {
     pub tenant: Option<TenantId>,
 }
 
-/// Fetches the keys of one token version of one provider.
+/// Where a set of keys is to be found.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// Where Entra's metadata for tokens of that version says.
+    Entra(EntraVersion),
+    /// Where any other server says, or the configuration.
+    Server(Metadata),
+}
+
+/// Fetches one set of keys of one provider.
 #[derive(Debug)]
 pub struct Fetcher {
     client: Client,
     provider: Arc<IdentityProvider>,
-    version: EntraVersion,
+    origin: Origin,
 }
 
 impl Fetcher {
-    /// A fetcher of `provider`'s keys for tokens of that version.
-    pub fn new(client: Client, provider: Arc<IdentityProvider>, version: EntraVersion) -> Self {
-        Self { client, provider, version }
+    /// A fetcher of `provider`'s keys from there.
+    pub fn new(client: Client, provider: Arc<IdentityProvider>, origin: Origin) -> Self {
+        Self { client, provider, origin }
+    }
+
+    /// Where the keys come from, for a log.
+    pub fn source(&self) -> Option<String> {
+        match &self.origin {
+            Origin::Entra(version) => self.provider.entra().map(|entra| entra.metadata(*version)),
+            Origin::Server(metadata) => metadata.known(Endpoint::Keys).map(String::from),
+        }
     }
 
     /// Fetches the key set, within the provider's timeout for all of it.
@@ -77,12 +107,18 @@ impl Fetcher {
     }
 
     async fn both(&self) -> Result<Fetched, Error> {
-        let entra = self.provider.entra().ok_or(discovery::Error::WrongIssuer)?;
-        let document = self.document(&entra.metadata(self.version)).await?;
-        let metadata = discovery::parse(&document, entra, self.version)?;
-        let document = self.document(metadata.jwks_uri.as_str()).await?;
+        let (jwks_uri, tenant) = match &self.origin {
+            Origin::Entra(version) => {
+                let entra = self.provider.entra().ok_or(discovery::Error::WrongIssuer)?;
+                let document = self.document(&entra.metadata(*version)).await?;
+                let metadata = discovery::parse(&document, entra, *version)?;
+                (metadata.jwks_uri, metadata.tenant)
+            }
+            Origin::Server(metadata) => (metadata.endpoint(Endpoint::Keys).await?, None),
+        };
+        let document = self.document(jwks_uri.as_str()).await?;
         let keys = KeySet::parse(&document, &self.provider.algorithms)?;
-        Ok(Fetched { keys, tenant: metadata.tenant })
+        Ok(Fetched { keys, tenant })
     }
 
     async fn document(&self, url: &str) -> Result<Bytes, Error> {

@@ -1,7 +1,7 @@
 //! The keys of one issuer: fetched in the background, held, and looked up by every request.
 //!
-//! **In:** a provider, and the `kid` of a token. **Out:** the key set that holds it. **Never:** fetches more often than
-//! the cooldown allows, however many unknown `kid`s come; loses good keys to a bad answer; keeps a withdrawn key.
+//! **In:** a provider, and by which name a token calls its key. **Out:** the key set that holds it. **Never:** fetches more
+//! often than the cooldown allows, however many unknown names come; loses good keys to a bad answer; keeps a withdrawn key.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -13,15 +13,17 @@ use std::time::Instant;
 use tokio::sync::Notify;
 use tokio::sync::watch;
 
-use crate::config::EntraVersion;
+use crate::config::Algorithm;
 use crate::config::IdentityProvider;
 use crate::domain::clock::Clock;
 use crate::domain::tenant::TenantId;
 use crate::net::client::Client;
 use crate::pipeline::authenticate::error::Kind;
 use crate::pipeline::authenticate::jwks::KeySet;
+use crate::pipeline::authenticate::jws::KeyName;
 use crate::pipeline::authenticate::keys::fetch::Fetched;
 use crate::pipeline::authenticate::keys::fetch::Fetcher;
+use crate::pipeline::authenticate::keys::fetch::Origin;
 use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
 
@@ -33,11 +35,10 @@ mod tests;
 /// How long the last good keys serve while no new ones can be had.
 const LAST_KNOWN_GOOD: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The keys for one token version of one provider.
+/// One set of keys of one provider: Entra has one for each version of its tokens, any other server one in all.
 #[derive(Debug)]
 pub struct KeySource {
     provider: Arc<IdentityProvider>,
-    version: EntraVersion,
     fetcher: Fetcher,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -81,18 +82,17 @@ enum Prospect {
 }
 
 impl KeySource {
-    /// The keys of `provider` for tokens of that version. None are held until [`Self::keep_fresh`] ran.
+    /// The keys of `provider` from there. None are held until [`Self::keep_fresh`] ran.
     pub fn new(
         provider: Arc<IdentityProvider>,
-        version: EntraVersion,
+        origin: Origin,
         client: Client,
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
-            fetcher: Fetcher::new(client, provider.clone(), version),
+            fetcher: Fetcher::new(client, provider.clone(), origin),
             provider,
-            version,
             clock,
             metrics,
             held: RwLock::default(),
@@ -123,19 +123,25 @@ impl KeySource {
         held.as_ref().filter(|held| self.is_fresh(held)).map(|held| held.generation)
     }
 
-    /// The key set that holds `kid`. If none does, a fetch is forced, unless one is under way or the last forced one
-    /// is too recent; everybody waits for the same fetch. Dropping this future changes nothing for the others.
+    /// The key set that holds the key of that name. If none does, a fetch is forced, unless one is under way or the last
+    /// forced one is too recent; everybody waits for the same fetch. Dropping this future changes nothing for the others.
     ///
     /// # Errors
     /// [`Kind::KeysUnavailable`] if there are no keys at all, or only too old ones; [`Kind::UnknownKey`].
-    pub async fn holding(&self, kid: Option<&str>) -> Result<Arc<Held>, Kind> {
+    pub async fn holding(&self, name: KeyName<'_>, algorithm: Algorithm) -> Result<Arc<Held>, Kind> {
         let held = self.usable()?;
-        // Entra's tokens always name their key; trying one after the other would invite confusion
-        let kid = kid.ok_or(Kind::UnknownKey)?;
-        if held.keys.find(kid).is_some() {
+        // Entra's tokens always name their key by its id
+        if self.provider.entra().is_some() && !matches!(name, KeyName::Id(_)) {
+            return Err(Kind::UnknownKey);
+        }
+        if held.keys.find(name, algorithm).is_some() {
             return Ok(held);
         }
-        tokio::time::timeout(self.provider.timeout, self.after_a_fetch(kid))
+        // a key without a name is not unknown but ambiguous, which no fetch is likely to change
+        if name == KeyName::Not {
+            return Err(Kind::UnknownKey);
+        }
+        tokio::time::timeout(self.provider.timeout, self.after_a_fetch(name, algorithm))
             .await
             .unwrap_or(Err(Kind::UnknownKey))
     }
@@ -152,6 +158,11 @@ impl KeySource {
                     self.metrics.jwks_refreshed(&self.provider.name, self.clock.now());
                     self.log_success(failures);
                     failures = 0;
+                    self.provider.jwks.refresh
+                }
+                // a server that is only asked about opaque tokens needs no keys
+                Err(error) if error.is_lasting() => {
+                    self.log_failure(failures, &error);
                     self.provider.jwks.refresh
                 }
                 Err(error) => {
@@ -184,7 +195,7 @@ impl KeySource {
         *held = Some(Arc::new(Held { keys, tenant, generation, fetched_at }));
     }
 
-    async fn after_a_fetch(&self, kid: &str) -> Result<Arc<Held>, Kind> {
+    async fn after_a_fetch(&self, name: KeyName<'_>, algorithm: Algorithm) -> Result<Arc<Held>, Kind> {
         // The first fetch to end may have begun before the key was published: it is worth a second one of our own.
         for _ in 0..2 {
             let mut ended = self.ended.subscribe();
@@ -192,7 +203,7 @@ impl KeySource {
                 break;
             }
             let held = self.usable()?;
-            if held.keys.find(kid).is_some() {
+            if held.keys.find(name, algorithm).is_some() {
                 return Ok(held);
             }
         }
@@ -241,17 +252,17 @@ impl KeySource {
     }
 
     fn log_success(&self, failures: u32) {
-        let (identity_provider, version) = (&self.provider.name, self.version);
+        let (identity_provider, source) = (&self.provider.name, self.fetcher.source());
         match failures {
-            0 => tracing::debug!(%identity_provider, ?version, "keys fetched"),
-            _ => tracing::info!(%identity_provider, ?version, failures, "keys fetched again"),
+            0 => tracing::debug!(%identity_provider, source, "keys fetched"),
+            _ => tracing::info!(%identity_provider, source, failures, "keys fetched again"),
         }
     }
 
     /// The first failure is news, and every tenth after it; that it goes on is in the metrics too.
     fn log_failure(&self, failures: u32, error: &fetch::Error) {
         let (identity_provider, error) = (&self.provider.name, logs::report(error));
-        let url = self.provider.entra().map(|entra| entra.metadata(self.version));
+        let url = self.fetcher.source();
         match failures % 10 {
             0 => tracing::warn!(%identity_provider, url, error, failures, "keys cannot be fetched"),
             _ => tracing::debug!(%identity_provider, url, error, failures, "keys cannot be fetched"),

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::config::Algorithm;
 use crate::config::AuthorizationServer;
+use crate::config::EntraVersion;
 use crate::config::IdentityProvider;
 use crate::config::Policy;
 use crate::config::Tenancy;
@@ -82,7 +83,7 @@ fn a_domain_is_undecided_until_its_tenant_is_known() {
 
     let document = json!({ "keys": [Signer::rsa().jwk(KID)] }).to_string();
     let keys = || KeySet::parse(document.as_bytes(), &[Algorithm::RS256]).unwrap();
-    let v2 = &authenticator.providers[0].v2;
+    let v2 = authenticator.providers[0].keys(Some(EntraVersion::V2));
     v2.hold(Fetched { keys: keys(), tenant: Some(tenant(TENANT)) });
     assert_eq!(refused(&authenticator, &token, &policy()), None);
     // the tenant is known, but not the keys of its version 1 tokens
@@ -90,7 +91,9 @@ fn a_domain_is_undecided_until_its_tenant_is_known() {
     let v1 = Signer::rsa().token(&user_claims(v1));
     assert_eq!(refused(&authenticator, &v1, &policy()), Some(Kind::KeysUnavailable));
     // nor do another tenant's keys do for it
-    authenticator.providers[0].v1.hold(Fetched { keys: keys(), tenant: Some(tenant(OTHER_TENANT)) });
+    authenticator.providers[0]
+        .keys(Some(EntraVersion::V1))
+        .hold(Fetched { keys: keys(), tenant: Some(tenant(OTHER_TENANT)) });
     assert_eq!(refused(&authenticator, &v1, &policy()), Some(Kind::WrongIssuer));
     v2.hold(Fetched { keys: keys(), tenant: Some(tenant(OTHER_TENANT)) });
     assert_eq!(refused(&authenticator, &token, &policy()), Some(Kind::WrongIssuer));
@@ -156,7 +159,10 @@ fn without_keys_nobody_is_blamed_but_whoever_is_wrong_anyway() {
 fn the_keys_of_one_token_version_are_not_enough_while_the_others_are_on_their_way() {
     let authenticator = unstarted(vec![provider()], NOW);
     let document = json!({"keys": [Signer::rsa().jwk(KID)]}).to_string();
-    for (source, ready) in [(&authenticator.providers[0].v1, false), (&authenticator.providers[0].v2, true)] {
+    for (source, ready) in [
+        (authenticator.providers[0].keys(Some(EntraVersion::V1)), false),
+        (authenticator.providers[0].keys(Some(EntraVersion::V2)), true),
+    ] {
         let keys = KeySet::parse(document.as_bytes(), &provider().algorithms).unwrap();
         source.hold(Fetched { keys, tenant: None });
         assert_eq!(authenticator.ready(), ready);

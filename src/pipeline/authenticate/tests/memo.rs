@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::config;
 use crate::config::AuthorizationServer;
 use crate::config::Demand;
+use crate::config::EntraVersion;
 use crate::config::IdentityProvider;
 use crate::config::Policy;
 use crate::config::Principals;
@@ -16,7 +17,6 @@ use crate::config::Tenancy;
 use crate::domain::clock::Clock;
 use crate::domain::clock::UnixTime;
 use crate::domain::digest::Digest;
-use crate::net::client::Client;
 use crate::pipeline::authenticate::Authenticator;
 use crate::pipeline::authenticate::Error;
 use crate::pipeline::authenticate::Kind;
@@ -31,6 +31,7 @@ use crate::pipeline::authenticate::testing::TENANT;
 use crate::pipeline::authenticate::testing::cache;
 use crate::pipeline::authenticate::testing::entra;
 use crate::pipeline::authenticate::testing::name;
+use crate::pipeline::authenticate::testing::outside;
 use crate::pipeline::authenticate::testing::policy;
 use crate::pipeline::authenticate::testing::provider;
 use crate::pipeline::authenticate::testing::tenant;
@@ -40,7 +41,6 @@ use crate::pipeline::authenticate::tests::check;
 use crate::pipeline::authenticate::tests::give_keys;
 use crate::pipeline::authenticate::tests::refused;
 use crate::pipeline::authenticate::tests::unstarted;
-use crate::telemetry::metrics::Metrics;
 
 /// Whether the second of two requests was answered from memory: a verification makes claims of its own.
 fn is_remembered(authenticator: &Authenticator, token: &str, policies: [&Policy; 2]) -> bool {
@@ -72,8 +72,8 @@ fn a_token_seen_before_costs_no_second_verification() {
     claims.token_digest = Digest::of(forged.as_bytes());
     authenticator.memo.keep(Memoised {
         claims: Arc::new(claims),
-        version: known.version,
-        generation: known.generation,
+        evidence: known.evidence,
+        holder: None,
         rivals: Vec::new(),
         kept_for: Duration::from_secs(1),
     });
@@ -279,13 +279,13 @@ fn a_domain_that_comes_to_stand_for_another_tenant_takes_along_both_versions() {
         let keys = KeySet::parse(document.as_bytes(), &provider().algorithms).unwrap();
         Fetched { keys, tenant: Some(tenant(of)) }
     };
-    authenticator.providers[0].v1.hold(keys(TENANT));
-    authenticator.providers[0].v2.hold(keys(TENANT));
+    authenticator.providers[0].keys(Some(EntraVersion::V1)).hold(keys(TENANT));
+    authenticator.providers[0].keys(Some(EntraVersion::V2)).hold(keys(TENANT));
     let v1 = json!({"iss": format!("https://sts.windows.net/{TENANT}/"), "ver": "1.0"});
     let v1 = Signer::rsa().token(&user_claims(v1));
     assert!(is_twice_remembered(&authenticator, &good_token()));
     assert!(is_twice_remembered(&authenticator, &v1));
-    authenticator.providers[0].v2.hold(keys(OTHER_TENANT));
+    authenticator.providers[0].keys(Some(EntraVersion::V2)).hold(keys(OTHER_TENANT));
     assert_eq!(refused(&authenticator, &good_token(), &policy()), Some(Kind::WrongIssuer));
     assert_eq!(refused(&authenticator, &v1, &policy()), Some(Kind::WrongIssuer));
 }
@@ -301,8 +301,8 @@ fn memory_is_bounded_in_entries_and_in_bytes() {
         (config::Cache { max_bytes: 40_000, ..cache() }, Value::from(vec!["x"; 100]), 7),
     ] {
         let providers = [Arc::new(provider())];
-        let (clock, metrics) = (Clock::manual(NOW), Arc::new(Metrics::new()));
-        let authenticator = Authenticator::new(&providers, &bounds, Client::new().unwrap(), clock, metrics);
+        let outside = outside(&providers, &Clock::manual(NOW));
+        let authenticator = Authenticator::new(&providers, &bounds, &outside);
         give_keys(&authenticator, 0, &json!([Signer::rsa().jwk(KID)]));
         for number in 0..20 {
             assert_eq!(refused(&authenticator, &numbered(number, &filling), &policy()), None);

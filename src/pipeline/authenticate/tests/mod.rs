@@ -2,6 +2,7 @@
 
 mod issuers;
 mod memo;
+mod oidc;
 mod seeds;
 mod signatures;
 mod wycheproof;
@@ -32,6 +33,7 @@ use crate::pipeline::authenticate::testing::TENANT;
 use crate::pipeline::authenticate::testing::cache;
 use crate::pipeline::authenticate::testing::changed;
 use crate::pipeline::authenticate::testing::name;
+use crate::pipeline::authenticate::testing::outside;
 use crate::pipeline::authenticate::testing::policy;
 use crate::pipeline::authenticate::testing::provider;
 use crate::pipeline::authenticate::testing::tenant;
@@ -52,13 +54,13 @@ fn unstarted(providers: Vec<IdentityProvider>, now: UnixTime) -> Authenticator {
     // nobody fetches here, so there is nothing to wait for when a key is unknown
     let impatient = |provider| Arc::new(IdentityProvider { timeout: Duration::ZERO, ..provider });
     let providers: Vec<_> = providers.into_iter().map(impatient).collect();
-    let (client, metrics) = (Client::new().unwrap(), Arc::new(Metrics::new()));
-    Authenticator::new(&providers, &cache(), client, Clock::manual(now), metrics)
+    let outside = outside(&providers, &Clock::manual(now));
+    Authenticator::new(&providers, &cache(), &outside)
 }
 
 fn give_keys(authenticator: &Authenticator, at: usize, keys: &Value) {
     let provider = &authenticator.providers[at];
-    for source in [&provider.v1, &provider.v2] {
+    for source in provider.sources() {
         let document = json!({ "keys": keys }).to_string();
         let keys = KeySet::parse(document.as_bytes(), &provider.config.algorithms).unwrap();
         source.hold(Fetched { keys, tenant: None });
@@ -72,8 +74,18 @@ fn headers(token: &str) -> HeaderMap {
 }
 
 fn check(authenticator: &Authenticator, token: &str, policy: &Policy) -> Result<Caller, Error> {
+    check_from(authenticator, token, policy, None)
+}
+
+/// The same from a peer that showed a certificate of that digest.
+fn check_from(
+    authenticator: &Authenticator,
+    token: &str,
+    policy: &Policy,
+    certificate: Option<&Digest>,
+) -> Result<Caller, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    runtime.block_on(authenticator.caller(&headers(token), policy))
+    runtime.block_on(authenticator.caller(&headers(token), policy, certificate))
 }
 
 /// The reason a token is refused for, a malformed one's detail left out.

@@ -10,7 +10,10 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::config::AuthorizationServer;
+use crate::config::EntraVersion;
+use crate::config::Oidc;
 use crate::config::Tenancy;
+use crate::net::metadata::Metadata;
 use crate::pipeline::authenticate::Authenticator;
 use crate::pipeline::authenticate::jwks;
 use crate::pipeline::authenticate::keys::tests::idp::Answer;
@@ -20,6 +23,9 @@ use crate::pipeline::authenticate::testing::Signer;
 use crate::pipeline::authenticate::testing::TENANT;
 use crate::pipeline::authenticate::testing::cache;
 use crate::pipeline::authenticate::testing::entra_at;
+use crate::pipeline::authenticate::testing::oidc;
+use crate::pipeline::authenticate::testing::outside;
+use crate::pipeline::authenticate::testing::partner;
 use crate::pipeline::authenticate::testing::policy;
 use crate::pipeline::authenticate::testing::provider;
 use crate::pipeline::authenticate::testing::tenant;
@@ -58,8 +64,8 @@ impl Running {
         let (clock, metrics) = (Clock::manual(NOW), Arc::new(Metrics::new()));
         let client = Client::new().unwrap();
         let provider = Arc::new(provider);
-        let version = EntraVersion::V2;
-        let source = Arc::new(KeySource::new(provider, version, client, clock.clone(), metrics.clone()));
+        let origin = Origin::Entra(EntraVersion::V2);
+        let source = Arc::new(KeySource::new(provider, origin, client, clock.clone(), metrics.clone()));
         let mut ended = source.ended.subscribe();
         let mut tasks = JoinSet::new();
         let background = source.clone();
@@ -76,12 +82,12 @@ impl Running {
     }
 
     async fn reason(&self, kid: &str) -> Option<Kind> {
-        self.source.holding(Some(kid)).await.err()
+        self.source.holding(KeyName::Id(kid), Algorithm::RS256).await.err()
     }
 
     fn waiting(&self, kid: &'static str) -> tokio::task::JoinHandle<Option<Kind>> {
         let source = self.source.clone();
-        tokio::spawn(async move { source.holding(Some(kid)).await.err() })
+        tokio::spawn(async move { source.holding(KeyName::Id(kid), Algorithm::RS256).await.err() })
     }
 
     /// Returns when that many callers wait for a fetch to end.
@@ -123,7 +129,10 @@ async fn a_start_without_the_provider_heals_by_itself() {
     let running = Running::of(idp, provider).await;
     assert!(!running.source.is_ready());
     assert_eq!(running.reason("old").await, Some(Kind::KeysUnavailable));
-    assert_eq!(running.source.holding(None).await.err(), Some(Kind::KeysUnavailable));
+    assert_eq!(
+        running.source.holding(KeyName::Not, Algorithm::RS256).await.err(),
+        Some(Kind::KeysUnavailable)
+    );
 
     let mut ended = running.source.ended.subscribe();
     running.idp.answer_metadata(Answer::Good);
@@ -293,7 +302,7 @@ async fn the_last_good_keys_serve_for_a_day() {
 #[tokio::test]
 async fn a_token_without_a_key_id_forces_no_fetch() {
     let running = Running::start().await;
-    assert_eq!(running.source.holding(None).await.err(), Some(Kind::UnknownKey));
+    assert_eq!(running.source.holding(KeyName::Not, Algorithm::RS256).await.err(), Some(Kind::UnknownKey));
     assert_eq!(running.idp.key_requests(), 1);
 }
 
@@ -312,9 +321,12 @@ async fn one_version_s_failure_does_not_lose_the_other() {
     idp.answer_v1_metadata(Answer::Reply(404, &[], String::new()));
     let provider = Arc::new(at(&idp, Tenancy::Id(tenant(TENANT))));
     let clock = Clock::manual(NOW);
-    let authenticator =
-        Authenticator::new(&[provider], &cache(), Client::new().unwrap(), clock, Arc::new(Metrics::new()));
-    let [v1, v2] = [&authenticator.providers[0].v1, &authenticator.providers[0].v2];
+    let providers = [provider];
+    let authenticator = Authenticator::new(&providers, &cache(), &outside(&providers, &clock));
+    let [v1, v2] = [
+        authenticator.providers[0].keys(Some(EntraVersion::V1)),
+        authenticator.providers[0].keys(Some(EntraVersion::V2)),
+    ];
     let mut ends = [v1.ended.subscribe(), v2.ended.subscribe()];
     assert!(!authenticator.ready());
     authenticator.start();
@@ -330,7 +342,7 @@ async fn one_version_s_failure_does_not_lose_the_other() {
         let token = Signer::rsa().sign(json!({"kid": "old"}), &claims);
         let mut headers = http::HeaderMap::new();
         headers.insert(http::header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
-        authenticator.caller(&headers, &policy()).await.err().map(|error| error.kind)
+        authenticator.caller(&headers, &policy(), None).await.err().map(|error| error.kind)
     };
     assert_eq!(of(format!("{}/{TENANT}/v2.0", idp.authority()), "2.0").await, None);
     let v1 = of(format!("https://sts.windows.net/{TENANT}/"), "1.0").await;
@@ -342,10 +354,10 @@ async fn dropping_the_authenticator_ends_its_tasks() {
     let idp = Idp::start(json!([key("old")])).await;
     let provider = Arc::new(at(&idp, Tenancy::Id(tenant(TENANT))));
     let clock = Clock::manual(NOW);
-    let authenticator =
-        Authenticator::new(&[provider], &cache(), Client::new().unwrap(), clock, Arc::new(Metrics::new()));
+    let providers = [provider];
+    let authenticator = Authenticator::new(&providers, &cache(), &outside(&providers, &clock));
     authenticator.start();
-    let source = authenticator.providers[0].v2.clone();
+    let source = authenticator.providers[0].keys.clone();
     source.ended.subscribe().changed().await.unwrap();
     drop(authenticator);
     // the task held the only other share
@@ -360,4 +372,77 @@ fn retries_slow_down_to_their_bound() {
         |longest| [1, 2, 3, 4, 5, 9, 10, u32::MAX].map(|failures| retry_after(failures, longest).as_millis());
     assert_eq!(pauses(Duration::from_secs(1)), [100, 200, 400, 800, 1000, 1000, 1000, 1000]);
     assert_eq!(pauses(Duration::from_secs(30)), [100, 200, 400, 800, 1600, 25_600, 30_000, 30_000]);
+}
+
+/// The same identity provider as a server that is not Entra: its version 2 metadata is what discovery finds.
+fn elsewhere(idp: &Idp, jwks_uri: Option<&str>) -> IdentityProvider {
+    let issuer = format!("{}/{TENANT}/v2.0", idp.authority());
+    let jwks_uri = jwks_uri.map(|path| format!("{}{path}", idp.authority()).parse().unwrap());
+    IdentityProvider { server: AuthorizationServer::Oidc(Oidc { jwks_uri, ..oidc(&issuer) }), ..partner() }
+}
+
+async fn running_elsewhere(idp: Idp, elsewhere: IdentityProvider) -> Running {
+    // the name that fetches are counted by
+    let provider = IdentityProvider { name: provider().name, ..elsewhere };
+    let (clock, metrics) = (Clock::manual(NOW), Arc::new(Metrics::new()));
+    let (client, provider) = (Client::new().unwrap(), Arc::new(provider));
+    let origin = Origin::Server(Metadata::of(&provider, client.clone(), clock.clone()).unwrap());
+    let source = Arc::new(KeySource::new(provider, origin, client, clock.clone(), metrics.clone()));
+    let mut ended = source.ended.subscribe();
+    let mut tasks = JoinSet::new();
+    let background = source.clone();
+    tasks.spawn(async move { background.keep_fresh().await });
+    ended.changed().await.unwrap();
+    Running { idp, source, clock, metrics, tasks }
+}
+
+#[tokio::test]
+async fn another_server_s_keys_are_found_by_discovery_and_kept_by_the_same_rules() {
+    let idp = Idp::start(json!([key("old")])).await;
+    let provider = elsewhere(&idp, None);
+    let running = running_elsewhere(idp, provider).await;
+    assert_eq!((running.reason("old").await, running.source.tenant()), (None, None));
+    // a new key is worth one fetch, an invented one none within the cooldown
+    running.idp.publish(json!([key("old"), key("new")]));
+    assert_eq!(running.reason("new").await, None);
+    assert_eq!(running.reason("invented").await, Some(Kind::UnknownKey));
+    assert_eq!(running.idp.key_requests(), 2);
+    // keys are not lost to bad answers
+    for answer in [Answer::Cut, Answer::Reply(500, &[], String::new()), Answer::Reply(200, &[], "{}".into())]
+    {
+        running.idp.answer_keys(answer);
+        running.refresh().await;
+        assert_eq!(running.reason("old").await, None);
+    }
+    running.clock.advance(LAST_KNOWN_GOOD + Duration::from_secs(1));
+    assert_eq!(running.reason("old").await, Some(Kind::KeysUnavailable));
+}
+
+#[tokio::test]
+async fn configured_keys_need_no_discovery() {
+    let idp = Idp::start(json!([key("k")])).await;
+    idp.answer_metadata(Answer::Reply(404, &[], String::new()));
+    let provider = elsewhere(&idp, Some("/keys"));
+    let running = running_elsewhere(idp, provider).await;
+    assert_eq!(running.reason("k").await, None);
+}
+
+#[tokio::test]
+async fn metadata_of_another_issuer_brings_no_keys() {
+    let idp = Idp::start(json!([key("k")])).await;
+    let of_another = json!({"issuer": "https://id.example", "jwks_uri": format!("{}/keys", idp.authority())});
+    idp.answer_metadata(Answer::Reply(200, &[], of_another.to_string()));
+    let provider = elsewhere(&idp, None);
+    let running = running_elsewhere(idp, provider).await;
+    assert_eq!(running.reason("k").await, Some(Kind::KeysUnavailable));
+    assert_eq!((running.idp.key_requests(), running.fetches("error") > 0), (0, true));
+}
+
+#[tokio::test]
+async fn where_there_is_nothing_to_fetch_nobody_keeps_trying() {
+    let idp = Idp::start(json!([])).await;
+    let nowhere = AuthorizationServer::Oidc(oidc("urn:example:issuer"));
+    let running = running_elsewhere(idp, IdentityProvider { server: nowhere, ..partner() }).await;
+    assert!(running.source.was_tried() && !running.source.is_ready());
+    assert_eq!((running.fetches("ok"), running.fetches("error")), (0, 0));
 }

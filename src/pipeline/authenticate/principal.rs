@@ -1,0 +1,202 @@
+//! Who stands behind a token, and whether it is an access token at all: no standard says how to tell, so each kind of
+//! issuer has its own signs. Pure.
+
+use crate::config::IdentityProvider;
+use crate::domain::caller::Principal;
+use crate::pipeline::authenticate::claims::Stated;
+use crate::pipeline::authenticate::error::Kind;
+use crate::pipeline::authenticate::jws;
+
+/// The claims by which issuers name the client a token was issued to: RFC 9068, OpenID Connect, Okta, AD FS.
+const CLIENTS: [&str; 4] = ["client_id", "azp", "cid", "appid"];
+
+/// Claims that only id_tokens, logout tokens and security events carry (OpenID Connect Core 1.0 sections 2 and 3.3.2.11,
+/// RFC 8417 section 2.2).
+const NOT_OF_ACCESS_TOKENS: [&str; 5] = ["at_hash", "c_hash", "s_hash", "nonce", "events"];
+
+/// In which form a token came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form<'t> {
+    /// As a JWT with that `typ`.
+    Jwt(Option<&'t str>),
+    /// As a text of which its issuer was asked (RFC 7662).
+    Opaque,
+}
+
+/// Who stands behind a token of Entra's. Only delegated permissions make it a user's: an id_token has none, and an
+/// application has roles on its own behalf, with itself as subject and object.
+///
+/// # Errors
+/// [`Kind::NotAnAccessToken`].
+pub fn at_entra(stated: &Stated, has_scopes: bool, has_roles: bool) -> Result<Principal, Kind> {
+    if stated.text("idtyp") == Some("app") {
+        return Ok(Principal::Application);
+    }
+    if has_scopes {
+        return Ok(Principal::User);
+    }
+    let is_own_subject = stated.text("oid").is_some_and(|oid| stated.text("sub") == Some(oid));
+    if has_roles && is_own_subject { Ok(Principal::Application) } else { Err(Kind::NotAnAccessToken) }
+}
+
+/// Who stands behind a token of any other issuer's. Scopes prove nothing here, as applications are granted them too.
+/// A token that may be an application's is taken for one (RFC 9700 section 4.15).
+///
+/// # Errors
+/// [`Kind::NotAnAccessToken`].
+pub fn elsewhere(
+    stated: &Stated,
+    form: Form<'_>,
+    provider: &IdentityProvider,
+    has_scopes: bool,
+) -> Result<Principal, Kind> {
+    let is_access_token = says_access_token(stated).unwrap_or_else(|| match form {
+        Form::Opaque => true,
+        Form::Jwt(Some(typ)) if jws::media_type_is(typ, "at+jwt") => true,
+        Form::Jwt(_) => looks_like_access_token(stated, provider, has_scopes),
+    });
+    if !is_access_token {
+        return Err(Kind::NotAnAccessToken);
+    }
+    Ok(if may_be_an_application(stated, provider) { Principal::Application } else { Principal::User })
+}
+
+/// The client that a token of any issuer but Entra was issued to.
+pub fn client(stated: &Stated) -> Option<&str> {
+    CLIENTS.into_iter().find_map(|name| stated.text(name))
+}
+
+/// What the issuer itself calls the token, if it does: Keycloak in `typ`, Cognito and Hydra in `token_use`, an
+/// introspection answer in `token_type`.
+fn says_access_token(stated: &Stated) -> Option<bool> {
+    let verdict = |claim: &str, good: &[&str]| {
+        let said = stated.find(claim)?;
+        Some(said.as_str().is_some_and(|said| good.iter().any(|word| said.eq_ignore_ascii_case(word))))
+    };
+    let verdicts = [
+        verdict("typ", &["Bearer", "at+jwt", "application/at+jwt"]),
+        verdict("token_use", &["access", "access_token"]),
+        verdict("token_type", &["Bearer", "access_token"]),
+    ];
+    verdicts.into_iter().flatten().reduce(|one, other| one && other)
+}
+
+/// For a JWT that nobody calls anything: it has no claim of other kinds of token, and is not for our own client alone,
+/// as the id_tokens of our own sign-ins would be.
+fn looks_like_access_token(stated: &Stated, provider: &IdentityProvider, has_scopes: bool) -> bool {
+    let is_for_the_client = stated.is_for_only(&provider.client_id);
+    NOT_OF_ACCESS_TOKENS.iter().all(|claim| stated.find(claim).is_none())
+        && (has_scopes || !is_for_the_client)
+}
+
+fn may_be_an_application(stated: &Stated, provider: &IdentityProvider) -> bool {
+    let grants = stated.words("gty").ok().flatten().unwrap_or_default(); // Auth0
+    let is_said = stated.text("idtyp") == Some("app")
+        || grants.iter().any(|grant| ["client-credentials", "client_credentials"].contains(&grant.as_str()))
+        || stated.text("preferred_username").is_some_and(|name| name.starts_with("service-account-")); // Keycloak
+    if is_said {
+        return true;
+    }
+    let mut clients = CLIENTS.into_iter().filter_map(|name| stated.text(name)).peekable();
+    let has_client = clients.peek().is_some();
+    // RFC 9068 section 2.2: without a user, the subject is the client; Auth0 adds an `@clients`
+    let is =
+        |subject: &str, client: &str| subject == client || subject.strip_suffix("@clients") == Some(client);
+    match stated.text("sub") {
+        Some(subject) if clients.any(|client| is(subject, client)) => true,
+        Some(_) if has_client => false,
+        // it cannot be told from the subject alone, but by a claim that the operator says only users have
+        _ => !provider
+            .claim_names
+            .user
+            .as_deref()
+            .is_some_and(|claim| claim != "sub" && stated.text(claim).is_some()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::ClaimNames;
+    use crate::pipeline::authenticate::testing::changed;
+    use crate::pipeline::authenticate::testing::partner;
+
+    const AT: Form<'_> = Form::Jwt(Some("at+jwt"));
+    const JWT: Form<'_> = Form::Jwt(Some("JWT"));
+
+    fn judged(changes: Value, form: Form<'_>, provider: &IdentityProvider) -> Result<Principal, Kind> {
+        let claims = changed(json!({"exp": 1, "aud": "orders", "sub": "alice", "client_id": "spa"}), changes);
+        let stated = Stated::parse(claims.to_string().as_bytes()).ok().unwrap();
+        let has_scopes = stated.words("scope").unwrap().is_some();
+        elsewhere(&stated, form, provider, has_scopes)
+    }
+
+    #[test]
+    fn a_token_that_may_be_an_application_s_is_taken_for_one() {
+        use Principal::Application;
+        use Principal::User;
+        for (changes, principal) in [
+            (json!({}), User),
+            (json!({"scope": "orders.read"}), User),
+            (json!({"client_id": null, "azp": "spa"}), User),
+            (json!({"client_id": null, "cid": "spa"}), User),
+            (json!({"client_id": null, "appid": "spa"}), User),
+            (json!({"gty": "password"}), User),
+            (json!({"sub": "spa"}), Application),
+            (json!({"sub": "spa", "client_id": null, "azp": "spa"}), Application),
+            (json!({"sub": "spa", "client_id": "other", "cid": "spa"}), Application),
+            (json!({"sub": "spa@clients"}), Application),
+            (json!({"sub": "spa", "scope": "orders.read"}), Application),
+            (json!({"sub": null}), Application),
+            (json!({"gty": "client-credentials"}), Application),
+            (json!({"gty": ["refresh_token", "client_credentials"]}), Application),
+            (json!({"idtyp": "app"}), Application),
+            (json!({"preferred_username": "service-account-batch"}), Application),
+            // nothing says that `alice` is no client
+            (json!({"client_id": null}), Application),
+        ] {
+            assert_eq!(judged(changes.clone(), AT, &partner()), Ok(principal), "{changes}");
+        }
+        let claim_names = |user: &str| ClaimNames { user: Some(user.into()), ..partner().claim_names };
+        let by = |user: &str| IdentityProvider { claim_names: claim_names(user), ..partner() };
+        let unnamed = json!({"client_id": null, "email": "a@b.example"});
+        assert_eq!(judged(unnamed.clone(), AT, &by("email")), Ok(User));
+        assert_eq!(judged(unnamed.clone(), AT, &by("sub")), Ok(Application));
+        assert_eq!(judged(unnamed, AT, &by("upn")), Ok(Application));
+        assert_eq!(judged(json!({"sub": "spa", "email": "a"}), AT, &by("email")), Ok(Application));
+    }
+
+    #[test]
+    fn what_is_no_access_token_is_refused_whoever_it_is_of() {
+        let of = |changes: &Value, form| judged(changes.clone(), form, &partner()).is_ok();
+        for (changes, as_jwt, as_at_jwt) in [
+            (json!({}), true, true),
+            (json!({"typ": "Bearer", "nonce": "n"}), true, true),
+            (json!({"token_use": "access"}), true, true),
+            (json!({"nonce": "n"}), false, true),
+            (json!({"at_hash": "h"}), false, true),
+            (json!({"c_hash": "h"}), false, true),
+            (json!({"events": {}}), false, true),
+            (json!({"typ": "ID"}), false, false),
+            (json!({"typ": "Refresh"}), false, false),
+            (json!({"typ": "Bearer", "token_use": "id"}), false, false),
+            (json!({"typ": 1}), false, false),
+            (json!({"token_use": "refresh_token"}), false, false),
+            (json!({"aud": "orders-proxy"}), false, true),
+            (json!({"aud": ["orders-proxy"]}), false, true),
+            (json!({"aud": ["orders-proxy", "orders"]}), true, true),
+            (json!({"aud": "orders-proxy", "scope": "orders.read"}), true, true),
+        ] {
+            assert_eq!(of(&changes, JWT), as_jwt, "{changes}");
+            assert_eq!(of(&changes, Form::Jwt(None)), as_jwt, "{changes}");
+            assert_eq!(of(&changes, AT), as_at_jwt, "{changes}");
+        }
+        assert!(of(&json!({"token_type": "bearer", "aud": "orders-proxy"}), Form::Opaque));
+        assert!(!of(&json!({"token_type": "refresh_token"}), Form::Opaque));
+        assert!(!of(&json!({"token_use": "refresh_token"}), Form::Opaque));
+        assert!(!of(&json!({"typ": "Offline", "token_type": "Bearer"}), Form::Opaque));
+    }
+}
