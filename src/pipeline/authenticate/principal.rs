@@ -43,13 +43,17 @@ pub fn at_entra(stated: &Stated, has_scopes: bool, has_roles: bool) -> Result<Pr
 /// A token that may be an application's is taken for one (RFC 9700 section 4.15).
 ///
 /// # Errors
-/// [`Kind::NotAnAccessToken`].
+/// [`Kind::NotAnAccessToken`]; [`Kind::UnsupportedCnf`] for an access token that says it is not to be borne.
 pub fn elsewhere(
     stated: &Stated,
     form: Form<'_>,
     provider: &IdentityProvider,
     has_scopes: bool,
 ) -> Result<Principal, Kind> {
+    // bound to a key of the caller's, wherever that is named (RFC 9449 section 5)
+    if stated.text("token_type").is_some_and(|kind| kind.eq_ignore_ascii_case("DPoP")) {
+        return Err(Kind::UnsupportedCnf);
+    }
     let is_access_token = says_access_token(stated).unwrap_or_else(|| match form {
         Form::Opaque => true,
         Form::Jwt(Some(typ)) if jws::media_type_is(typ, "at+jwt") => true,
@@ -198,5 +202,13 @@ mod tests {
         assert!(!of(&json!({"token_type": "refresh_token"}), Form::Opaque));
         assert!(!of(&json!({"token_use": "refresh_token"}), Form::Opaque));
         assert!(!of(&json!({"typ": "Offline", "token_type": "Bearer"}), Form::Opaque));
+    }
+
+    #[test]
+    fn a_token_bound_to_a_key_by_its_type_is_no_bearer_token() {
+        for kind in ["DPoP", "dpop"] {
+            let refused = judged(json!({"token_type": kind}), Form::Opaque, &partner());
+            assert_eq!(refused, Err(Kind::UnsupportedCnf), "{kind}");
+        }
     }
 }

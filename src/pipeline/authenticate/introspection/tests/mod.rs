@@ -146,6 +146,7 @@ async fn what_is_said_of_a_token_is_checked_as_if_it_were_signed() {
         (json!({"token_type": "refresh_token"}), Some(Kind::NotAnAccessToken)),
         (json!({"typ": "Refresh"}), Some(Kind::NotAnAccessToken)),
         (json!({"cnf": {"jkt": "x"}}), Some(Kind::UnsupportedCnf)),
+        (json!({"token_type": "DPoP", "cnf": {"jkt": "x"}}), Some(Kind::UnsupportedCnf)),
         (
             json!({"cnf": {"x5t#S256": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}}),
             Some(Kind::UnsupportedCnf),
