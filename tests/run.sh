@@ -1,8 +1,20 @@
 #!/usr/bin/env bash
 # Runs every test, on a Debian machine that has Rust; installs by package name what is missing, as root or with sudo.
+# With --interop those of tests/interop too, which need npm and packages from its registry.
 # The last line is `N passed, N failed`, over all of them; the exit status is 0 only if none failed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+interop=no
+for argument in "$@"; do
+    case "$argument" in
+        --interop) interop=yes ;;
+        *)
+            echo "usage: tests/run.sh [--interop]" >&2
+            exit 2
+            ;;
+    esac
+done
 
 if ! command -v cargo >/dev/null && [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo" ]; then
     PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
@@ -14,6 +26,10 @@ command -v cc >/dev/null || missing+=(gcc libc6-dev)
 command -v make >/dev/null || missing+=(make)
 command -v curl >/dev/null || missing+=(curl)
 [ -s /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
+if [ "$interop" = yes ]; then
+    command -v openssl >/dev/null || missing+=(openssl)
+    command -v npm >/dev/null || missing+=(nodejs npm)
+fi
 if [ "${#missing[@]}" -gt 0 ]; then
     as_root=()
     [ "$(id -u)" -eq 0 ] || as_root=(sudo)
@@ -28,7 +44,7 @@ trap 'rm -f "$log"' EXIT
 passed=0
 failed=0
 
-# run COMMAND...: runs some of the tests and adds what nextest or libtest says of them to the sums
+# run COMMAND...: runs some of the tests and adds what nextest, libtest or tests/interop says of them to the sums
 run() {
     local status=0 good bad
     "$@" 2>&1 | tee "$log" || status=$?
@@ -45,6 +61,7 @@ run() {
                 if ($i ~ /^failed/) run += $(i - 1)
             }
         }
+        /^interop: [0-9]+ passed, [0-9]+ failed$/ { good += $2; run += $2 + $4 }
         END { print good + 0, run - good }' "$log")
     # what broke before a test could fail, such as a build, counts as a failure too
     if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
@@ -59,6 +76,16 @@ if cargo nextest --version >/dev/null 2>&1; then
     run cargo test --locked --doc
 else
     run cargo test --locked --no-fail-fast
+fi
+
+# its packages bring the Node.js they want: the system's may be older
+interop() {
+    cargo build --locked &&
+        (cd tests/interop && npm ci) &&
+        tests/interop/node_modules/.bin/node tests/interop/run.mjs "${CARGO_TARGET_DIR:-target}/debug/obo-proxy"
+}
+if [ "$interop" = yes ]; then
+    run interop
 fi
 
 echo "$passed passed, $failed failed"
