@@ -16,15 +16,20 @@ export async function startApi(server, audience) {
       (error) => response.writeHead(418).end(String(error)),
     );
   });
+  let known = server;
   async function answer({ method, url, headers }) {
     const request = new Request(new URL(url, 'http://api.example'), { method, headers: { authorization: headers.authorization ?? '' } });
-    const claims = await oauth.validateJwtAccessToken(server, request, audience, PLAIN_HTTP);
+    const claims = await oauth.validateJwtAccessToken(known, request, audience, PLAIN_HTTP);
     return { claims, token: headers.authorization };
   }
   api.listen(0, '127.0.0.1');
   await once(api, 'listening');
   return {
     url: `http://127.0.0.1:${api.address().port}`,
+    /** Forgets the keys it knows, which it would only do after a while. */
+    forgetKeys() {
+      known = { ...server };
+    },
     stop() {
       api.close();
       api.closeAllConnections();

@@ -23,62 +23,74 @@ export async function startIdp({ accounts, clients, apis }) {
   const { port } = server.address();
   const resources = new Map();
   const issued = new Map();
-  const jwks = { keys: signingKeys() };
+  const issuer = `http://127.0.0.1:${port}`;
+  let generation = 0;
+  renew(clients);
 
-  const provider = new Provider(`http://127.0.0.1:${port}`, {
-    clients,
-    jwks,
-    findAccount: (_ctx, id) => accounts[id] && { accountId: id, claims: () => ({ sub: id }) },
-    acrValues: [PASSWORD, TWO_FACTORS],
-    clientDefaults: { id_token_signed_response_alg: 'ES256' },
-    conformIdTokenClaims: true,
-    cookies: { keys: ['only for tests'] },
-    enabledJWA: { clientAuthSigningAlgValues: ['RS256', 'PS256', 'ES256', 'EdDSA'] },
-    extraTokenClaims: (ctx) => ctx.state.exchanged ?? signedIn(ctx.oidc.entities.AuthorizationCode),
-    features: {
-      claimsParameter: { enabled: true },
-      clientCredentials: { enabled: true },
-      devInteractions: { enabled: false },
-      // only a client with a credential may ask about the tokens of others
-      introspection: { enabled: true, allowedPolicy: (_ctx, client) => client.clientAuthMethod !== 'none' },
-      revocation: { enabled: true, allowedPolicy: (_ctx, client, token) => client.clientId === token.clientId },
-      resourceIndicators: {
-        enabled: true,
-        getResourceServerInfo(_ctx, resource) {
-          if (!resources.has(resource)) throw new errors.InvalidTarget();
-          return resources.get(resource);
+  function configuration(registered, jwks) {
+    return {
+      clients: registered,
+      jwks,
+      findAccount: (_ctx, id) => accounts[id] && { accountId: id, claims: () => ({ sub: id }) },
+      acrValues: [PASSWORD, TWO_FACTORS],
+      clientDefaults: { id_token_signed_response_alg: 'ES256' },
+      conformIdTokenClaims: true,
+      cookies: { keys: ['only for tests'] },
+      enabledJWA: { clientAuthSigningAlgValues: ['RS256', 'PS256', 'ES256', 'EdDSA'] },
+      extraTokenClaims: (ctx) => ctx.state.exchanged ?? signedIn(ctx.oidc.entities.AuthorizationCode),
+      features: {
+        claimsParameter: { enabled: true },
+        clientCredentials: { enabled: true },
+        devInteractions: { enabled: false },
+        // only a client with a credential may ask about the tokens of others
+        introspection: { enabled: true, allowedPolicy: (_ctx, client) => client.clientAuthMethod !== 'none' },
+        revocation: { enabled: true, allowedPolicy: (_ctx, client, token) => client.clientId === token.clientId },
+        resourceIndicators: {
+          enabled: true,
+          getResourceServerInfo(_ctx, resource) {
+            if (!resources.has(resource)) throw new errors.InvalidTarget();
+            return resources.get(resource);
+          },
         },
       },
-    },
-    interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
-    ttl: {
-      AccessToken: (_ctx, token) => token.resourceServer?.accessTokenTTL ?? 3600,
-      ClientCredentials: 600,
-      Grant: 3600,
-      IdToken: 3600,
-      Interaction: 600,
-      Session: 3600,
-    },
-  });
-  provider.on('server_error', (_ctx, error) => console.error('identity provider:', error));
-  provider.use(async (ctx, next) => {
-    await next();
-    const { client, params } = ctx.oidc ?? {};
-    if (ctx.status === 200 && params?.grant_type) count(issued, `${client.clientId} ${params.grant_type}`);
-  });
-  registerGrants(provider, { accounts, apis, jwks, twoFactors: TWO_FACTORS });
+      interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
+      ttl: {
+        AccessToken: (_ctx, token) => token.resourceServer?.accessTokenTTL ?? 3600,
+        ClientCredentials: 600,
+        Grant: 3600,
+        IdToken: 3600,
+        Interaction: 600,
+        Session: 3600,
+      },
+    };
+  }
 
-  const handle = provider.callback();
-  server.on('request', (request, response) => {
-    const answered = request.url.startsWith('/interaction/')
-      ? interact(provider, request, response, { accounts, password: PASSWORD, twoFactors: TWO_FACTORS })
-      : handle(request, response);
-    answered.catch((error) => response.writeHead(500).end(String(error)));
-  });
+  /** From now on there are these clients, and all signing keys are others; what was issued stays. */
+  function renew(registered) {
+    generation += 1;
+    const jwks = { keys: signingKeys(generation) };
+    const provider = new Provider(issuer, configuration(registered, jwks));
+    provider.on('server_error', (_ctx, error) => console.error('identity provider:', error));
+    provider.use(async (ctx, next) => {
+      await next();
+      const { client, params } = ctx.oidc ?? {};
+      if (ctx.status === 200 && params?.grant_type) count(issued, `${client.clientId} ${params.grant_type}`);
+    });
+    registerGrants(provider, { accounts, apis, jwks, twoFactors: TWO_FACTORS });
+
+    const handle = provider.callback();
+    server.removeAllListeners('request');
+    server.on('request', (request, response) => {
+      const answered = request.url.startsWith('/interaction/')
+        ? interact(provider, request, response, { accounts, password: PASSWORD, twoFactors: TWO_FACTORS })
+        : handle(request, response);
+      answered.catch((error) => response.writeHead(500).end(String(error)));
+    });
+  }
 
   return {
-    issuer: provider.issuer,
-    jwks,
+    issuer,
+    renew,
     /** From now on, tokens can be asked for by this resource indicator. */
     protect: (resource, info) => resources.set(resource, info),
     /** How many tokens a client got by a grant type. */
@@ -109,7 +121,7 @@ async function listen(server, port) {
   await once(server, 'listening');
 }
 
-function signingKeys() {
+function signingKeys(generation) {
   const kinds = [
     ['rsa', { modulusLength: 2048 }],
     ['ec', { namedCurve: 'P-256' }],
@@ -117,6 +129,6 @@ function signingKeys() {
   ];
   return kinds.map(([kind, options]) => {
     const { privateKey } = generateKeyPairSync(kind, options);
-    return { ...privateKey.export({ format: 'jwk' }), kid: `${kind}-1`, use: 'sig' };
+    return { ...privateKey.export({ format: 'jwk' }), kid: `${kind}-${generation}`, use: 'sig' };
   });
 }

@@ -33,19 +33,20 @@ process.on('exit', () => rmSync(directory, { recursive: true, force: true }));
 const all = arrangements(directory);
 const app = { ...APP, redirect_uris: [REDIRECT_URI], grant_types: ['authorization_code'], response_types: ['code'] };
 const batch = { client_id: 'batch', client_secret: 'nightly', grant_types: ['client_credentials'], redirect_uris: [], response_types: [] };
-const idp = await startIdp({ accounts: USERS, clients: [app, batch, ...all.map(({ client }) => client)], apis: APIS });
+const clients = () => [app, batch, ...all.map((arrangement) => arrangement.register(arrangement))];
+const idp = await startIdp({ accounts: USERS, clients: clients(), apis: APIS });
 const server = await discovered(idp.issuer);
 const api = await startApi(server, 'backend');
 const counts = { passed: 0, failed: 0 };
 
 const running = [];
 for (const arrangement of all) {
-  const { client, provider, exchange, name } = arrangement;
+  const { id, provider, exchange, name } = arrangement;
   const proxy = await startProxy(binary, `
 identity_providers:
   idp:
     oidc: { issuer: "${idp.issuer}" }
-    client_id: ${client.client_id}
+    client_id: ${id}
     clock_skew: 0s
     resource_metadata: true${provider.replaceAll('\n        ', '\n    ')}
 routes:
@@ -54,15 +55,18 @@ routes:
     require: { scopes: [orders.read] }
     upstream: ${api.url}
     exchange: ${exchange}
-`, directory, client.client_id);
-  running.push({ name, proxy, checks: checksOf({ arrangement, proxy, idp, server, batch, users: USERS }) });
+`, directory, id);
+  running.push({ name, proxy, checks: checksOf({ arrangement, proxy, idp, server, batch, users: USERS, directory }) });
 }
 
 for (const { name, checks } of running) await report(name, checks.whileUp);
 await idp.stop();
 for (const { name, checks } of running) await report(name, checks.whileDown);
 await idp.start();
-for (const { name, checks } of running) await report(name, checks.atLast);
+for (const { name, checks } of running) await report(name, checks.whenBack);
+idp.renew(clients());
+api.forgetKeys();
+for (const { name, checks } of running) await report(name, checks.whenRenewed);
 
 api.stop();
 await idp.stop();
