@@ -93,6 +93,12 @@ impl DownstreamToken {
         &self.authorization
     }
 
+    /// The token itself, for the one that goes to the IdP again: the actor token; never for a log.
+    pub fn expose(&self) -> &str {
+        let token = self.authorization.as_bytes().strip_prefix(BEARER);
+        token.and_then(|token| std::str::from_utf8(token).ok()).unwrap_or_default()
+    }
+
     /// Whether it is token A under another name.
     pub fn is(&self, assertion: &UserToken) -> bool {
         self.authorization.as_bytes().strip_prefix(BEARER) == Some(assertion.expose().as_bytes())
@@ -118,7 +124,7 @@ mod tests {
     fn tokens_do_not_show_themselves() {
         let a = UserToken::from_authorization(HeaderValue::from_static("Bearer aaa.bbb.ccc"), 7).unwrap();
         let b = DownstreamToken::bearer(Zeroizing::new("ddd".into())).unwrap();
-        assert_eq!(a.expose(), "aaa.bbb.ccc");
+        assert_eq!((a.expose(), b.expose()), ("aaa.bbb.ccc", "ddd"));
         assert_eq!(
             format!("{a:?} {b:?} {:?} {:?}", a.authorization(), b.authorization()),
             "UserToken(..) DownstreamToken(..) Sensitive Sensitive"

@@ -1,6 +1,7 @@
 //! Floor 3: outbound HTTP and TLS. Knows nothing of tokens.
 //!
-//! **In:** addresses, roots, time limits. **Out:** a [`client::Client`] for whole small messages, and a
+//! **In:** addresses, roots, time limits. **Out:** a [`client::Client`] for whole small messages, [`metadata::Metadata`]: what a
+//! server says of its endpoints, and a
 //! [`dialer::Dialer`] for streamed ones. **Never:** follows a redirect, reads an answer without a bound, reads a
 //! proxy from the environment.
 
@@ -20,6 +21,7 @@ use crate::config::Http2;
 pub mod client;
 pub mod dialer;
 pub mod gather;
+pub mod metadata;
 pub mod tls;
 
 /// Any error, boxed: what a streamed body may end with.

@@ -58,6 +58,18 @@ pub fn client_config(
     }
 }
 
+/// A TLS client that trusts the system's roots and shows the certificate `chain` begins with, whose key is `key`.
+///
+/// # Errors
+/// If certificate and key do not go together, or the system has no roots.
+pub fn client_config_as(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ClientConfig, Error> {
+    let builder = builder()?.with_root_certificates(system_roots()?);
+    builder.with_client_auth_cert(chain, key).map_err(Error::ClientCertificate)
+}
+
 /// A TLS client that trusts nobody: for servers spoken to without TLS, so that they need no roots.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 //! **In:** a request and whose socket it came from. **Out:** a response, always. **Never:** forwards token A in place
 //! of token B; answers before the record of the request is written.
 
+use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use http_body::Body as _;
 use crate::config;
 use crate::config::Access;
 use crate::config::Config;
+use crate::config::IdentityProvider;
 use crate::config::Policy;
 use crate::config::Scheme;
 use crate::config::UnvalidatedToken;
@@ -29,6 +31,7 @@ use crate::domain::peer::Peer;
 use crate::domain::token::DownstreamToken;
 use crate::net::Body;
 use crate::net::client::Client;
+use crate::net::metadata::Metadata;
 use crate::telemetry::access_log::Fault;
 use crate::telemetry::journey::Journey;
 use crate::telemetry::journey::Observer;
@@ -99,6 +102,10 @@ impl Pipeline {
         metrics: &Arc<Metrics>,
     ) -> Result<Self, SetupError> {
         let providers = &config.identity_providers;
+        let found = |provider: &Arc<IdentityProvider>| {
+            Some((provider.name.clone(), Metadata::of(provider, client.clone(), clock.clone())?))
+        };
+        let metadata: HashMap<Name, Metadata> = providers.iter().filter_map(found).collect();
         let stages = Stages {
             routes: RouteTable::new(&config.routes),
             authenticator: Authenticator::new(
@@ -110,6 +117,7 @@ impl Pipeline {
             ),
             exchanger: Exchanger::new(
                 providers,
+                &metadata,
                 &config.cache,
                 client.clone(),
                 clock.clone(),
@@ -133,9 +141,10 @@ impl Pipeline {
         Ok(Self { stages: self.stages.clone(), forwarder: Forwarder::new(&config.routes)? })
     }
 
-    /// Begins to fetch the identity providers' keys, and goes on keeping them fresh.
+    /// Begins to fetch the identity providers' keys, and goes on keeping them fresh; reads our certificates.
     pub fn start(&self) {
         self.stages.authenticator.start();
+        self.stages.exchanger.start();
     }
 
     /// Whether callers can be let in: one identity provider's keys were loaded once, or there is none to load from.

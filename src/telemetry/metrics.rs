@@ -75,6 +75,7 @@ pub struct Metrics {
     refusals: Family<ByRouteAndReason, Counter>,
     jwks_refreshes: Family<ByProviderAndResult, Counter>,
     jwks_last_success: Family<ByProvider, Gauge>,
+    credential_expiry: Family<ByProvider, Gauge>,
     connections: Family<ByListener, Gauge>,
     server_requests: Family<ServerRequest, Histogram>,
     client_requests: Family<ByServer, Histogram>,
@@ -111,6 +112,7 @@ impl Metrics {
             refusals: Family::default(),
             jwks_refreshes: Family::default(),
             jwks_last_success: Family::default(),
+            credential_expiry: Family::default(),
             connections: Family::default(),
             server_requests: Family::new_with_constructor(durations),
             client_requests: Family::new_with_constructor(durations),
@@ -169,6 +171,11 @@ impl Metrics {
             "obo_jwks_last_success_timestamp_seconds",
             "When the key set was last fetched",
             self.jwks_last_success.clone(),
+        );
+        r.register(
+            "obo_credential_expiry_timestamp_seconds",
+            "When the first of the certificates we show the identity provider ends",
+            self.credential_expiry.clone(),
         );
         r.register("obo_connections", "Open connections of callers", self.connections.clone());
         r.register(
@@ -265,6 +272,13 @@ impl Metrics {
                 result: "error",
             })
             .inc();
+    }
+
+    /// The first of the certificates in use towards an identity provider ends then.
+    pub fn credential_expiry(&self, identity_provider: &Name, end: UnixTime) {
+        self.credential_expiry
+            .get_or_create(&ByProvider { identity_provider: identity_provider.into() })
+            .set(end.as_seconds());
     }
 
     /// A caller connected; the guard counts the connection until dropped.
@@ -387,6 +401,7 @@ mod tests {
         metrics.cache_eviction("size");
         metrics.refusal(Some(&name), "no_route");
         metrics.jwks_refreshed(&name, UnixTime::from_seconds(5));
+        metrics.credential_expiry(&name, UnixTime::from_seconds(7));
         let _open = metrics.connected(&name);
         let requests = metrics.requests(None, Some("127.0.0.1:8000"));
         let brew = http::Method::from_bytes(b"BREW").unwrap();
@@ -408,6 +423,7 @@ mod tests {
             "obo_refusals_total{route=\"contoso\",reason=\"no_route\"} 1",
             "obo_jwks_refreshes_total{identity_provider=\"contoso\",result=\"ok\"} 1",
             "obo_jwks_last_success_timestamp_seconds{identity_provider=\"contoso\"} 5",
+            "obo_credential_expiry_timestamp_seconds{identity_provider=\"contoso\"} 7",
             "obo_connections{listener=\"contoso\"} 1",
             "http_server_request_duration_seconds_count{http_route=\"\",http_request_method=\"_OTHER\",http_response_status_code=\"200\"} 1",
             "http_client_request_duration_seconds_count{server_address=\"127.0.0.1:8000\"} 1",

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a benchmark may fail loudly
 #![allow(missing_docs)]
 
+use std::collections::HashMap;
 use std::hint::black_box;
 use std::pin::pin;
 use std::sync::Arc;
@@ -72,7 +73,7 @@ routes:
         let providers = &config.identity_providers;
         let authenticator =
             Authenticator::new(providers, &config.cache, client.clone(), clock.clone(), metrics.clone());
-        let exchanger = Exchanger::new(providers, &config.cache, client, clock, metrics);
+        let exchanger = Exchanger::new(providers, &HashMap::new(), &config.cache, client, clock, metrics);
         authenticator.start();
         let (user, wish) = TokenWish::parse("user=alice").unwrap();
         let mut headers = HeaderMap::new();

@@ -38,6 +38,19 @@ fn the_reference_loads_and_warns_of_nothing_but_its_literal_secret() {
 }
 
 #[test]
+fn every_example_loads_and_warns_of_nothing() {
+    const SECRETS: [&str; 6] = ["AUTH0", "ENTRA", "KEYCLOAK", "OKTA", "PING", "ZITADEL"];
+    let names = SECRETS.map(|name| format!("{name}_SECRET"));
+    let environment = names.each_ref().map(|name| (name.as_str(), "x"));
+    let files: Vec<PathBuf> =
+        std::fs::read_dir(example("examples")).unwrap().map(|file| file.unwrap().path()).collect();
+    assert!(files.len() > 10);
+    for file in files {
+        assert_eq!(warnings(file.to_str().unwrap(), &environment), [""; 0], "{file:?}");
+    }
+}
+
+#[test]
 fn the_schema_file_is_fresh() {
     let text = std::fs::read_to_string(example("schema.json")).unwrap_or_default();
     let written: Value = serde_json::from_str(&text).unwrap_or_default();

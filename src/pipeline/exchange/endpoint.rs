@@ -9,20 +9,25 @@ use http::Request;
 use http_body_util::Full;
 use zeroize::Zeroize;
 
-use crate::config::Credential;
-use crate::config::Exchange;
-use crate::config::IdentityProvider;
+use crate::config::GrantType;
 use crate::domain::clock::Clock;
 use crate::domain::clock::UnixTime;
-use crate::domain::token::UserToken;
 use crate::net::client;
 use crate::net::client::Bounds;
 use crate::net::client::Client;
+use crate::pipeline::exchange::classify::AskedBy;
+use crate::pipeline::exchange::classify::Expected;
 use crate::pipeline::exchange::classify::Success;
 use crate::pipeline::exchange::classify::classify;
-use crate::pipeline::exchange::credential;
+use crate::pipeline::exchange::credential::Audience;
+use crate::pipeline::exchange::credential::Means;
+use crate::pipeline::exchange::credential::Proof;
+use crate::pipeline::exchange::credential::Prover;
+use crate::pipeline::exchange::credential::Provers;
 use crate::pipeline::exchange::error::Error;
 use crate::pipeline::exchange::grant::Grant;
+use crate::pipeline::exchange::grant::Purpose;
+use crate::pipeline::exchange::grant::Terms;
 use crate::pipeline::exchange::request::token_request;
 use crate::pipeline::exchange::row::Kind;
 use crate::pipeline::exchange::row::Row;
@@ -36,22 +41,20 @@ const LONGEST_ANSWER: usize = 256 * 1024;
 #[derive(Debug)]
 pub struct TokenEndpoint {
     client: Client,
-    credentials: credential::Reader,
+    provers: Arc<Provers>,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
 
-/// What is asked for, of whom, for whom.
+/// What is asked, and where.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     /// The endpoint.
     pub url: &'a str,
-    /// Whose endpoint it is.
-    pub provider: &'a IdentityProvider,
-    /// What the route wants.
-    pub exchange: &'a Exchange,
-    /// The user's token A.
-    pub assertion: &'a UserToken,
+    /// The issuer whose endpoint it is.
+    pub issuer: &'a str,
+    /// What is asked for, of whom, for whom.
+    pub terms: Terms<'a>,
 }
 
 /// A token B, fresh from the IdP.
@@ -80,9 +83,9 @@ pub struct Moment {
 }
 
 impl TokenEndpoint {
-    /// One that asks through `client`.
-    pub fn new(client: Client, clock: Clock, metrics: Arc<Metrics>) -> Self {
-        Self { client, credentials: credential::Reader::default(), clock, metrics }
+    /// One that asks through `client`, as whom the `provers` prove us to be.
+    pub fn new(client: Client, provers: Arc<Provers>, clock: Clock, metrics: Arc<Metrics>) -> Self {
+        Self { client, provers, clock, metrics }
     }
 
     /// Asks for a token B with each of our credentials in turn, until one is not refused as such: while a credential
@@ -92,11 +95,12 @@ impl TokenEndpoint {
     /// If there is no usable token in the answer, no answer, or no question as our own credential is missing.
     pub async fn ask(&self, question: Question<'_>) -> Result<Answer, Error> {
         let mut refused = Error::ours(Kind::Misconfigured);
-        for credential in &question.provider.credentials {
-            match self.ask_with(credential, question).await {
+        let identity_provider = &question.terms.provider.name;
+        let prover = self.provers.of(identity_provider).ok_or_else(|| Error::ours(Kind::Internal))?;
+        for means in prover.means() {
+            match self.ask_with(prover, means, question).await {
                 Err(error) if error.blames_credential() => {
-                    if question.provider.credentials.len() > 1 {
-                        let identity_provider = &question.provider.name;
+                    if prover.means().len() > 1 {
                         tracing::warn!(%identity_provider, cause = logs::report(&error), "a credential does not work");
                     }
                     // the IdP's word is remembered, a file's fault is not: it must not have the IdP asked each time
@@ -110,29 +114,49 @@ impl TokenEndpoint {
         Err(refused)
     }
 
-    async fn ask_with(&self, credential: &Credential, question: Question<'_>) -> Result<Answer, Error> {
-        let Question { url, provider, exchange, assertion } = question;
-        let secret = self
-            .credentials
-            .secret(credential, provider.timeout)
-            .await
-            .map_err(|error| Error::ours(Kind::Misconfigured).caused_by(error))?;
-        let sent = token_request(url, &Grant::on_behalf_of(provider, exchange, assertion, &secret))
+    /// Asks with one credential, and once more if it is refused and has changed in the meantime: whoever replaces it
+    /// withdraws the old one.
+    async fn ask_with(
+        &self,
+        prover: &Prover,
+        means: &Means,
+        question: Question<'_>,
+    ) -> Result<Answer, Error> {
+        let audience = Audience { endpoint: question.url, issuer: question.issuer };
+        let proof = prover.prove(means, audience).await;
+        let proof = proof.map_err(|error| Error::ours(Kind::Misconfigured).caused_by(error))?;
+        let content = proof.content;
+        match self.ask_once(proof, question).await {
+            Err(error) if error.row == Some(Row::BadClient) => {
+                match prover.renewed(means, audience, content).await {
+                    Some(proof) => self.ask_once(proof, question).await,
+                    None => Err(error),
+                }
+            }
+            settled => settled,
+        }
+    }
+
+    async fn ask_once(&self, proof: Proof, question: Question<'_>) -> Result<Answer, Error> {
+        let Question { url, terms, .. } = question;
+        let sent = token_request(url, &Grant::new(&terms, &proof))
             .map_err(|error| Error::ours(Kind::Internal).caused_by(error))?;
-        drop(secret);
+        // the secret in it is wiped before the answer is waited for
+        let client = proof.client.unwrap_or_else(|| self.client.clone());
+        drop(proof.parameters);
         let correlation_id: Arc<str> = sent.id.into();
         let asked_at = Moment { wall: self.clock.now(), monotonic: self.clock.monotonic() };
         let under_way = self.metrics.exchange_started();
-        let result = match self.send(sent.request, provider, exchange).await {
-            Ok(success) if success.token.is(assertion) => {
+        let result = match (self.send(&client, sent.request, &terms).await, terms.purpose) {
+            (Ok(success), Purpose::User { assertion, .. }) if success.token.is(assertion) => {
                 Err(Error::of(Row::Malformed, None).caused_by(Echo))
             }
-            result => result,
+            (result, _) => result,
         };
         drop(under_way);
         let outcome = result.as_ref().map_or_else(|error| error.kind.reason(), |_| "ok");
         let took = self.clock.monotonic().saturating_duration_since(asked_at.monotonic);
-        self.metrics.exchange(&provider.name, outcome, took);
+        self.metrics.exchange(&terms.provider.name, outcome, took);
         match result {
             Ok(success) => Ok(Answer { success, asked_at, correlation_id }),
             Err(error) => Err(error.correlated(correlation_id)),
@@ -141,12 +165,12 @@ impl TokenEndpoint {
 
     async fn send(
         &self,
+        client: &Client,
         request: Request<Full<Bytes>>,
-        provider: &IdentityProvider,
-        exchange: &Exchange,
+        terms: &Terms<'_>,
     ) -> Result<Success, Error> {
-        let bounds = Bounds { timeout: provider.timeout, body: LONGEST_ANSWER };
-        let response = self.client.send(request, bounds).await.map_err(|error| {
+        let bounds = Bounds { timeout: terms.provider.timeout, body: LONGEST_ANSWER };
+        let response = client.send(request, bounds).await.map_err(|error| {
             let row = match error {
                 client::Error::TooLong(_) => Row::Malformed,
                 client::Error::NoAnswer(_) if is_garbage(&error) => Row::Malformed,
@@ -154,12 +178,20 @@ impl TokenEndpoint {
             };
             Error::of(row, None).caused_by(error)
         })?;
-        let result = classify(&response, exchange.requested_token_type, self.clock.now());
+        let expected = Expected { requested: terms.requested_token_type(), asked_by: asked_by(terms) };
+        let result = classify(&response, expected, self.clock.now());
         // token B stands in it; where the buffer is ours alone, it is wiped
         if let Ok(mut body) = response.into_body().try_into_mut() {
             body.zeroize();
         }
         result
+    }
+}
+
+fn asked_by(terms: &Terms<'_>) -> AskedBy {
+    match (terms.purpose, terms.provider.grant) {
+        (Purpose::User { .. }, GrantType::TokenExchange) => AskedBy::TokenExchange,
+        _ => AskedBy::Grant,
     }
 }
 

@@ -48,6 +48,12 @@ impl Error {
         Self { source: Some(Arc::new(source)), ..self }
     }
 
+    /// The same, where what the IdP refused was asked for in our own name: nothing of it is the caller's to mend.
+    pub(super) fn of_ourselves(self) -> Self {
+        let row = self.row.map(|row| if row == Row::BadClient { row } else { Row::Refused });
+        Self { kind: Kind::Misconfigured, row, ..self }
+    }
+
     /// The same, as the end of the request with that id.
     pub(super) fn correlated(self, correlation_id: Arc<str>) -> Self {
         Self { correlation_id: Some(correlation_id), ..self }
@@ -83,6 +89,10 @@ pub struct OAuthError {
     pub trace_id: Option<String>,
     /// `correlation_id`.
     pub correlation_id: Option<String>,
+    /// `acr_values` (RFC 9470): how the user must sign in.
+    pub acr_values: Option<String>,
+    /// `max_age` (RFC 9470): how many seconds ago at most.
+    pub max_age: Option<u64>,
 }
 
 /// Leaves the claims out: they tell of the organisation's policies.
@@ -101,7 +111,7 @@ impl fmt::Debug for OAuthError {
 impl OAuthError {
     /// Bytes of text it holds.
     pub(super) fn size(&self) -> usize {
-        let optional = [&self.suberror, &self.claims, &self.trace_id, &self.correlation_id];
+        let optional = [&self.suberror, &self.claims, &self.trace_id, &self.correlation_id, &self.acr_values];
         self.error.len() + optional.into_iter().flatten().map(String::len).sum::<usize>()
     }
 }

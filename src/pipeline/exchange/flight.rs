@@ -111,7 +111,7 @@ mod tests {
             requested_token_type: "",
             holder: "",
             scopes: "",
-            capabilities: "",
+            capabilities: b"",
         })
     }
 

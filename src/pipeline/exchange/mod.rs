@@ -13,20 +13,28 @@ use crate::config;
 use crate::config::CacheKeyMode;
 use crate::config::IdentityProvider;
 use crate::domain::caller::Caller;
-use crate::domain::caller::Claims;
 use crate::domain::clock::Clock;
 use crate::domain::derived::Deriver;
 use crate::domain::digest::Digest;
 use crate::domain::name::Name;
-use crate::domain::tenant::TenantId;
 use crate::domain::token::DownstreamToken;
 use crate::net::client::Client;
+use crate::net::metadata::Metadata;
+use crate::pipeline::exchange::credential::Provers;
+use crate::pipeline::exchange::endpoint::Answer;
 use crate::pipeline::exchange::endpoint::Question;
 use crate::pipeline::exchange::endpoint::TokenEndpoint;
+use crate::pipeline::exchange::errand::Errand;
+use crate::pipeline::exchange::errand::Journey;
+use crate::pipeline::exchange::errand::Known;
+use crate::pipeline::exchange::errand::Load;
+use crate::pipeline::exchange::errand::Wanted;
 use crate::pipeline::exchange::flight::Boarding;
 use crate::pipeline::exchange::flight::Flights;
 use crate::pipeline::exchange::flight::Ticket;
 use crate::pipeline::exchange::flight::Waiter;
+use crate::pipeline::exchange::grant::Purpose;
+use crate::pipeline::exchange::grant::Terms;
 use crate::pipeline::exchange::key::CacheKey;
 use crate::pipeline::exchange::lifetime::lifetime;
 use crate::pipeline::exchange::memory::Age;
@@ -39,8 +47,9 @@ use crate::telemetry::metrics::CacheResult;
 use crate::telemetry::metrics::Metrics;
 
 pub mod classify;
-mod credential;
+pub mod credential;
 mod endpoint;
+mod errand;
 mod error;
 mod flight;
 pub mod grant;
@@ -58,8 +67,6 @@ pub use row::Kind;
 #[derive(Debug)]
 pub struct Exchanger {
     shared: Arc<Shared>,
-    /// Where flights run: those who wait may be on runtimes of their own.
-    runtime: Option<Handle>,
 }
 
 /// A token B, and how it was come by.
@@ -78,7 +85,7 @@ pub struct Exchanged {
 /// What callers and flights share.
 #[derive(Debug)]
 struct Shared {
-    providers: HashMap<Name, Arc<IdentityProvider>>,
+    providers: HashMap<Name, Known>,
     mode: CacheKeyMode,
     /// Under whose name cache keys are kept with the claims they were made of.
     deriver: Deriver,
@@ -86,26 +93,11 @@ struct Shared {
     memory: Memory,
     flights: Arc<Flights<Landed>>,
     endpoint: TokenEndpoint,
+    provers: Arc<Provers>,
     clock: Clock,
     metrics: Arc<Metrics>,
-}
-
-/// A token B that is wanted.
-#[derive(Clone, Copy, Debug)]
-struct Wanted<'a> {
-    key: CacheKey,
-    caller: &'a Caller,
-    exchange: &'a Arc<config::Exchange>,
-}
-
-/// All that a flight needs to go on without its caller.
-#[derive(Clone, Debug)]
-struct Journey {
-    key: CacheKey,
-    url: String,
-    provider: Arc<IdentityProvider>,
-    exchange: Arc<config::Exchange>,
-    caller: Caller,
+    /// Where flights run: those who wait may be on runtimes of their own.
+    runtime: Option<Handle>,
 }
 
 /// How a flight ended.
@@ -124,27 +116,41 @@ struct Granted {
 }
 
 impl Exchanger {
-    /// An exchanger for these providers. Exchanges run on the runtime this is called in, if any, whatever runtime
+    /// An exchanger for these providers; `metadata` is of those among them that are found by discovery. Exchanges run on the runtime this is called in, if any, whatever runtime
     /// their callers are on.
     pub fn new(
         providers: &[Arc<IdentityProvider>],
+        metadata: &HashMap<Name, Metadata>,
         cache: &config::Cache,
         client: Client,
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let provers = Arc::new(Provers::new(providers, &client, &clock, &metrics));
+        let known = |provider: &Arc<IdentityProvider>| {
+            let metadata = metadata.get(&provider.name).cloned();
+            (provider.name.clone(), Known { provider: provider.clone(), metadata })
+        };
         let shared = Shared {
-            providers: providers.iter().map(|provider| (provider.name.clone(), provider.clone())).collect(),
+            providers: providers.iter().map(known).collect(),
             mode: cache.key,
             deriver: Deriver::new(),
             margin: cache.expiry_margin,
             memory: Memory::new(cache, clock.clone(), metrics.clone()),
             flights: Arc::new(Flights::new()),
-            endpoint: TokenEndpoint::new(client, clock.clone(), metrics.clone()),
+            endpoint: TokenEndpoint::new(client, provers.clone(), clock.clone(), metrics.clone()),
+            provers,
             clock,
             metrics,
+            runtime: Handle::try_current().ok(),
         };
-        Self { shared: Arc::new(shared), runtime: Handle::try_current().ok() }
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Begins to read our certificates, so that their end is known before one is used.
+    pub fn start(&self) {
+        let provers = self.shared.provers.clone();
+        self.shared.spawn(async move { provers.start().await });
     }
 
     /// The token B that `exchange` gives `caller`: from memory, or from the exchange that is under way, or from a new
@@ -153,19 +159,8 @@ impl Exchanger {
     /// # Errors
     /// If there is none to be had: [`Error::kind`] says what the caller can do about it.
     pub async fn token(&self, caller: &Caller, exchange: &Arc<config::Exchange>) -> Result<Exchanged, Error> {
-        let wanted = Wanted { key: self.shared.key(caller, exchange)?, caller, exchange };
-        let result = match self.known(wanted) {
-            Some(known) => known,
-            None => {
-                let started = self.shared.clock.monotonic();
-                // on the heap: most requests have no need of it
-                let fetched = Box::pin(self.fetched(wanted)).await;
-                let waited = Some(self.shared.clock.monotonic().saturating_duration_since(started));
-                fetched
-                    .map(|exchanged| Exchanged { waited, ..exchanged })
-                    .map_err(|error| error.after(waited))
-            }
-        };
+        let key = self.shared.key(caller, exchange)?;
+        let result = self.shared.had(Wanted { key, errand: Errand::Caller(caller, exchange) }).await;
         let cache = result.as_ref().map_or(CacheResult::Miss, |exchanged| exchanged.cache);
         self.shared.metrics.cache_request(cache);
         result
@@ -175,17 +170,56 @@ impl Exchanger {
     pub fn cached(&self) -> u64 {
         self.shared.memory.tokens()
     }
+}
+
+impl Shared {
+    /// The key of the token B that `exchange` gives `caller`: made once, and kept with the claims it is made of.
+    fn key(&self, caller: &Caller, exchange: &Arc<config::Exchange>) -> Result<CacheKey, Error> {
+        let claims = &caller.claims;
+        let digest = claims.derived.digest(&self.deriver, exchange, || {
+            let known = self.known_to(caller)?;
+            let key = CacheKey::new(self.mode, &known.provider, exchange, claims);
+            // authentication gives every caller of an Entra provider a tenant
+            key.map(|key| key.digest()).ok_or_else(|| Error::ours(Kind::Internal))
+        });
+        digest.map(CacheKey::from)
+    }
+
+    /// Whose caller it is.
+    fn known_to(&self, caller: &Caller) -> Result<&Known, Error> {
+        let known = self.providers.get(&caller.claims.identity_provider);
+        // authentication gives every caller a provider
+        known.ok_or_else(|| Error::ours(Kind::Internal))
+    }
+
+    /// The token that is wanted: from memory, or from a flight.
+    async fn had(self: &Arc<Self>, wanted: Wanted<'_>) -> Result<Exchanged, Error> {
+        if let Some(known) = self.known(wanted) {
+            return known;
+        }
+        let started = self.clock.monotonic();
+        // on the heap: most requests have no need of it
+        let fetched = Box::pin(self.fetched(wanted)).await;
+        let waited = Some(self.clock.monotonic().saturating_duration_since(started));
+        fetched
+            .map(|exchanged| Exchanged { waited, ..exchanged })
+            .map_err(|error| error.after(waited))
+    }
 
     /// What memory has to say.
-    fn known(&self, wanted: Wanted<'_>) -> Option<Result<Exchanged, Error>> {
-        match self.shared.find(wanted) {
+    fn known(self: &Arc<Self>, wanted: Wanted<'_>) -> Option<Result<Exchanged, Error>> {
+        match self.find(wanted) {
             Found::Live(entry, age) => Some(Ok(self.serve(&entry, age, wanted))),
             Found::Refused(error) => Some(Err(error)),
             Found::Nothing => None,
         }
     }
 
-    async fn fetched(&self, wanted: Wanted<'_>) -> Result<Exchanged, Error> {
+    fn find(&self, wanted: Wanted<'_>) -> Found {
+        self.memory.find(wanted.key, wanted.assertion())
+    }
+
+    async fn fetched(self: &Arc<Self>, wanted: Wanted<'_>) -> Result<Exchanged, Error> {
         loop {
             if let Some(waiter) = self.board(wanted)? {
                 let landed = waiter.landed().await.ok_or_else(|| Error::ours(Kind::Internal))?;
@@ -206,27 +240,27 @@ impl Exchanger {
         }
     }
 
-    fn serve(&self, entry: &Entry, age: Age, wanted: Wanted<'_>) -> Exchanged {
-        let is_open = || self.shared.memory.refusal(wanted.key, wanted.assertion()).is_none();
+    fn serve(self: &Arc<Self>, entry: &Entry, age: Age, wanted: Wanted<'_>) -> Exchanged {
+        let is_open = || self.memory.refusal(wanted.key, wanted.assertion()).is_none();
         let cache = match age {
             Age::Fresh => CacheResult::Hit,
             Age::Due => CacheResult::Stale,
         };
-        if age == Age::Due && is_open() && entry.may_be_renewed(self.shared.clock.now()) {
+        if age == Age::Due && is_open() && entry.may_be_renewed(self.clock.now()) {
             self.renew(wanted);
         }
         Exchanged { token: entry.token.clone(), cache, waited: None, correlation_id: None }
     }
 
     /// Fetches a new token while the old one serves. Nobody waits for it, so its failure is told here.
-    fn renew(&self, wanted: Wanted<'_>) {
+    fn renew(self: &Arc<Self>, wanted: Wanted<'_>) {
         // that there is an entry to be renewed means that its provider is known
-        let Ok(journey) = self.shared.journey(wanted) else { return };
-        let Boarding::Started(ticket, waiter) = self.shared.flights.board(wanted.key, || false) else {
+        let Ok(journey) = self.journey(wanted) else { return };
+        let Boarding::Started(ticket, waiter) = self.flights.board(wanted.key, || false) else {
             return;
         };
-        let identity_provider = journey.provider.name.clone();
-        self.spawn(self.shared.clone().fly(journey, ticket));
+        let identity_provider = journey.known.provider.name.clone();
+        self.spawn(self.clone().fly(journey, ticket));
         self.spawn(async move {
             if let Some(Landed { result: Err(error), .. }) = waiter.landed().await {
                 let cause = logs::report(&error);
@@ -236,17 +270,17 @@ impl Exchanger {
     }
 
     /// A place on the flight for what is wanted; `None` if there is no need any more.
-    fn board(&self, wanted: Wanted<'_>) -> Result<Option<Waiter<Landed>>, Error> {
-        let journey = self.shared.journey(wanted)?;
-        let is_needless = || !matches!(self.shared.find(wanted), Found::Nothing);
-        Ok(match self.shared.flights.board(wanted.key, is_needless) {
+    fn board(self: &Arc<Self>, wanted: Wanted<'_>) -> Result<Option<Waiter<Landed>>, Error> {
+        let journey = self.journey(wanted)?;
+        let is_needless = || !matches!(self.find(wanted), Found::Nothing);
+        Ok(match self.flights.board(wanted.key, is_needless) {
             Boarding::Needless => None,
             Boarding::Joined(waiter) => {
-                self.shared.metrics.exchange_coalesced();
+                self.metrics.exchange_coalesced();
                 Some(waiter)
             }
             Boarding::Started(ticket, waiter) => {
-                self.spawn(self.shared.clone().fly(journey, ticket));
+                self.spawn(self.clone().fly(journey, ticket));
                 Some(waiter)
             }
         })
@@ -258,81 +292,59 @@ impl Exchanger {
             None => tokio::spawn(task),
         };
     }
-}
 
-impl Shared {
-    /// The key of the token B that `exchange` gives `caller`: made once, and kept with the claims it is made of.
-    fn key(&self, caller: &Caller, exchange: &Arc<config::Exchange>) -> Result<CacheKey, Error> {
-        let claims = &caller.claims;
-        let digest = claims.derived.digest(&self.deriver, exchange, || {
-            let (provider, tenant) = self.authority(claims)?;
-            Ok(CacheKey::new(self.mode, provider, exchange, claims, tenant).digest())
-        });
-        digest.map(CacheKey::from)
-    }
-
-    /// Where these claims are exchanged.
-    fn authority<'a>(
-        &'a self,
-        claims: &'a Claims,
-    ) -> Result<(&'a Arc<IdentityProvider>, &'a TenantId), Error> {
-        let provider =
-            self.providers.get(&claims.identity_provider).filter(|provider| provider.entra().is_some());
-        let known = provider.zip(claims.tenant.as_ref());
-        // authentication gives every caller of an Entra provider both
-        known.ok_or_else(|| Error::ours(Kind::Internal))
-    }
-
-    fn journey(&self, wanted: Wanted<'_>) -> Result<Journey, Error> {
-        let Wanted { key, caller, exchange } = wanted;
-        let (provider, tenant) = self.authority(&caller.claims)?;
-        let entra = provider.entra().ok_or_else(|| Error::ours(Kind::Internal))?;
-        Ok(Journey {
-            key,
-            url: entra.token_endpoint(exchange.entra_version(), tenant),
-            provider: provider.clone(),
-            exchange: exchange.clone(),
-            caller: caller.clone(),
-        })
-    }
-
-    fn find(&self, wanted: Wanted<'_>) -> Found {
-        self.memory.find(wanted.key, wanted.assertion())
+    fn journey(&self, Wanted { key, errand }: Wanted<'_>) -> Result<Journey, Error> {
+        match errand {
+            Errand::Caller(caller, exchange) => {
+                Journey::of_caller(key, self.known_to(caller)?, caller, exchange)
+            }
+            Errand::Actor(known) => Journey::of_actor(key, known),
+        }
     }
 
     async fn fly(self: Arc<Self>, journey: Journey, ticket: Ticket<Landed>) {
-        let Journey { key, url, provider, exchange, caller } = &journey;
-        let question = Question { url, provider, exchange, assertion: &caller.token };
-        let result = match self.endpoint.ask(question).await {
+        let Journey { key, assertion, known, .. } = &journey;
+        let result = match self.ask(&journey).await.map_err(|error| journey.seen(error)) {
             Ok(answer) => {
                 let token = answer.success.token;
                 match lifetime(answer.success.stated, answer.asked_at.wall, self.margin) {
                     Some(lifetime) => self.memory.keep(*key, token.clone(), lifetime, answer.asked_at),
                     None => tracing::warn!(
-                        identity_provider = %provider.name,
+                        identity_provider = %known.provider.name,
                         "a token's stated life is over or absurd; it is used once. Are the clocks right?"
                     ),
                 }
                 Ok(Granted { token, correlation_id: answer.correlation_id })
             }
             Err(error) => {
-                self.memory.refuse(*key, journey.assertion(), &error);
+                self.memory.refuse(*key, *assertion, &error);
                 Err(error)
             }
         };
-        ticket.land(Landed { assertion: journey.assertion(), result });
+        ticket.land(Landed { assertion: *assertion, result });
     }
-}
 
-impl Wanted<'_> {
-    fn assertion(&self) -> Digest {
-        self.caller.claims.token_digest
+    async fn ask(self: &Arc<Self>, journey: &Journey) -> Result<Answer, Error> {
+        let url = journey.url().await?;
+        let actor = match journey.wants_actor() {
+            true => Some(self.actor(&journey.known).await?),
+            false => None,
+        };
+        let purpose = match &journey.load {
+            Load::User(caller, exchange) => {
+                Purpose::User { exchange, assertion: &caller.token, actor: actor.as_ref() }
+            }
+            Load::Ourselves(exchange) => Purpose::Ourselves { exchange },
+            Load::Actor => Purpose::Actor,
+        };
+        let terms = Terms { provider: &journey.known.provider, purpose, claims: None };
+        self.endpoint.ask(Question { url: &url, issuer: &journey.issuer, terms }).await
     }
-}
 
-impl Journey {
-    fn assertion(&self) -> Digest {
-        self.caller.claims.token_digest
+    /// The token that says who acts: kept, shared and renewed like any other.
+    async fn actor(self: &Arc<Self>, known: &Known) -> Result<DownstreamToken, Error> {
+        let wanted = Wanted { key: CacheKey::of_actor(&known.provider), errand: Errand::Actor(known) };
+        Box::pin(self.had(wanted)).await.map(|exchanged| exchanged.token)
     }
 }
 

@@ -50,7 +50,10 @@ pub fn token_request(endpoint: &str, grant: &Grant<'_>) -> Result<TokenRequest, 
 }
 
 /// A random GUID (RFC 9562 section 5.4).
-fn random_guid() -> Result<String, Error> {
+///
+/// # Errors
+/// If the operating system gives no random bytes.
+pub fn random_guid() -> Result<String, Error> {
     let mut bytes = [0; 16];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::NoRandomness)?;
     let number = u128::from_be_bytes(bytes);

@@ -125,6 +125,7 @@ async fn the_body_says_what_happened_and_what_the_idp_said() {
         error_codes: vec![50076],
         trace_id: Some("t-1".into()),
         correlation_id: None,
+        ..OAuthError::default()
     };
     let refusal = Refusal { idp: Some(Arc::new(error)), ..refusal(Reason::InteractionRequired) };
     let response = answer(&refusal);

@@ -31,6 +31,25 @@ pub struct Success {
     pub stated: Stated,
 }
 
+/// The kind of token that was asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Expected<'a> {
+    /// `requested_token_type`, if it was sent.
+    pub requested: Option<&'a str>,
+    /// How the token was asked for.
+    pub asked_by: AskedBy,
+}
+
+/// The kind of grant by which a token was asked for, as far as it matters for the answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AskedBy {
+    /// A grant of RFC 6749: the answer need not say what kind of token it holds.
+    #[default]
+    Grant,
+    /// A token exchange: it must (RFC 8693 section 2.2.1).
+    TokenExchange,
+}
+
 /// The members of a success that matter. Others, a refresh or id token among them, are skipped where they stand.
 #[derive(Deserialize)]
 struct Members {
@@ -48,10 +67,10 @@ struct Members {
 
 impl Success {
     /// The token in `body`; `None` if it is not there, cannot be sent, or is of a kind nobody asked for.
-    pub fn parse(body: &[u8], requested: Option<TokenType>) -> Option<Self> {
+    pub fn parse(body: &[u8], expected: Expected<'_>) -> Option<Self> {
         let members: Members = object(body)?;
-        let usable = members.token_type.eq_ignore_ascii_case("Bearer")
-            && is_acceptable(members.issued_token_type.as_deref(), requested);
+        let usable = expected.may_be_used_as(&members.token_type)
+            && expected.may_be_issued_as(members.issued_token_type.as_deref());
         usable.then_some(())?;
         Some(Self {
             token: DownstreamToken::bearer(members.access_token).ok()?,
@@ -64,13 +83,29 @@ impl Success {
     }
 }
 
-/// Whether a token of the kind `issued` is what was `requested`: a SAML assertion must say that it is one, and
-/// nothing else may be one.
-fn is_acceptable(issued: Option<&str>, requested: Option<TokenType>) -> bool {
-    match (issued, requested) {
-        (issued, Some(saml @ (TokenType::Saml1 | TokenType::Saml2))) => issued == Some(saml.uri()),
-        (Some(issued), _) => issued == TokenType::AccessToken.uri() || issued == TokenType::Jwt.uri(),
-        (None, _) => true,
+impl Expected<'_> {
+    /// Whether a token of that `token_type` can be sent as a bearer token. A token that is bound to a key of another's
+    /// (`pop`, `DPoP`, `mtls_pop`) cannot. `N_A` is what a token exchange calls every token that is no access token
+    /// (RFC 8693 section 2.2.1): only a SAML assertion that was asked for may be one.
+    fn may_be_used_as(&self, token_type: &str) -> bool {
+        let is_unnamed = token_type.eq_ignore_ascii_case("N_A");
+        token_type.eq_ignore_ascii_case("Bearer")
+            || (is_unnamed && self.asked_by == AskedBy::TokenExchange && self.is_saml())
+    }
+
+    /// Whether a token of that `issued_token_type` is what was asked for: a SAML assertion must say that it is one, and
+    /// nothing else may be one.
+    fn may_be_issued_as(&self, issued: Option<&str>) -> bool {
+        let plain = [TokenType::AccessToken.uri(), TokenType::Jwt.uri()];
+        match issued {
+            None => !self.is_saml() && self.asked_by == AskedBy::Grant,
+            Some(issued) if Some(issued) == self.requested => true,
+            Some(issued) => !self.is_saml() && plain.contains(&issued),
+        }
+    }
+
+    fn is_saml(&self) -> bool {
+        [TokenType::Saml1, TokenType::Saml2].iter().any(|saml| self.requested == Some(saml.uri()))
     }
 }
 
@@ -88,6 +123,10 @@ struct ErrorMembers {
     trace_id: Text,
     #[serde(default)]
     correlation_id: Text,
+    #[serde(default)]
+    acr_values: Text,
+    #[serde(default)]
+    max_age: Value,
 }
 
 /// A string, or whatever stands in its place.
@@ -129,6 +168,8 @@ pub fn oauth_error(body: &[u8]) -> Option<OAuthError> {
         error_codes: codes.iter().filter_map(Value::as_u64).take(MOST_CODES).collect(),
         trace_id: members.trace_id.word(),
         correlation_id: members.correlation_id.word(),
+        acr_values: members.acr_values.word(),
+        max_age: duration(&members.max_age).map(|age| age.as_secs()),
     })
 }
 

@@ -8,7 +8,6 @@ use http::Response;
 use http::StatusCode;
 use http::header;
 
-use crate::config::TokenType;
 use crate::domain::clock::UnixTime;
 use crate::pipeline::exchange::error::Error;
 use crate::pipeline::exchange::row::Row;
@@ -17,22 +16,24 @@ mod answer;
 mod retry_after;
 mod table;
 
+pub use answer::AskedBy;
+pub use answer::Expected;
 pub use answer::Success;
 
-/// What `response` means to someone who asked for a `requested` token, at the time `now`.
+/// What `response` means to someone who asked for a token that is as `expected`, at the time `now`.
 ///
 /// # Errors
 /// Everything but a usable token: the first row of the table that matches.
 pub fn classify(
     response: &Response<impl AsRef<[u8]>>,
-    requested: Option<TokenType>,
+    expected: Expected<'_>,
     now: UnixTime,
 ) -> Result<Success, Error> {
     let status = response.status();
     let body = Some(response.body().as_ref()).filter(|_| is_plain(response.headers()));
     if status == StatusCode::OK {
         let body = body.filter(|_| is_json(response.headers()));
-        let success = body.and_then(|body| Success::parse(body, requested));
+        let success = body.and_then(|body| Success::parse(body, expected));
         return success.ok_or_else(|| Error::of(Row::Malformed, None));
     }
     let oauth = match status.is_client_error() || status.is_server_error() {

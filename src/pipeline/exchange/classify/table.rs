@@ -35,6 +35,10 @@ const DENIED: &[u64] = &[
     54000, 65004, 90072, 500_021, 500_022, 500_212, 500_213, 530_032, 530_034, 530_035,
 ];
 
+/// Errors that a sign-in can settle; the last one is of RFC 9470.
+const INTERACTIVE_ERRORS: &[&str] =
+    &["interaction_required", "consent_required", "login_required", "insufficient_user_authentication"];
+
 /// Suberrors that a sign-in can settle.
 const INTERACTIVE: &[&str] = &[
     "basic_action",
@@ -64,7 +68,7 @@ pub fn refusal(status: StatusCode, retry_after: Option<Duration>, oauth: Option<
 
 fn oauth_row(answer: &OAuthError) -> Row {
     let grant = answer.is(&["invalid_grant"]);
-    let interactive = answer.is(&["interaction_required", "consent_required", "login_required"]);
+    let interactive = answer.is(INTERACTIVE_ERRORS);
     match answer {
         _ if answer.is(&["temporarily_unavailable", "server_error"]) || answer.has_code(TRANSIENT) => {
             Row::Outage

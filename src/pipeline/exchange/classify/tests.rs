@@ -5,6 +5,7 @@ use serde_json::Value;
 use serde_json::json;
 
 use super::*;
+use crate::config::TokenType;
 use crate::pipeline::exchange::tests::sample::seed;
 use crate::pipeline::exchange::tests::sample::seed_token;
 
@@ -25,7 +26,7 @@ fn answer(status: u16, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Resp
 }
 
 fn row(response: &Response<Vec<u8>>) -> Row {
-    classify(response, None, NOW).unwrap_err().row.unwrap()
+    classify(response, Expected::default(), NOW).unwrap_err().row.unwrap()
 }
 
 fn oauth(body: &Value) -> Row {
@@ -33,7 +34,14 @@ fn oauth(body: &Value) -> Row {
 }
 
 fn success(body: &Value, requested: Option<TokenType>) -> Result<Success, Error> {
-    classify(&answer(200, &[], body.to_string()), requested, NOW)
+    let expected = Expected { requested: requested.map(TokenType::uri), ..Expected::default() };
+    classify(&answer(200, &[], body.to_string()), expected, NOW)
+}
+
+/// The answer to a token exchange that asked for a token of that type.
+fn exchanged(body: &Value, requested: Option<&str>) -> Result<Success, Error> {
+    let expected = Expected { requested, asked_by: AskedBy::TokenExchange };
+    classify(&answer(200, &[], body.to_string()), expected, NOW)
 }
 
 fn bearer(success: &Success) -> String {
@@ -91,6 +99,75 @@ fn only_the_asked_kind_of_token_is_taken() {
 }
 
 #[test]
+fn a_token_exchange_says_what_it_issued() {
+    const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+    const ACCESS: &str = "urn:ietf:params:oauth:token-type:access_token";
+    const ID: &str = "urn:ietf:params:oauth:token-type:id_token";
+    const SAML1: &str = "urn:ietf:params:oauth:token-type:saml1";
+    const SAML2: &str = "urn:ietf:params:oauth:token-type:saml2";
+    const ODD: &str = "urn:params:oauth:token-type:jwt";
+    for (requested, issued, token_type, taken) in [
+        (None, None, "Bearer", false),
+        (None, Some(ACCESS), "Bearer", true),
+        (None, Some(ACCESS), "bearer", true),
+        (None, Some(JWT), "Bearer", true),
+        (None, Some(ID), "Bearer", false),
+        (None, Some(ID), "N_A", false),
+        (None, Some(ACCESS), "N_A", false),
+        (None, Some(ACCESS), "DPoP", false),
+        (None, Some(SAML2), "N_A", false),
+        (Some(JWT), Some(ACCESS), "Bearer", true),
+        (Some(ODD), Some(ODD), "Bearer", true),
+        (Some(ODD), Some(JWT), "Bearer", true),
+        (Some(JWT), Some(ODD), "Bearer", false),
+        (Some(JWT), None, "Bearer", false),
+        (Some(ID), Some(ID), "N_A", false),
+        (Some(SAML2), Some(SAML2), "N_A", true),
+        (Some(SAML2), Some(SAML2), "n_a", true),
+        (Some(SAML2), Some(SAML2), "Bearer", true),
+        (Some(SAML2), Some(SAML2), "DPoP", false),
+        (Some(SAML2), Some(SAML1), "N_A", false),
+        (Some(SAML2), Some(ACCESS), "Bearer", false),
+        (Some(SAML2), None, "N_A", false),
+    ] {
+        let mut body = json!({"token_type": token_type, "access_token": "b", "expires_in": 300});
+        if let Some(issued) = issued {
+            body["issued_token_type"] = issued.into();
+        }
+        let result = exchanged(&body, requested);
+        assert_eq!(result.is_ok(), taken, "{requested:?} {issued:?} {token_type}");
+        assert!(taken || result.unwrap_err().row == Some(Row::Malformed));
+    }
+    // elsewhere no SAML assertion goes by that name
+    let saml = json!({"token_type": "N_A", "access_token": "b", "issued_token_type": SAML2});
+    assert!(success(&saml, Some(TokenType::Saml2)).is_err());
+}
+
+#[test]
+fn what_idps_add_to_an_answer_does_not_matter() {
+    let issued = "urn:ietf:params:oauth:token-type:access_token";
+    for more in [
+        // Entra, version 1: an unsigned id token, numbers as text
+        json!({"id_token": "eyJhbGciOiJub25lIn0.e30.", "ext_expires_in": "302683", "not_before": "1493423168"}),
+        // AD FS
+        json!({"refresh_token": "r", "refresh_token_expires_in": 28800, "id_token": "x", "resource": "y"}),
+        // Keycloak
+        json!({"refresh_expires_in": 0, "not-before-policy": 0, "session_state": "s", "scope": "a b"}),
+        // what no IdP should send
+        json!({"refresh_token": null, "id_token": 7, "scope": ["a"], "claims": "{}", "error_codes": "x"}),
+    ] {
+        let mut body = json!({"token_type": "Bearer", "access_token": "b", "expires_in": "300"});
+        body["issued_token_type"] = issued.into();
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let read = exchanged(&body, None).unwrap();
+        assert_eq!(
+            (bearer(&read).as_str(), read.stated.expires_in),
+            ("Bearer b", Some(Duration::from_secs(300)))
+        );
+    }
+}
+
+#[test]
 fn a_200_without_a_usable_token_is_malformed() {
     let good = json!({"token_type": "BEARER", "access_token": "b", "expires_in": 3600});
     assert!(success(&good, None).is_ok());
@@ -98,6 +175,8 @@ fn a_200_without_a_usable_token_is_malformed() {
         ("token_type", json!("N_A")),
         ("token_type", json!("pop")),
         ("token_type", json!("mtls_pop")),
+        ("token_type", json!("DPoP")),
+        ("token_type", json!("")),
         ("token_type", json!(null)),
         ("access_token", json!("")),
         ("access_token", json!(7)),
@@ -138,7 +217,7 @@ fn a_200_without_a_usable_token_is_malformed() {
         ("content-encoding", "identity"),
         ("retry-after", "5"),
     ] {
-        assert!(classify(&answer(200, &[headers], &good), None, NOW).is_ok(), "{headers:?}");
+        assert!(classify(&answer(200, &[headers], &good), Expected::default(), NOW).is_ok(), "{headers:?}");
     }
     for status in [201, 202, 204, 206] {
         assert_eq!(row(&answer(status, &[], &good)), Row::Malformed, "{status}");
@@ -212,6 +291,7 @@ fn rows_6_to_16_follow_the_oauth_error() {
         (json!({"error": "something_new", "claims": " {} "}), Row::Challenge),
         (json!({"error": "interaction_required"}), Row::Interaction),
         (json!({"error": "Login_Required"}), Row::Interaction),
+        (json!({"error": "insufficient_user_authentication", "acr_values": "gold"}), Row::Interaction),
         (json!({"error": "interaction_required", "claims": "[1]"}), Row::Interaction),
         (json!({"error": "interaction_required", "claims": "{\"a\":"}), Row::Interaction),
         (json!({"error": "interaction_required", "claims": {"a": 1}}), Row::Interaction),
@@ -258,6 +338,9 @@ fn rows_6_to_16_follow_the_oauth_error() {
         (json!({"error": "invalid_scope", "error_codes": [70011]}), Row::Refused),
         (json!({"error": "unauthorized_client"}), Row::Refused),
         (json!({"error": "never_heard_of"}), Row::Refused),
+        (json!({"error": "invalid_target"}), Row::Refused),
+        (json!({"error": "invalid_request", "error_description": "a\r\nset-cookie: b"}), Row::Refused),
+        (json!({"error": "invalid_grant", "error_description": "a\r\nset-cookie: b"}), Row::InvalidGrant),
     ] {
         assert_eq!(oauth(&body), expected, "{body}");
     }
@@ -282,7 +365,7 @@ fn row_17_is_whatever_makes_no_sense() {
         (304, &[], ""),
     ] {
         let response = answer(status, headers, body);
-        let error = classify(&response, None, NOW).unwrap_err();
+        let error = classify(&response, Expected::default(), NOW).unwrap_err();
         assert_eq!(error.row, Some(Row::Malformed), "{status} {body}");
         assert!(error.answer.is_none());
     }
@@ -291,7 +374,7 @@ fn row_17_is_whatever_makes_no_sense() {
 #[test]
 fn microsofts_error_is_surfaced_without_its_description() {
     let body = seed("TV-E1");
-    let error = classify(&answer(400, &[], body.to_string()), None, NOW).unwrap_err();
+    let error = classify(&answer(400, &[], body.to_string()), Expected::default(), NOW).unwrap_err();
     assert_eq!(error.row, Some(Row::Challenge));
     let said = error.answer.clone().unwrap();
     assert_eq!(said.error, "interaction_required");
@@ -312,7 +395,7 @@ fn microsofts_error_is_surfaced_without_its_description() {
 fn claims_keep_their_bytes() {
     let odd = " {\"b\" : 1.0e2,\n\"a\":\"\\u00e9é\"} ";
     let body = json!({"error": "invalid_grant", "claims": odd}).to_string();
-    let error = classify(&answer(400, &[], body), None, NOW).unwrap_err();
+    let error = classify(&answer(400, &[], body), Expected::default(), NOW).unwrap_err();
     assert_eq!(error.answer.unwrap().claims.as_deref(), Some(odd));
 }
 
@@ -322,14 +405,38 @@ fn words_that_do_not_belong_into_a_header_are_left_out() {
         "error": "invalid_grant", "suberror": "a\"b", "trace_id": "x\r\ny", "correlation_id": "é",
         "error_codes": (0..100).collect::<Vec<_>>(),
     });
-    let said = classify(&answer(400, &[], body.to_string()), None, NOW).unwrap_err().answer.unwrap();
+    let said =
+        classify(&answer(400, &[], body.to_string()), Expected::default(), NOW).unwrap_err().answer.unwrap();
     assert_eq!((&said.suberror, &said.trace_id, &said.correlation_id), (&None, &None, &None));
     assert_eq!(said.error_codes.len(), 16);
     let body = json!({"error": "invalid_grant", "trace_id": "x".repeat(129)});
     assert_eq!(
-        classify(&answer(400, &[], body.to_string()), None, NOW).unwrap_err().answer.unwrap().trace_id,
+        classify(&answer(400, &[], body.to_string()), Expected::default(), NOW)
+            .unwrap_err()
+            .answer
+            .unwrap()
+            .trace_id,
         None
     );
+}
+
+#[test]
+fn what_a_stronger_sign_in_must_be_is_passed_on() {
+    let said = |more: Value| {
+        let mut body = json!({"error": "insufficient_user_authentication"});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let answer =
+            classify(&answer(400, &[], body.to_string()), Expected::default(), NOW).unwrap_err().answer;
+        let answer = answer.unwrap();
+        (answer.acr_values.clone(), answer.max_age)
+    };
+    assert_eq!(
+        said(json!({"acr_values": "gold silver", "max_age": 60})),
+        (Some("gold silver".into()), Some(60))
+    );
+    assert_eq!(said(json!({"max_age": "300"})), (None, Some(300)));
+    assert_eq!(said(json!({"acr_values": "a\"b", "max_age": -1})), (None, None));
+    assert_eq!(said(json!({"acr_values": ["gold"], "max_age": "soon"})), (None, None));
 }
 
 /// JSON that looks like an answer, or like nothing.
@@ -366,7 +473,8 @@ proptest! {
         let mut headers = vec![("content-type", kind.as_str())];
         headers.extend(retry_after.as_deref().map(|value| ("retry-after", value)));
         headers.extend(encoding.as_deref().map(|value| ("content-encoding", value)));
-        match classify(&answer(status, &headers, &body), requested, UnixTime::from_seconds(now)) {
+        let expected = Expected { requested: requested.map(TokenType::uri), ..Expected::default() };
+        match classify(&answer(status, &headers, &body), expected, UnixTime::from_seconds(now)) {
             Ok(success) => {
                 prop_assert_eq!(status, 200);
                 prop_assert!(success.token.size() > "Bearer ".len());

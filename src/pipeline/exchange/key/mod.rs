@@ -3,17 +3,31 @@
 //! **In:** what a caller may have and what a route wants. **Out:** one digest. **Never:** two requests under one key
 //! whose tokens B may not be exchanged for one another.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use url::form_urlencoded;
 
+use crate::config::Actor;
+use crate::config::AuthorizationServer;
 use crate::config::CacheKeyMode;
+use crate::config::EntraVersion;
 use crate::config::Exchange;
+use crate::config::GrantType;
 use crate::config::IdentityProvider;
 use crate::domain::caller::Claims;
+use crate::domain::caller::Principal;
 use crate::domain::digest::Digest;
 use crate::domain::digest::Hasher;
 use crate::domain::tenant::TenantId;
+use crate::pipeline::exchange::grant;
+use crate::pipeline::exchange::grant::claims::declaring;
+
+/// The profile of tokens that are our own, given to callers that are no users.
+const APPLICATIONS: &str = "client-credentials";
+
+/// The profile of tokens that are our own, to say that it is we who act for a user.
+const ACTOR: &str = "actor";
 
 /// What a token B is filed under. Two requests share it only when one's token B is right for the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,38 +56,66 @@ pub struct Fields<'a> {
     pub holder: &'a str,
     /// The scopes asked for, canonical.
     pub scopes: &'a str,
-    /// The capabilities declared.
-    pub capabilities: &'a str,
+    /// The SHA-256 of the claims that declare our capabilities; nothing if none are.
+    pub capabilities: &'a [u8],
 }
 
 impl CacheKey {
-    /// The key of the token B that `exchange` at `provider` gives the caller with these `claims` of `tenant`.
+    /// The key of the token B that `exchange` at `provider` gives the caller with these `claims`; `None` if Entra is to
+    /// give it and the caller is of no tenant.
     pub fn new(
         mode: CacheKeyMode,
         provider: &IdentityProvider,
         exchange: &Exchange,
         claims: &Claims,
-        tenant: &TenantId,
-    ) -> Self {
-        Self::of(&Fields {
-            profile: "entra-v2",
-            // its host is lower-case: the URL parser saw to that
-            token_endpoint: &provider
-                .entra()
-                .map(|entra| entra.token_endpoint(exchange.entra_version(), tenant))
-                .unwrap_or_default(),
-            tenant: tenant.as_str(),
-            subject: claims.user.as_bytes(),
-            binding: match mode {
-                CacheKeyMode::User => claims.claims_digest,
-                CacheKeyMode::Assertion => claims.token_digest,
-            },
-            client_id: &provider.client_id.to_ascii_lowercase(),
-            target: &extra_parameters(&provider.parameters),
-            requested_token_type: exchange.requested_token_type.map_or("", |kind| kind.uri()),
+    ) -> Option<Self> {
+        let tenant = match provider.entra() {
+            Some(_) => claims.tenant.as_ref()?.as_str(),
+            None => "",
+        };
+        let (profile, subject, binding) = match claims.principal {
+            Principal::User => {
+                let binding = match mode {
+                    CacheKeyMode::User => claims.claims_digest,
+                    CacheKeyMode::Assertion => claims.token_digest,
+                };
+                (profile(provider, exchange), claims.user.as_bytes(), binding)
+            }
+            // the token is our own, whichever application it is asked for
+            Principal::Application => (APPLICATIONS, &b""[..], Digest::of(b"")),
+        };
+        Some(Self::of(&Fields {
+            profile,
+            token_endpoint: &token_endpoint(provider, exchange, claims.tenant.as_ref()),
+            tenant,
+            subject,
+            binding,
+            client_id: &client_id(provider),
+            target: &target(provider, exchange),
+            requested_token_type: grant::requested_token_type(provider, exchange).unwrap_or_default(),
             holder: "",
-            scopes: &canonical_scopes(&exchange.scopes),
-            capabilities: "",
+            scopes: &match provider.entra() {
+                Some(_) => canonical_scopes(&exchange.scopes),
+                None => case_sensitive_scopes(&exchange.scopes),
+            },
+            capabilities: &capabilities(provider),
+        }))
+    }
+
+    /// The key of the token that says at `provider` that it is we who act for a user.
+    pub fn of_actor(provider: &IdentityProvider) -> Self {
+        Self::of(&Fields {
+            profile: ACTOR,
+            token_endpoint: &server(provider),
+            tenant: "",
+            subject: b"",
+            binding: Digest::of(b""),
+            client_id: &client_id(provider),
+            target: &parameters(&provider.parameters),
+            requested_token_type: "",
+            holder: "",
+            scopes: "",
+            capabilities: b"",
         })
     }
 
@@ -92,7 +134,7 @@ impl CacheKey {
             fields.requested_token_type.as_bytes(),
             fields.holder.as_bytes(),
             fields.scopes.as_bytes(),
-            fields.capabilities.as_bytes(),
+            fields.capabilities,
         ] {
             // no field comes near 4 GiB; one that did would still be told from every shorter one
             hasher.update(&u32::try_from(field.len()).unwrap_or(u32::MAX).to_be_bytes());
@@ -126,10 +168,80 @@ pub fn canonical_scopes(scopes: &[String]) -> String {
     Vec::from_iter(set).join(" ")
 }
 
-/// Extra form parameters may change what token B is for, so they are part of what it is filed under.
-fn extra_parameters(parameters: &[(String, String)]) -> String {
+/// Scopes as RFC 6749 section 3.3 compares them: with case, whatever they are.
+fn case_sensitive_scopes(scopes: &[String]) -> String {
+    let set: BTreeSet<&str> =
+        scopes.iter().flat_map(|scopes| scopes.split(' ')).filter(|scope| !scope.is_empty()).collect();
+    Vec::from_iter(set).join(" ")
+}
+
+fn profile(provider: &IdentityProvider, exchange: &Exchange) -> &'static str {
+    match (provider.entra(), exchange.entra_version(), provider.grant) {
+        (Some(_), EntraVersion::V1, _) => "entra-v1",
+        (Some(_), EntraVersion::V2, _) => "entra-v2",
+        (None, _, GrantType::JwtBearer) => "jwt-bearer",
+        (None, _, GrantType::TokenExchange) => "rfc8693",
+    }
+}
+
+fn token_endpoint(provider: &IdentityProvider, exchange: &Exchange, tenant: Option<&TenantId>) -> String {
+    match (provider.entra(), tenant) {
+        // its host is lower-case: the URL parser saw to that
+        (Some(entra), Some(tenant)) => entra.token_endpoint(exchange.entra_version(), tenant),
+        _ => server(provider),
+    }
+}
+
+/// The token endpoint as configured, or else whose it is: where a server's endpoints are may change, and its tokens do
+/// not.
+fn server(provider: &IdentityProvider) -> String {
+    match &provider.server {
+        AuthorizationServer::Entra(entra) => entra.origin().to_owned(),
+        AuthorizationServer::Oidc(oidc) => match &oidc.token_endpoint {
+            Some(url) => url.as_str().to_owned(),
+            None => format!("issuer:{}", oidc.issuer),
+        },
+    }
+}
+
+/// Entra compares client ids without case; of others nothing is known.
+fn client_id(provider: &IdentityProvider) -> Cow<'_, str> {
+    match provider.entra() {
+        Some(_) => provider.client_id.to_ascii_lowercase().into(),
+        None => provider.client_id.as_str().into(),
+    }
+}
+
+/// What a token is for, besides its scopes. Extra form parameters may change that, so they count.
+fn target(provider: &IdentityProvider, exchange: &Exchange) -> String {
+    let extra = parameters(&provider.parameters);
+    if let (Some(_), [resource]) = (provider.entra(), exchange.resources.as_slice()) {
+        return match extra.is_empty() {
+            true => resource.clone(),
+            // a form holds no line break
+            false => format!("{resource}\n{extra}"),
+        };
+    }
+    let named = |name: &str, values: &[String]| -> Vec<(String, String)> {
+        values.iter().map(|value| (name.to_owned(), value.clone())).collect()
+    };
+    let mut all = named("audience", &exchange.audiences);
+    all.extend(named("resource", &exchange.resources));
+    if exchange.actor == Actor::Ourselves {
+        all.push(("actor_token".into(), "self".into()));
+    }
+    all.extend(provider.parameters.iter().cloned());
+    parameters(&all)
+}
+
+fn parameters(parameters: &[(String, String)]) -> String {
     let sorted: BTreeSet<&(String, String)> = parameters.iter().collect();
     form_urlencoded::Serializer::new(String::new()).extend_pairs(sorted).finish()
+}
+
+fn capabilities(provider: &IdentityProvider) -> Vec<u8> {
+    let declared = declaring(&provider.client_capabilities);
+    declared.map(|claims| Digest::of(claims.as_bytes()).as_bytes().to_vec()).unwrap_or_default()
 }
 
 #[cfg(test)]

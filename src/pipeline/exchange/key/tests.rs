@@ -2,12 +2,18 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::config::AppTokens;
 use crate::config::TokenType;
 use crate::domain::caller::Caller;
+use crate::domain::token::DownstreamToken;
+use crate::pipeline::exchange::credential::Proof;
+use crate::pipeline::exchange::grant::Grant;
+use crate::pipeline::exchange::grant::Purpose;
+use crate::pipeline::exchange::grant::Terms;
 use crate::pipeline::exchange::tests::sample;
 
 fn key(mode: CacheKeyMode, provider: &IdentityProvider, exchange: &Exchange, caller: &Caller) -> CacheKey {
-    CacheKey::new(mode, provider, exchange, &caller.claims, caller.claims.tenant.as_ref().unwrap())
+    CacheKey::new(mode, provider, exchange, &caller.claims).unwrap()
 }
 
 fn hex(key: CacheKey) -> String {
@@ -31,19 +37,12 @@ fn keys_are_the_published_ones() {
         hex(key(CacheKeyMode::User, &provider, &exchange, &caller)),
         "74555e264e165bfc17fc83fa97955051bb55e0c07b8a3ddf14f40ec770571a3a"
     );
-    let v1 = CacheKey::of(&Fields {
-        profile: "entra-v1",
-        token_endpoint: "https://login.microsoftonline.com/26039cce-489d-4002-8293-5b0c5134eacb/oauth2/token",
-        tenant: sample::TENANT,
-        subject: b"oid:1cd4bcac-b808-423a-9e2f-827fbb1bb739",
-        binding: caller.claims.token_digest,
-        client_id: "625391af-c675-43e5-8e44-edd3e30ceb15",
-        target: "https://graph.windows.net",
-        requested_token_type: "",
-        holder: "",
-        scopes: &canonical_scopes(&["openid".into()]),
-        capabilities: "",
-    });
+    let resource = Exchange {
+        scopes: vec![],
+        resources: vec!["https://graph.windows.net".into()],
+        ..Exchange::clone(&exchange)
+    };
+    let v1 = key(CacheKeyMode::Assertion, &provider, &resource, &caller);
     assert_eq!(hex(v1), "dcc060044dac1d25f646c778b87ec6286cd7ec26c0cf75fc73a87b3b6f403eda");
 }
 
@@ -82,6 +81,45 @@ fn whatever_changes_token_b_changes_the_key() {
         let other = Exchange { requested_token_type: Some(kind), ..Exchange::clone(&exchange()) };
         keys.push(key(CacheKeyMode::User, &provider(), &other, &caller));
     }
+    for (scopes, resources, audiences) in [
+        (&[][..], &["api://a"][..], &[][..]),
+        (&[], &["api://b"], &[]),
+        (&[], &[], &["api://a"]),
+        (&[], &[], &["a", "b"]),
+        (&["a"], &[], &["a", "b"]),
+    ] {
+        let list = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let other = Exchange {
+            scopes: list(scopes),
+            resources: list(resources),
+            audiences: list(audiences),
+            ..Exchange::clone(&exchange())
+        };
+        keys.push(key(CacheKeyMode::User, &provider(), &other, &caller));
+        let more = IdentityProvider { parameters: vec![("x".into(), "y".into())], ..provider() };
+        keys.push(key(CacheKeyMode::User, &more, &other, &caller));
+    }
+    for capabilities in [&["cp1"][..], &["cp2"], &["cp1", "cp2"]] {
+        let client_capabilities = capabilities.iter().map(|word| (*word).to_owned()).collect();
+        let other = IdentityProvider { client_capabilities, ..provider() };
+        keys.push(key(CacheKeyMode::User, &other, &exchange(), &caller));
+    }
+    for (issuer, endpoint, grant) in [
+        ("https://id.example", None, GrantType::TokenExchange),
+        ("https://id.example", None, GrantType::JwtBearer),
+        ("https://id.example", Some("https://id.example/token"), GrantType::TokenExchange),
+        ("https://other.example", None, GrantType::TokenExchange),
+    ] {
+        let other = sample::oidc(issuer, endpoint, grant);
+        keys.push(key(CacheKeyMode::User, &other, &exchange(), &caller));
+        let acting = Exchange { actor: Actor::Ourselves, ..Exchange::clone(&exchange()) };
+        keys.push(key(CacheKeyMode::User, &other, &acting, &caller));
+        if grant == GrantType::TokenExchange {
+            keys.push(CacheKey::of_actor(&other)); // only there somebody acts
+        }
+    }
+    let application = sample::application("robot");
+    keys.push(key(CacheKeyMode::User, &provider(), &exchange(), &application));
     keys.push(key(CacheKeyMode::Assertion, &provider(), &exchange(), &caller));
     let other_token = sample::caller_of("a.b.d", &claims);
     keys.push(key(CacheKeyMode::Assertion, &provider(), &exchange(), &other_token));
@@ -89,6 +127,88 @@ fn whatever_changes_token_b_changes_the_key() {
     assert_eq!(different.len(), keys.len());
     // in mode `user` another token of the same session changes nothing
     assert_eq!(keys[0], key(CacheKeyMode::User, &provider(), &exchange(), &other_token));
+}
+
+#[test]
+fn a_token_of_our_own_is_the_same_for_every_application() {
+    let provider = sample::provider("https://login.example");
+    let exchange = sample::exchange(&["api://a/.default"]);
+    for mode in [CacheKeyMode::User, CacheKeyMode::Assertion] {
+        let [one, other] =
+            ["robot", "crawler"].map(|name| key(mode, &provider, &exchange, &sample::application(name)));
+        assert_eq!(one, other);
+    }
+}
+
+#[test]
+fn off_entra_scopes_have_case_and_tenants_do_not_count() {
+    let provider = sample::oidc("https://id.example", None, GrantType::TokenExchange);
+    let of = |scopes: &[&str], caller: &Caller| {
+        key(CacheKeyMode::User, &provider, &sample::exchange(scopes), caller)
+    };
+    let alice = sample::subject("https://id.example", "alice", 1);
+    assert_eq!(of(&["a", "b"], &alice), of(&["b a", "a"], &alice));
+    assert_ne!(of(&["a"], &alice), of(&["A"], &alice));
+    assert_ne!(of(&["a", "openid"], &alice), of(&["a"], &alice));
+    assert_eq!(of(&["a"], &alice), of(&["a"], &sample::subject("https://id.example", "alice", 2)));
+    assert_ne!(of(&["a"], &alice), of(&["a"], &sample::subject("https://id.example", "bob", 1)));
+    let entra = sample::provider("https://login.example");
+    assert!(CacheKey::new(CacheKeyMode::User, &entra, &sample::exchange(&["a"]), &alice.claims).is_none());
+    let shouting = IdentityProvider {
+        client_id: "ORDERS".into(),
+        ..sample::oidc("https://id.example", None, GrantType::TokenExchange)
+    };
+    assert_ne!(key(CacheKeyMode::User, &shouting, &sample::exchange(&["a"]), &alice), of(&["a"], &alice));
+}
+
+/// A provider and an exchange drawn from few words, so that they often meet.
+fn offers() -> impl Strategy<Value = (IdentityProvider, Exchange)> {
+    let words = || proptest::collection::btree_set("[ab=&]{1,2}", 0..3).prop_map(Vec::from_iter);
+    let kind = proptest::option::of(proptest::sample::select(vec![TokenType::Saml1, TokenType::Jwt]));
+    let parameters = proptest::collection::btree_map("audience|resource|x|[ab]", "[ab=&]{0,2}", 0..2);
+    let provider = (0..3_usize, any::<bool>(), "[ab]", words(), parameters);
+    let exchange = (words(), words(), words(), any::<bool>(), kind);
+    (provider, exchange).prop_map(|((server, bearer, client_id, capabilities, parameters), exchange)| {
+        let grant = if bearer { GrantType::JwtBearer } else { GrantType::TokenExchange };
+        let provider = match server {
+            0 => sample::provider("https://login.example"),
+            1 => sample::oidc("https://a", None, grant),
+            _ => sample::oidc("https://a", Some("https://a"), grant),
+        };
+        let provider = IdentityProvider {
+            client_id,
+            client_capabilities: capabilities,
+            parameters: parameters.into_iter().collect(),
+            ..provider
+        };
+        let (scopes, resources, audiences, acts, requested_token_type) = exchange;
+        let actor = if acts { Actor::Ourselves } else { Actor::Nobody };
+        let exchange = Exchange {
+            scopes,
+            resources,
+            audiences,
+            actor,
+            requested_token_type,
+            app_tokens: AppTokens::Reject,
+        };
+        (provider, exchange)
+    })
+}
+
+/// What is sent, and where: the form, sorted, and what the key calls the endpoint.
+fn said(
+    provider: &IdentityProvider,
+    exchange: &Exchange,
+    caller: &Caller,
+) -> (String, Vec<(String, String)>) {
+    let actor = DownstreamToken::bearer(zeroize::Zeroizing::new("actor".into())).unwrap();
+    let actor = (exchange.actor == Actor::Ourselves).then_some(&actor);
+    let purpose = Purpose::User { exchange, assertion: &caller.token, actor };
+    let proof = Proof::none(&provider.client_id);
+    let form = Grant::new(&Terms { provider, purpose, claims: None }, &proof).parameters;
+    let mut form: Vec<_> = form.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+    form.sort();
+    (token_endpoint(provider, exchange, caller.claims.tenant.as_ref()), form)
 }
 
 /// Two lists of fields, and which of them differ.
@@ -110,7 +230,7 @@ fn of(list: &[String; 10]) -> CacheKey {
         requested_token_type: kind,
         holder,
         scopes,
-        capabilities: "",
+        capabilities: b"",
     })
 }
 
@@ -121,6 +241,18 @@ proptest! {
         let mut changed = one.clone();
         changed[at].push('x');
         prop_assert_ne!(of(&one), of(&changed));
+    }
+
+    #[test]
+    fn two_requests_that_differ_share_no_key(offers in proptest::array::uniform2(offers())) {
+        let caller = sample::caller("alice", 1);
+        let [one, other] = &offers;
+        let keys = offers.each_ref().map(|(provider, exchange)| {
+            key(CacheKeyMode::User, provider, exchange, &caller)
+        });
+        let said = offers.each_ref().map(|(provider, exchange)| said(provider, exchange, &caller));
+        // no two requests that say different things share a key
+        prop_assert!(keys[0] != keys[1] || said[0] == said[1], "{:?} {:?}", one, other);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http::Request;
 use http::Response;
 use http_body_util::BodyExt;
@@ -24,7 +25,11 @@ use tokio::sync::watch;
 #[derive(Clone, Debug)]
 pub struct Received {
     pub path: String,
+    pub query: BTreeMap<String, String>,
+    pub headers: HeaderMap,
     pub form: BTreeMap<String, String>,
+    /// The form as it was, repetitions and all.
+    pub pairs: Vec<(String, String)>,
 }
 
 /// What the endpoint answers.
@@ -110,9 +115,13 @@ impl Idp {
         request: Request<Incoming>,
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let path = request.uri().path().to_owned();
+        let query = request.uri().query().unwrap_or_default();
+        let query = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        let headers = request.headers().clone();
         let body = request.into_body().collect().await.unwrap().to_bytes();
-        let form = url::form_urlencoded::parse(&body).into_owned().collect();
-        let received = Received { path, form };
+        let pairs: Vec<(String, String)> = url::form_urlencoded::parse(&body).into_owned().collect();
+        let form = pairs.iter().cloned().collect();
+        let received = Received { path, query, headers, form, pairs };
         self.received.lock().unwrap().push(received.clone());
         self.arrivals.send_modify(|arrived| *arrived += 1);
         self.gate.acquire().await.unwrap().forget();

@@ -14,7 +14,9 @@ use crate::pipeline::exchange::tests::sample::caller;
 
 mod credentials;
 pub mod idp;
+mod idps;
 mod lives;
+mod ourselves;
 mod refusals;
 pub mod sample;
 mod sharing;
@@ -32,7 +34,10 @@ impl World {
         let clock = Clock::manual(UnixTime::from_seconds(1_700_000_000));
         let metrics = Arc::new(Metrics::new());
         let client = Client::new().unwrap();
-        let exchanger = Exchanger::new(&[provider.into()], cache, client, clock.clone(), metrics.clone());
+        let provider = Arc::new(provider);
+        let metadata = Metadata::of(&provider, client.clone(), clock.clone());
+        let metadata = metadata.into_iter().map(|metadata| (provider.name.clone(), metadata)).collect();
+        let exchanger = Exchanger::new(&[provider], &metadata, cache, client, clock.clone(), metrics.clone());
         Self { exchanger: Arc::new(exchanger), clock, metrics }
     }
 

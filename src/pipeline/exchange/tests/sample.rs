@@ -24,6 +24,7 @@ use crate::config::GrantType;
 use crate::config::IdentityProvider;
 use crate::config::Introspection;
 use crate::config::Jwks;
+use crate::config::Oidc;
 use crate::config::ResourceMetadata;
 use crate::config::Tenancy;
 use crate::domain::caller::Caller;
@@ -90,6 +91,24 @@ pub fn provider(authority: &str) -> IdentityProvider {
     }
 }
 
+/// A provider that is not Entra, with one secret in memory; without a token endpoint it is found by discovery.
+pub fn oidc(issuer: &str, token_endpoint: Option<&str>, grant: GrantType) -> IdentityProvider {
+    IdentityProvider {
+        server: AuthorizationServer::Oidc(Oidc {
+            issuer: issuer.into(),
+            jwks_uri: None,
+            token_endpoint: token_endpoint.map(|url| url.parse().unwrap()),
+            introspection_endpoint: None,
+            authorization_endpoint: None,
+        }),
+        client_id: "Orders".into(),
+        audiences: vec!["Orders".into()],
+        grant,
+        claim_names: ClaimNames { user: None, scopes: "scope".into(), roles: "roles".into() },
+        ..provider("https://login.example")
+    }
+}
+
 /// A secret in memory.
 pub fn secret(text: &str) -> Credential {
     Credential::Secret(Secret::new(text.into()))
@@ -142,6 +161,24 @@ pub fn caller_of(token: &str, claims: &Value) -> Caller {
             derived: Derived::default(),
         }),
     }
+}
+
+/// A caller of another IdP than Entra, known by issuer and subject.
+pub fn subject(issuer: &str, subject: &str, uti: u32) -> Caller {
+    let all = json!({"iss": issuer, "sub": subject, "jti": uti});
+    let caller = caller_of(&format!("{subject}.{uti}"), &all);
+    with_claims(caller, |claims| claims.user = UserKey::subject(issuer, subject))
+}
+
+/// An application that calls on its own behalf.
+pub fn application(name: &str) -> Caller {
+    let caller = caller_of(name, &json!({"tid": TENANT, "oid": name, "roles": ["Robot"]}));
+    with_claims(caller, |claims| claims.principal = Principal::Application)
+}
+
+fn with_claims(mut caller: Caller, change: impl FnOnce(&mut Claims)) -> Caller {
+    change(Arc::get_mut(&mut caller.claims).unwrap());
+    caller
 }
 
 /// One of several tokens of one session of a user: they differ in `uti` only.

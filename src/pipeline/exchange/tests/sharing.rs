@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use crate::pipeline::exchange::Wanted;
+use crate::pipeline::exchange::errand::Errand;
+use crate::pipeline::exchange::errand::Wanted;
 use crate::pipeline::exchange::row::Kind;
 use crate::pipeline::exchange::tests::World;
 use crate::pipeline::exchange::tests::idp::Idp;
@@ -46,9 +47,9 @@ async fn a_token_that_arrives_between_look_up_and_take_off_spares_the_request() 
     let user = caller("alice", 1);
     let exchange = sample::exchange(&["a"]);
     let key = world.exchanger.shared.key(&user, &exchange).unwrap();
-    let wanted = Wanted { key, caller: &user, exchange: &exchange };
+    let wanted = Wanted { key, errand: Errand::Caller(&user, &exchange) };
     world.fetch(&user).await;
-    assert!(world.exchanger.board(wanted).unwrap().is_none());
+    assert!(world.exchanger.shared.board(wanted).unwrap().is_none());
 }
 
 #[tokio::test]

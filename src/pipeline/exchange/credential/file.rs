@@ -1,4 +1,4 @@
-//! Our own credential, read anew for each exchange: whoever rotates it only has to replace the file.
+//! The files our credentials are in, read anew each time: whoever rotates one only has to replace the file.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -14,47 +14,12 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-use crate::config::Credential;
 use crate::domain::secret::Secret;
-
-/// No client secret comes near this length.
-const LONGEST: u64 = 16 * 1024;
+use crate::pipeline::exchange::credential::error::Error;
+use crate::pipeline::exchange::credential::error::What;
 
 /// The most threads that read one file at the same time.
 const MOST_READS: usize = 4;
-
-/// Why a credential cannot be used. It names the file, never what is in it.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The file cannot be read.
-    #[error("cannot read the client secret {path}")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-    /// The file holds nothing that could be a secret.
-    #[error("the client secret {path} {problem}")]
-    Unusable {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
-    /// It is another kind of credential.
-    #[error("the credential is no client secret")]
-    NoSecret,
-    /// Reading took too long.
-    #[error("reading the client secret {path} took longer than {limit:?}")]
-    TooSlow {
-        /// The file.
-        path: PathBuf,
-        /// How long it might have taken.
-        limit: Duration,
-    },
-}
 
 /// Reads credentials. A read that hangs holds a thread for as long, of which name resolution wants some too: so only a
 /// few may read one file at a time, and the others wait their turn.
@@ -65,32 +30,36 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// The secret that `credential` stands for, within `limit`.
+    /// The one line that the file at `path` holds, within `limit`.
     ///
     /// # Errors
-    /// If its file cannot be read, or holds no secret.
-    pub async fn secret(&self, credential: &Credential, limit: Duration) -> Result<Secret, Error> {
-        let path = match credential {
-            Credential::Secret(secret) => return Ok(secret.clone()),
-            Credential::SecretFile(path) => path,
-            Credential::Certificate(_) | Credential::FederatedToken(_) | Credential::ManagedIdentity(_) => {
-                return Err(Error::NoSecret);
-            }
-        };
-        // a file system can hang for longer than any caller waits
-        let secret = tokio::time::timeout(limit, self.read_in_turn(path)).await;
-        secret.unwrap_or_else(|_| Err(Error::TooSlow { path: path.clone(), limit }))
+    /// If the file cannot be read, or holds no text.
+    pub async fn line(&self, what: What, path: &Path, limit: Duration) -> Result<Secret, Error> {
+        let unusable = |problem| Error::Unusable { what, path: path.into(), problem };
+        let bytes = self.bytes(what, path, limit).await?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| unusable("is not UTF-8"))?;
+        Secret::from_line(text).ok_or_else(|| unusable("is empty"))
     }
 
-    async fn read_in_turn(&self, path: &Path) -> Result<Secret, Error> {
-        let unreadable = |source| Error::Unreadable { path: path.into(), source };
+    /// All that the file at `path` holds, within `limit`.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or is longer than any such file is.
+    pub async fn bytes(&self, what: What, path: &Path, limit: Duration) -> Result<Zeroizing<Vec<u8>>, Error> {
+        // a file system can hang for longer than any caller waits
+        let read = tokio::time::timeout(limit, self.read_in_turn(what, path)).await;
+        read.unwrap_or_else(|_| Err(Error::TooSlow { what, path: path.into(), limit }))
+    }
+
+    async fn read_in_turn(&self, what: What, path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let unreadable = |source| Error::Unreadable { what, path: path.into(), source };
         let turn =
             self.turns(path).acquire_owned().await.map_err(|error| unreadable(io::Error::other(error)))?;
         let reading = path.to_owned();
         let read = tokio::task::spawn_blocking(move || {
-            let secret = read(&reading);
+            let bytes = read(what, &reading);
             drop(turn); // not before: whoever waited may be gone, the thread is not
-            secret
+            bytes
         });
         read.await.unwrap_or_else(|crash| Err(unreadable(crash.into())))
     }
@@ -104,21 +73,23 @@ impl Reader {
     }
 }
 
-fn read(path: &Path) -> Result<Secret, Error> {
-    let unreadable = |source| Error::Unreadable { path: path.into(), source };
-    let unusable = |problem| Error::Unusable { path: path.into(), problem };
+fn read(what: What, path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let unreadable = |source| Error::Unreadable { what, path: path.into(), source };
+    let unusable = |problem| Error::Unusable { what, path: path.into(), problem };
     // a pipe would be waited for, maybe for ever
-    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+    let metadata = std::fs::metadata(path).map_err(unreadable)?;
+    if !metadata.is_file() {
         return Err(unusable("is no regular file"));
     }
+    let longest = what.longest();
     // room for everything from the start: growing would leave copies behind
-    let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST as usize + 2));
-    File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
-    if bytes.len() as u64 > LONGEST {
-        return Err(unusable("is longer than 16 KiB"));
+    let room = metadata.len().min(longest).saturating_add(2);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(room).unwrap_or_default()));
+    File::open(path).and_then(|file| file.take(longest + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
+    match u64::try_from(bytes.len()) {
+        Ok(length) if length <= longest => Ok(bytes),
+        _ => Err(unusable("is far too long")),
     }
-    let text = std::str::from_utf8(&bytes).map_err(|_| unusable("is not UTF-8"))?;
-    Secret::from_line(text).ok_or_else(|| unusable("is empty"))
 }
 
 #[cfg(test)]
@@ -127,11 +98,18 @@ mod tests {
 
     use super::*;
 
-    async fn content(bytes: &[u8]) -> Result<Secret, Error> {
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    async fn line(path: &Path, limit: Duration) -> Result<String, Error> {
+        let secret = Reader::default().line(What::Secret, path, limit).await;
+        secret.map(|secret| secret.expose().to_owned())
+    }
+
+    async fn content(bytes: &[u8]) -> Result<String, Error> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("secret");
         std::fs::write(&path, bytes).unwrap();
-        Reader::default().secret(&Credential::SecretFile(path), Duration::from_secs(5)).await
+        line(&path, PATIENCE).await
     }
 
     #[tokio::test]
@@ -143,7 +121,7 @@ mod tests {
             (b"hunter2\n\n", "hunter2\n"),
             (b" a+b/c= ", " a+b/c= "),
         ] {
-            assert_eq!(content(bytes).await.unwrap().expose(), expected);
+            assert_eq!(content(bytes).await.unwrap(), expected);
         }
     }
 
@@ -153,18 +131,18 @@ mod tests {
             (&b""[..], "is empty"),
             (b"\n", "is empty"),
             (b"\xff\xfehunter2", "is not UTF-8"),
-            (&[b'a'; 16385], "is longer"),
+            (&[b'a'; 16385], "is far too long"),
         ] {
             let error = content(bytes).await.unwrap_err();
-            assert!(error.to_string().contains(problem), "{error}");
+            assert!(error.to_string().ends_with(problem), "{error}");
             assert!(!format!("{error:?}").contains("hunter2"));
         }
+        assert_eq!(content(&[b'a'; 16384]).await.unwrap().len(), 16384);
     }
 
     #[tokio::test]
     async fn a_missing_file_is_named_with_its_cause() {
-        let missing = Credential::SecretFile("/nonexistent/secret".into());
-        let error = Reader::default().secret(&missing, Duration::from_secs(5)).await.unwrap_err();
+        let error = line(Path::new("/nonexistent/secret"), PATIENCE).await.unwrap_err();
         assert_eq!(error.to_string(), "cannot read the client secret /nonexistent/secret");
         assert!(error.source().is_some());
     }
@@ -176,9 +154,7 @@ mod tests {
         // without a writer, opening it would wait for ever
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         for path in [pipe, directory.path().into(), "/dev/zero".into()] {
-            let credential = Credential::SecretFile(path);
-            let secret = Reader::default().secret(&credential, Duration::from_secs(60)).await;
-            let error = secret.unwrap_err().to_string();
+            let error = line(&path, Duration::from_secs(60)).await.unwrap_err().to_string();
             assert!(error.ends_with("is no regular file"), "{error}");
         }
     }
@@ -193,15 +169,15 @@ mod tests {
         });
         let reader = Reader::default();
         let hang = reader.turns(&hanging).acquire_many_owned(MOST_READS as u32).await.unwrap();
-        let read = async |path: &PathBuf, limit| {
-            let secret = reader.secret(&Credential::SecretFile(path.clone()), limit).await;
+        let read = async |path: &Path, limit| {
+            let secret = reader.line(What::Secret, path, limit).await;
             secret.map(|secret| secret.expose().to_owned())
         };
         let error = read(&hanging, Duration::from_millis(20)).await.unwrap_err();
         assert!(matches!(error, Error::TooSlow { .. }), "{error}");
-        assert_eq!(read(&other, Duration::from_secs(5)).await.unwrap(), "other");
+        assert_eq!(read(&other, PATIENCE).await.unwrap(), "other");
         drop(hang);
-        assert_eq!(read(&hanging, Duration::from_secs(5)).await.unwrap(), "hanging");
+        assert_eq!(read(&hanging, PATIENCE).await.unwrap(), "hanging");
         assert_eq!(reader.turns(&hanging).available_permits(), MOST_READS);
     }
 }

@@ -1,0 +1,171 @@
+//! What an exchange is made for, and where: as whoever wants it says it, and as a flight takes it along.
+
+use std::sync::Arc;
+
+use crate::config::Actor;
+use crate::config::AppTokens;
+use crate::config::AuthorizationServer;
+use crate::config::EntraVersion;
+use crate::config::Exchange;
+use crate::config::IdentityProvider;
+use crate::domain::caller::Caller;
+use crate::domain::caller::Principal;
+use crate::domain::digest::Digest;
+use crate::net::metadata;
+use crate::net::metadata::Endpoint;
+use crate::net::metadata::Metadata;
+use crate::pipeline::exchange::error::Error;
+use crate::pipeline::exchange::key::CacheKey;
+use crate::pipeline::exchange::row::Kind;
+use crate::pipeline::exchange::row::Row;
+
+/// A provider, and what it says of its endpoints if they do not follow from its configuration.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// The provider.
+    pub provider: Arc<IdentityProvider>,
+    /// Its metadata.
+    pub metadata: Option<Metadata>,
+}
+
+/// A token that is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// What it is filed under.
+    pub key: CacheKey,
+    /// What it is for.
+    pub errand: Errand<'a>,
+}
+
+/// What a token is for.
+#[derive(Clone, Copy, Debug)]
+pub enum Errand<'a> {
+    /// For a caller.
+    Caller(&'a Caller, &'a Arc<Exchange>),
+    /// To say that it is we who act for a user.
+    Actor(&'a Known),
+}
+
+impl Wanted<'_> {
+    /// What refusals are remembered for besides the key: token A, where there is one.
+    pub fn assertion(&self) -> Digest {
+        match self.errand {
+            Errand::Caller(caller, _) => caller.claims.token_digest,
+            Errand::Actor(_) => Digest::of(b""),
+        }
+    }
+}
+
+/// All that a flight needs to go on without its caller.
+#[derive(Clone, Debug)]
+pub struct Journey {
+    /// What its token is filed under.
+    pub key: CacheKey,
+    /// Whose token A it uses.
+    pub assertion: Digest,
+    /// Where it goes.
+    pub known: Known,
+    /// Whose endpoint that is.
+    pub issuer: String,
+    /// The token endpoint, where that is known without asking.
+    url: Option<String>,
+    /// What it is for.
+    pub load: Load,
+}
+
+/// What a flight takes along.
+#[derive(Clone, Debug)]
+pub enum Load {
+    /// A user's token A.
+    User(Caller, Arc<Exchange>),
+    /// Nothing but what the route wants: the caller is no user, and gets a token of our own.
+    Ourselves(Arc<Exchange>),
+    /// Nothing: the token is to say who we are.
+    Actor,
+}
+
+impl Journey {
+    /// The journey to `known` for a caller.
+    ///
+    /// # Errors
+    /// If there is nobody to act on behalf of, and nothing else to do, or Entra is to be asked for a caller of no
+    /// tenant. Authentication lets no such caller through.
+    pub fn of_caller(
+        key: CacheKey,
+        known: &Known,
+        caller: &Caller,
+        exchange: &Arc<Exchange>,
+    ) -> Result<Self, Error> {
+        let (issuer, url) = match (&known.provider.server, &caller.claims.tenant) {
+            (AuthorizationServer::Oidc(oidc), _) => (oidc.issuer.clone(), None),
+            (AuthorizationServer::Entra(entra), Some(tenant)) => (
+                entra.issuer(EntraVersion::V2, tenant.as_str()),
+                Some(entra.token_endpoint(exchange.entra_version(), tenant)),
+            ),
+            (AuthorizationServer::Entra(_), None) => return Err(Error::ours(Kind::Internal)),
+        };
+        let load = match (caller.claims.principal, exchange.app_tokens) {
+            (Principal::User, _) => Load::User(caller.clone(), exchange.clone()),
+            (Principal::Application, AppTokens::ClientCredentials) => Load::Ourselves(exchange.clone()),
+            (Principal::Application, AppTokens::Reject) => return Err(Error::ours(Kind::Internal)),
+        };
+        Ok(Self { key, assertion: caller.claims.token_digest, known: known.clone(), issuer, url, load })
+    }
+
+    /// The journey to `known` for a token that says who we are.
+    ///
+    /// # Errors
+    /// If that is Entra, which is told of no actors. The configuration lets no such exchange through.
+    pub fn of_actor(key: CacheKey, known: &Known) -> Result<Self, Error> {
+        let AuthorizationServer::Oidc(oidc) = &known.provider.server else {
+            return Err(Error::ours(Kind::Internal));
+        };
+        let (issuer, known) = (oidc.issuer.clone(), known.clone());
+        Ok(Self { key, assertion: Digest::of(b""), known, issuer, url: None, load: Load::Actor })
+    }
+
+    /// Whether the user's IdP is to be told that it is we who act.
+    pub fn wants_actor(&self) -> bool {
+        matches!(&self.load, Load::User(_, exchange) if exchange.actor == Actor::Ourselves)
+    }
+
+    /// Where it goes.
+    ///
+    /// # Errors
+    /// If the IdP does not say where its token endpoint is.
+    pub async fn url(&self) -> Result<String, Error> {
+        match (&self.url, &self.known.metadata) {
+            (Some(url), _) => Ok(url.clone()),
+            (None, Some(metadata)) => {
+                metadata.endpoint(Endpoint::Token).await.map(String::from).map_err(lost)
+            }
+            (None, None) => Err(Error::ours(Kind::Internal)),
+        }
+    }
+
+    /// The error as whoever waits sees it: a request of our own says nothing of the user, so that no sign-in mends it.
+    pub fn seen(&self, error: Error) -> Error {
+        match (&self.load, error.kind) {
+            (Load::User(..), _)
+            | (_, Kind::Unavailable { .. } | Kind::Throttled { .. } | Kind::BadResponse | Kind::Internal) => {
+                error
+            }
+            (Load::Ourselves(_) | Load::Actor, _) => error.of_ourselves(),
+        }
+    }
+}
+
+/// What it means that the token endpoint cannot be found.
+fn lost(error: metadata::Error) -> Error {
+    let kept = match &error {
+        metadata::Error::NoAnswer(_) => Error::of(Row::NoAnswer, None),
+        metadata::Error::Status(status) if status.is_server_error() || status.as_u16() == 429 => {
+            Error::of(Row::Outage, None)
+        }
+        metadata::Error::Status(_) | metadata::Error::Encoded | metadata::Error::Document(_) => {
+            Error::of(Row::Malformed, None)
+        }
+        metadata::Error::NotDiscoverable | metadata::Error::Unnamed(_) => Error::ours(Kind::Misconfigured),
+    };
+    kept.caused_by(error)
+}
