@@ -15,6 +15,7 @@ use http_body_util::BodyExt;
 use http_body_util::Empty;
 use http_body_util::Full;
 use serde::Serialize;
+use url::form_urlencoded;
 
 use crate::config::AuthorizationServer;
 use crate::config::IdentityProvider;
@@ -156,21 +157,46 @@ impl Responder {
         refusal: &Refusal,
         context: Context<'_>,
     ) -> Option<HeaderValue> {
-        let claims = refusal.idp.as_ref().and_then(|answer| answer.claims.as_deref());
+        let said = refusal.idp.as_deref();
+        let claims = said.and_then(|answer| answer.claims.as_deref());
         let demand = match error {
             ChallengeError::NoChallenge => return None,
             ChallengeError::Unnamed => Demand::Token,
             ChallengeError::InvalidRequest => Demand::ValidRequest,
             ChallengeError::InvalidToken => Demand::ValidToken,
             ChallengeError::InsufficientScope => Demand::Scopes(context.scopes),
-            ChallengeError::Interaction => claims.map_or(Demand::Interaction, Demand::Claims),
+            ChallengeError::Interaction => {
+                let step_up = said.filter(|_| !self.is_entra(context)).and_then(step_up);
+                step_up.unwrap_or_else(|| claims.map_or(Demand::Interaction, Demand::Claims))
+            }
         };
         challenge::challenge(demand, &self.realm(context))
     }
 
+    /// Where an administrator of the user's tenant may consent for everyone
+    /// (<https://learn.microsoft.com/entra/identity-platform/v2-admin-consent>); `None` off Entra.
+    pub fn admin_consent(&self, context: Context<'_>) -> Option<String> {
+        let provider = self.provider(context)?;
+        let tenancy = &provider.entra()?.tenancy;
+        let tenant = match (context.tenant, tenancy) {
+            (Some(tenant), _) | (None, Tenancy::Id(tenant)) => tenant.as_str(),
+            (None, Tenancy::Domain(domain)) => domain.as_str(),
+            (None, Tenancy::Shared { .. }) => return None,
+        };
+        let client_id: String = form_urlencoded::byte_serialize(provider.client_id.as_bytes()).collect();
+        Some(format!("{}/{tenant}/adminconsent?client_id={client_id}", provider.entra()?.origin()))
+    }
+
+    fn provider(&self, context: Context<'_>) -> Option<&IdentityProvider> {
+        context.identity_provider.and_then(|name| self.identity_providers.get(name)).map(AsRef::as_ref)
+    }
+
+    fn is_entra(&self, context: Context<'_>) -> bool {
+        self.provider(context).is_some_and(|provider| provider.entra().is_some())
+    }
+
     fn realm(&self, context: Context<'_>) -> Realm {
-        let provider = context.identity_provider.and_then(|name| self.identity_providers.get(name));
-        let Some(provider) = provider else { return Realm::default() };
+        let Some(provider) = self.provider(context) else { return Realm::default() };
         let entra = match &provider.server {
             AuthorizationServer::Entra(entra) => entra,
             AuthorizationServer::Oidc(oidc) => {
@@ -195,6 +221,13 @@ impl Responder {
             client_id: provider.client_id.clone(),
         }
     }
+}
+
+/// What RFC 9470 makes of an answer that asks for another sign-in. Entra uses claims instead.
+fn step_up(answer: &OAuthError) -> Option<Demand<'_>> {
+    let is_step_up = answer.error.eq_ignore_ascii_case("insufficient_user_authentication");
+    let (acr_values, max_age) = (answer.acr_values.as_deref(), answer.max_age);
+    is_step_up.then_some(Demand::StepUp { acr_values, max_age })
 }
 
 /// The answer of `row` with problem details as its body.
