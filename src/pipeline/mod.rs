@@ -353,3 +353,6 @@ enum Sent {
     /// Nothing.
     Nothing,
 }
+
+#[cfg(test)]
+mod tests;

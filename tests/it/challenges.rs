@@ -125,7 +125,10 @@ async fn an_idp_that_is_down_is_not_the_caller_s_fault() {
     world.get("/orders", &token).await;
     world.entra().script(|script| script.answer(9, StatusCode::SERVICE_UNAVAILABLE, HeaderMap::new(), ""));
     let answer = world.get("/demo/challenge/c1", &token).await;
-    assert_eq!((answer.status, answer.reason().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "idp_unavailable"));
+    assert_eq!(
+        (answer.status, answer.reason().as_str()),
+        (StatusCode::SERVICE_UNAVAILABLE, "idp_unavailable")
+    );
     assert_eq!(answer.header("www-authenticate"), "");
 }
 

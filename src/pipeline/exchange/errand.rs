@@ -74,6 +74,14 @@ impl Wanted<'_> {
         self.instead.and_then(|instead| instead.claims)
     }
 
+    /// Whether `token`, which was asked to satisfy the claims of that digest, will do.
+    pub fn is_met_by(&self, token: &DownstreamToken, claims: Option<Digest>) -> bool {
+        self.instead.is_none_or(|instead| {
+            !token.equals(instead.of)
+                && (instead.claims.is_none() || instead.claims.map(Claims::digest) == claims)
+        })
+    }
+
     /// What refusals are remembered for besides the key: token A, where there is one.
     pub fn assertion(&self) -> Digest {
         match self.errand {

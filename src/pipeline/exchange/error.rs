@@ -60,7 +60,13 @@ impl Error {
 
     /// Whether a sign-in of the user may mend it.
     pub(super) fn is_interaction(&self) -> bool {
-        matches!(self.kind, Kind::ClaimsChallenge | Kind::InteractionRequired | Kind::ConsentRequired)
+        matches!(
+            self.kind,
+            Kind::ClaimsChallenge
+                | Kind::InteractionRequired
+                | Kind::ConsentRequired
+                | Kind::UpstreamChallenge
+        )
     }
 
     /// The same, caused by `source`.

@@ -27,7 +27,6 @@ use crate::pipeline::exchange::endpoint::Answer;
 use crate::pipeline::exchange::endpoint::Question;
 use crate::pipeline::exchange::endpoint::TokenEndpoint;
 use crate::pipeline::exchange::errand::Errand;
-use crate::pipeline::exchange::errand::Instead;
 use crate::pipeline::exchange::errand::Journey;
 use crate::pipeline::exchange::errand::Known;
 use crate::pipeline::exchange::errand::Load;
@@ -230,14 +229,9 @@ impl Shared {
 
     fn find(&self, wanted: Wanted<'_>) -> Found {
         let found = self.memory.find(wanted.key, wanted.assertion());
-        let Some(Instead { of, claims }) = wanted.instead else { return found };
-        match found {
-            Found::Live(entry, age)
-                if !entry.token.equals(of)
-                    && claims.is_none_or(|claims| entry.claims == Some(claims.digest())) =>
-            {
-                Found::Live(entry, age)
-            }
+        match &found {
+            Found::Live(entry, _) if wanted.is_met_by(&entry.token, entry.claims) => found,
+            _ if wanted.instead.is_none() => found,
             _ => self.refusal(wanted).map_or(Found::Nothing, Found::Refused),
         }
     }

@@ -85,19 +85,21 @@ impl Shared {
     ) -> Result<Exchanged, Error> {
         let wanted = rejected.wanted(key, Some(claims));
         let round = self.rounds.of(wanted.flight());
-        match round {
-            Round::TooMany(told) => return Err(challenge(Kind::InteractionLoop, &told)),
-            // after the second challenge nothing is evicted that would have to be asked for again before the third
-            Round::First if rejected.chance != Chance::Used => self.memory.evict(key, rejected.token),
-            Round::First | Round::Second => {}
+        if let Round::TooMany(told) = &round {
+            return Err(challenge(Kind::InteractionLoop, told));
         }
-        let error = match rejected.chance {
-            Chance::Once => match self.had(wanted).await {
-                Ok(exchanged) => return Ok(exchanged),
-                Err(error) if error.is_interaction() => error.demanding(claims),
-                Err(error) => return Err(error),
-            },
-            Chance::Never | Chance::Used => challenge(Kind::UpstreamChallenge, claims),
+        let outcome = match rejected.chance {
+            // until there is another token the old one stays: whoever gets it meanwhile is led to this very exchange
+            Chance::Once => self.had(wanted).await,
+            Chance::Never | Chance::Used => Err(challenge(Kind::UpstreamChallenge, claims)),
+        };
+        // after the second challenge nothing is evicted that would have to be asked for again before the third
+        if round == Round::First && rejected.chance != Chance::Used {
+            self.memory.evict(key, rejected.token);
+        }
+        let error = match outcome {
+            Err(error) if error.is_interaction() => error.demanding(claims),
+            settled => return settled,
         };
         let told = error.answer.as_ref().and_then(|answer| Claims::parse(answer.claims.as_deref()?));
         self.rounds.note(wanted.flight(), told.as_ref().unwrap_or(claims));
@@ -130,16 +132,18 @@ impl Shared {
             return Ok(None);
         }
         // if another caller had it evicted, there is or will be another one
-        if self.memory.holds(key, rejected.token) {
-            if self.memory.was_evicted_lately(key) {
-                return Ok(None);
-            }
-            self.memory.evict(key, rejected.token);
+        let is_held = self.memory.holds(key, rejected.token);
+        if is_held && self.memory.was_evicted_lately(key) {
+            return Ok(None);
         }
-        match rejected.chance {
+        let outcome = match rejected.chance {
             Chance::Once => self.had(rejected.wanted(key, None)).await.map(Some),
             Chance::Never | Chance::Used => Ok(None),
+        };
+        if is_held {
+            self.memory.evict(key, rejected.token);
         }
+        outcome
     }
 }
 

@@ -205,3 +205,131 @@ impl Body for Copied {
         SizeHint::with_exact(self.pieces.iter().map(|piece| u64::try_from(piece.len()).unwrap_or(0)).sum())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use http_body_util::Full;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A body in pieces, of known length or not.
+    #[derive(Debug)]
+    struct Pieced(VecDeque<Frame<Bytes>>, Option<u64>);
+
+    impl Body for Pieced {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(self.0.pop_front().map(Ok))
+        }
+
+        fn is_end_stream(&self) -> bool {
+            self.0.is_empty()
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            self.1.map_or_else(SizeHint::default, SizeHint::with_exact)
+        }
+    }
+
+    fn pieced(pieces: &[Vec<u8>]) -> Request<Pieced> {
+        let length = pieces.iter().map(|piece| u64::try_from(piece.len()).unwrap()).sum();
+        let frames = pieces.iter().map(|piece| Frame::data(Bytes::from(piece.clone()))).collect();
+        Request::post("/a?b").header("x-a", "1").body(Pieced(frames, Some(length))).unwrap()
+    }
+
+    async fn read<B: Body<Data = Bytes> + Unpin>(mut body: B, frames: usize) {
+        for _ in 0..frames {
+            body.frame().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_without_a_body_can_be_sent_again_at_once() {
+        let request = Request::get("/a?b").header("x-a", "1").body(Full::<Bytes>::default()).unwrap();
+        let (_, spare) = Keeper::new().keep(request);
+        let again = spare.unwrap().whole().unwrap();
+        assert_eq!((again.method(), again.uri().to_string().as_str()), (&Method::GET, "/a?b"));
+        assert_eq!(again.headers()["x-a"], "1");
+        assert!(again.body().is_end_stream());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_was_not_read_to_its_end_is_not_sent_again() {
+        let pieces = [vec![1; 10], vec![2; 10]];
+        for (read_frames, is_whole) in [(0, false), (1, false), (2, true), (3, true)] {
+            let (request, spare) = Keeper::new().keep(pieced(&pieces));
+            read(request.into_body(), read_frames).await;
+            let again = spare.unwrap().whole();
+            assert_eq!(again.is_some(), is_whole, "{read_frames}");
+            if let Some(again) = again {
+                assert_eq!((again.method(), again.body().size_hint().exact()), (&Method::POST, Some(20)));
+                assert_eq!(again.into_body().collect().await.unwrap().to_bytes(), pieces.concat());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_long_or_of_unknown_length_or_in_crumbs_is_not_kept() {
+        let spare = |length| Keeper::new().keep(pieced(&[vec![0; length]])).1;
+        assert!(spare(64 * 1024).is_some() && spare(64 * 1024 + 1).is_none());
+        let chunked = pieced(&[vec![0]]).map(|mut body| {
+            body.1 = None;
+            body
+        });
+        assert!(Keeper::new().keep(chunked).1.is_none());
+        for (pieces, is_whole) in [(MOST_PIECES, true), (MOST_PIECES + 1, false)] {
+            let (request, spare) = Keeper::new().keep(pieced(&vec![vec![0]; pieces]));
+            read(request.into_body(), pieces).await;
+            assert_eq!(spare.unwrap().whole().is_some(), is_whole, "{pieces}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_with_trailers_is_not_sent_again() {
+        let mut request = pieced(&[vec![0; 3]]);
+        request.body_mut().0.push_back(Frame::trailers(HeaderMap::new()));
+        let (request, spare) = Keeper::new().keep(request);
+        read(request.into_body(), 2).await;
+        assert!(spare.unwrap().whole().is_none());
+    }
+
+    #[tokio::test]
+    async fn room_is_shared_and_given_back() {
+        let keeper = Keeper::new();
+        let full = || keeper.clone().keep(pieced(&[vec![0; 64 * 1024]]));
+        let mut kept: Vec<_> = (0..BUDGET / (64 * 1024)).map(|_| full()).collect();
+        assert!(kept.iter().all(|(_, spare)| spare.is_some()));
+        let (request, spare) = full();
+        assert!(spare.is_none());
+        // it goes on all the same, and what has no body needs no room
+        assert_eq!(request.into_body().collect().await.unwrap().to_bytes().len(), 64 * 1024);
+        assert!(keeper.keep(Request::new(Full::<Bytes>::default())).1.is_some());
+        // what is on its way holds no room once nobody wants the copy
+        let (request, spare) = kept.pop().unwrap();
+        drop(spare);
+        assert!(full().1.is_some());
+        assert_eq!(request.into_body().collect().await.unwrap().to_bytes().len(), 64 * 1024);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_sent_again_is_what_came(pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..50), 0..20)) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let (first, again) = runtime.block_on(async {
+                let (request, spare) = Keeper::new().keep(pieced(&pieces));
+                let first = request.into_body().collect().await.unwrap().to_bytes();
+                let again = spare.unwrap().whole().unwrap().into_body();
+                (first, again.collect().await.unwrap().to_bytes())
+            });
+            prop_assert_eq!(&first, &pieces.concat());
+            prop_assert_eq!(first, again);
+        }
+    }
+}

@@ -86,12 +86,9 @@ fn quotable(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderMap;
-    use http::header::WWW_AUTHENTICATE;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::pipeline::exchange::demand::Demand as UpstreamDemand;
 
     fn realm() -> Realm {
         let tenant = "26039cce-489d-4002-8293-5b0c5134eacb";
@@ -186,29 +183,7 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_we_demand_can_be_read_as_an_upstream_s_demand() {
-        let headers =
-            |demand| HeaderMap::from_iter([(WWW_AUTHENTICATE, challenge(demand, &realm()).unwrap())]);
-        let (acr_values, max_age) = (Some("gold silver"), Some(300));
-        let read = UpstreamDemand::of(&headers(Demand::StepUp { acr_values, max_age }));
-        assert_eq!(
-            read.step_up.map(|own| (own.acr_values, own.max_age)),
-            Some((Some("gold silver".into()), Some(300)))
-        );
-        assert_eq!(UpstreamDemand::of(&headers(Demand::Interaction)), UpstreamDemand::default());
-    }
-
     proptest! {
-        #[test]
-        fn claims_survive_a_chain_of_challenges(members in proptest::collection::btree_map(".{0,9}", ".{0,20}", 0..5)) {
-            let claims = serde_json::to_string(&members).unwrap();
-            let value = challenge(Demand::Claims(&claims), &realm()).unwrap();
-            let read = UpstreamDemand::of(&HeaderMap::from_iter([(WWW_AUTHENTICATE, value)]));
-            let read = read.claims.unwrap();
-            prop_assert_eq!(read.text(), claims);
-        }
-
         #[test]
         fn nothing_breaks_out_of_its_quotes(claims in ".*", word in ".*") {
             let realm = Realm { realm: word.clone(), authorization_uri: word.clone(), client_id: word.clone() };
