@@ -123,7 +123,7 @@ impl Pipeline {
                 clock.clone(),
                 metrics.clone(),
             ),
-            keeper: Keeper::new(),
+            keeper: Keeper::default(),
             responder: Responder::new(providers),
             observer: Observer::new(&config.routes, metrics, clock.clone())?,
             metrics: metrics.clone(),

@@ -9,12 +9,18 @@ use http::HeaderMap;
 use http::HeaderValue;
 use http::Method;
 use http::StatusCode;
+use obo_proxy::app::demo::entra::settings::Settings;
+use serde_json::Value;
 use serde_json::json;
 
 use crate::support::Answer;
 use crate::support::NOW;
 use crate::support::Plan;
 use crate::support::World;
+use crate::support::process::Demo;
+use crate::support::process::Proxy;
+use crate::support::process::config;
+use crate::support::process::shell;
 
 const ROUTES: &str = "
   api: { match: /, exchange: { scopes: [api://orders-backend/orders.read] } }
@@ -248,4 +254,43 @@ async fn many_who_are_challenged_at_once_make_one_exchange() {
         assert_eq!(caller.await.unwrap(), StatusCode::OK);
     }
     assert_eq!((world.entra().token_requests(), world.echo.requests()), (2, 201));
+}
+
+#[test]
+fn the_binary_mends_what_it_can_and_logs_what_an_administrator_must_do() {
+    let demo = Demo::start();
+    let (idp, upstream) = (demo.address("idp"), demo.address("upstream"));
+    let secret = Settings::default().client_secret;
+    let config = config(&format!("http://{idp}"), upstream, "info");
+    let proxy = Proxy::start(&config, &[("SECRET", secret.expose())]);
+    let call = |user: &str, path: &str, options: &str| {
+        let token = shell(&format!("curl -sf 'http://{idp}/demo/token?user={user}'"));
+        let address = &proxy.address;
+        shell(&format!("curl -sS {options} 'http://{address}{path}' -H 'Authorization: Bearer {token}'"))
+    };
+    // the keys may not be there yet
+    call("alice", "/orders", "--retry 50 --retry-all-errors --retry-delay 0 -f");
+    let seen: Value =
+        serde_json::from_str(&call("alice", "/demo/challenge/c1", "--data 'two words'")).unwrap();
+    assert_eq!((&seen["token"]["acrs"], &seen["body_bytes"]), (&json!(["c1"]), &json!(9)));
+    for reason in ["interaction_required", "interaction_required", "interaction_loop"] {
+        let answer: Value = serde_json::from_str(&call("bob", "/demo/challenge/c9?endless=1", "")).unwrap();
+        assert_eq!(answer["reason"], reason);
+    }
+    call("noconsent", "/orders", "");
+    let (code, log) = proxy.stop();
+    assert_eq!(code, Some(0), "{log}");
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |path: &str| lines.iter().filter(|line| line["url.path"] == path).collect::<Vec<_>>();
+    let mended = of("/demo/challenge/c1")[0];
+    assert_eq!((&mended["http.response.status_code"], &mended["cache"]), (&json!(200), &json!("miss")));
+    assert!(mended["exchange_ms"].is_number() && mended["reason"].is_null(), "{mended}");
+    let looping = of("/demo/challenge/c9")[2];
+    assert_eq!((&looping["reason"], &looping["level"]), (&json!("interaction_loop"), &json!("info")));
+    let consent = lines.iter().find(|line| line["msg"] == "consent is missing").unwrap();
+    assert_eq!(
+        consent["admin_consent"],
+        format!("http://{idp}/{TENANT}/adminconsent?client_id=6731de76-14a6-49ae-97bc-6eba6914391e")
+    );
+    assert!(!log.contains("acrs") && !log.contains("eyJ"), "{log}");
 }

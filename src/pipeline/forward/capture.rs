@@ -75,12 +75,14 @@ struct Pieces {
     is_broken: bool,
 }
 
-impl Keeper {
-    /// With room for 16 MiB.
-    pub fn new() -> Self {
+/// With room for 16 MiB.
+impl Default for Keeper {
+    fn default() -> Self {
         Self(Arc::new(Semaphore::new(BUDGET)))
     }
+}
 
+impl Keeper {
     /// `request`, and a spare if it has no body or a small one of known length for which there is room.
     pub fn keep<B: Body>(&self, request: Request<B>) -> (Request<Captured<B>>, Option<Spare>) {
         let length =
@@ -253,7 +255,7 @@ mod tests {
     #[tokio::test]
     async fn a_request_without_a_body_can_be_sent_again_at_once() {
         let request = Request::get("/a?b").header("x-a", "1").body(Full::<Bytes>::default()).unwrap();
-        let (_, spare) = Keeper::new().keep(request);
+        let (_, spare) = Keeper::default().keep(request);
         let again = spare.unwrap().whole().unwrap();
         assert_eq!((again.method(), again.uri().to_string().as_str()), (&Method::GET, "/a?b"));
         assert_eq!(again.headers()["x-a"], "1");
@@ -264,7 +266,7 @@ mod tests {
     async fn a_body_that_was_not_read_to_its_end_is_not_sent_again() {
         let pieces = [vec![1; 10], vec![2; 10]];
         for (read_frames, is_whole) in [(0, false), (1, false), (2, true), (3, true)] {
-            let (request, spare) = Keeper::new().keep(pieced(&pieces));
+            let (request, spare) = Keeper::default().keep(pieced(&pieces));
             read(request.into_body(), read_frames).await;
             let again = spare.unwrap().whole();
             assert_eq!(again.is_some(), is_whole, "{read_frames}");
@@ -277,15 +279,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_is_long_or_of_unknown_length_or_in_crumbs_is_not_kept() {
-        let spare = |length| Keeper::new().keep(pieced(&[vec![0; length]])).1;
+        let spare = |length| Keeper::default().keep(pieced(&[vec![0; length]])).1;
         assert!(spare(64 * 1024).is_some() && spare(64 * 1024 + 1).is_none());
         let chunked = pieced(&[vec![0]]).map(|mut body| {
             body.1 = None;
             body
         });
-        assert!(Keeper::new().keep(chunked).1.is_none());
+        assert!(Keeper::default().keep(chunked).1.is_none());
         for (pieces, is_whole) in [(MOST_PIECES, true), (MOST_PIECES + 1, false)] {
-            let (request, spare) = Keeper::new().keep(pieced(&vec![vec![0]; pieces]));
+            let (request, spare) = Keeper::default().keep(pieced(&vec![vec![0]; pieces]));
             read(request.into_body(), pieces).await;
             assert_eq!(spare.unwrap().whole().is_some(), is_whole, "{pieces}");
         }
@@ -295,14 +297,14 @@ mod tests {
     async fn a_body_with_trailers_is_not_sent_again() {
         let mut request = pieced(&[vec![0; 3]]);
         request.body_mut().0.push_back(Frame::trailers(HeaderMap::new()));
-        let (request, spare) = Keeper::new().keep(request);
+        let (request, spare) = Keeper::default().keep(request);
         read(request.into_body(), 2).await;
         assert!(spare.unwrap().whole().is_none());
     }
 
     #[tokio::test]
     async fn room_is_shared_and_given_back() {
-        let keeper = Keeper::new();
+        let keeper = Keeper::default();
         let full = || keeper.clone().keep(pieced(&[vec![0; 64 * 1024]]));
         let mut kept: Vec<_> = (0..BUDGET / (64 * 1024)).map(|_| full()).collect();
         assert!(kept.iter().all(|(_, spare)| spare.is_some()));
@@ -323,7 +325,7 @@ mod tests {
         fn what_is_sent_again_is_what_came(pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..50), 0..20)) {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             let (first, again) = runtime.block_on(async {
-                let (request, spare) = Keeper::new().keep(pieced(&pieces));
+                let (request, spare) = Keeper::default().keep(pieced(&pieces));
                 let first = request.into_body().collect().await.unwrap().to_bytes();
                 let again = spare.unwrap().whole().unwrap().into_body();
                 (first, again.collect().await.unwrap().to_bytes())
