@@ -249,3 +249,14 @@ async fn without_descriptors_it_waits_idly_and_goes_on_when_there_are_some_again
     tokio::time::timeout(Duration::from_secs(20), last.read_exact(&mut start)).await.unwrap().unwrap();
     assert_eq!(&start, b"HTTP/1.1 401");
 }
+
+#[tokio::test]
+async fn an_idle_proxy_ends_without_waiting_for_anyone() {
+    let proxy = Proxy::start(&config("http://127.0.0.1:1", "127.0.0.1:1", "info"), &[("SECRET", "secret")]);
+    let answer = shell(&format!("curl -s -o /dev/null -w '%{{http_code}}' http://{}/", proxy.address));
+    assert_eq!(answer, "401");
+    let (code, log) = proxy.stop();
+    assert_eq!(code, Some(0), "{log}");
+    // it did wait out the whole drain time, with nothing to wait for
+    assert!(!log.contains("in flight"), "{log}");
+}
