@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::config::Limits;
+use crate::domain::peer::Peer;
 use crate::pipeline::Pipeline;
 use crate::pipeline::accept::Accepted;
 use crate::pipeline::accept::Drain;
@@ -110,9 +111,11 @@ fn work(
                 }
                 Some(Served { connection, load }) = dealt.recv() => {
                     let (pipeline, listener) = (pipeline.clone(), connection.listener().clone());
-                    let handler = move |request, peer| {
+                    let handler = move |request, peer: Arc<Peer>| {
                         let (pipeline, listener) = (pipeline.clone(), listener.clone());
-                        async move { pipeline.handle(&listener, peer, request).await }
+                        // on the heap for as long as it lasts: a future is copied whenever it is handed on, and a
+                        // connection keeps room for it between requests
+                        Box::pin(async move { pipeline.handle(&listener, &peer, request).await })
                     };
                     let served = connection.serve(limits, handler, drain.clone());
                     connections.spawn(async move {

@@ -32,6 +32,7 @@ use crate::config::Http2;
 use crate::net::BoxError;
 use crate::net::causes;
 use crate::net::connector;
+use crate::net::gather;
 
 /// Connects to one server.
 #[derive(Clone, Debug)]
@@ -185,7 +186,7 @@ impl AsyncWrite for Stream {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match &mut self.kind {
-            Kind::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Kind::Plain(stream) => gather::poll_write(Pin::new(stream), cx, slices),
             Kind::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
     }

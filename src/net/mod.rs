@@ -19,6 +19,7 @@ use crate::config::Http2;
 
 pub mod client;
 pub mod dialer;
+pub mod gather;
 pub mod tls;
 
 /// Any error, boxed: what a streamed body may end with.

@@ -3,6 +3,7 @@
 //! **In:** a request and whose socket it came from. **Out:** a response, always. **Never:** forwards token A in place
 //! of token B; answers before the record of the request is written.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -13,7 +14,6 @@ use http::StatusCode;
 use http::header;
 use http::request::Parts;
 use http_body::Body as _;
-use hyper::body::Incoming;
 
 use crate::config;
 use crate::config::Access;
@@ -43,6 +43,7 @@ pub mod forward;
 pub mod respond;
 pub mod route;
 
+use accept::Incoming;
 use authenticate::Authenticator;
 use exchange::Exchanger;
 use forward::Authorization;
@@ -115,12 +116,12 @@ impl Pipeline {
                 metrics.clone(),
             ),
             responder: Responder::new(providers),
-            observer: Observer::new(metrics.clone(), clock.clone())?,
+            observer: Observer::new(&config.routes, metrics, clock.clone())?,
             metrics: metrics.clone(),
             clock: clock.clone(),
             is_anonymous: providers.is_empty(),
         };
-        let forwarder = Forwarder::new(&config.routes, clock.clone(), metrics.clone())?;
+        let forwarder = Forwarder::new(&config.routes)?;
         Ok(Self { stages: Arc::new(stages), forwarder })
     }
 
@@ -129,9 +130,7 @@ impl Pipeline {
     /// # Errors
     /// If TLS towards an upstream cannot be set up.
     pub fn for_worker(&self, config: &Config) -> Result<Self, SetupError> {
-        let Stages { clock, metrics, .. } = &*self.stages;
-        let forwarder = Forwarder::new(&config.routes, clock.clone(), metrics.clone())?;
-        Ok(Self { stages: self.stages.clone(), forwarder })
+        Ok(Self { stages: self.stages.clone(), forwarder: Forwarder::new(&config.routes)? })
     }
 
     /// Begins to fetch the identity providers' keys, and goes on keeping them fresh.
@@ -153,27 +152,29 @@ impl Pipeline {
     pub async fn handle(
         &self,
         listener: &config::Listener,
-        peer: Peer,
+        peer: &Peer,
         request: Request<Incoming>,
     ) -> Response<Body> {
         let (mut head, body) = request.into_parts();
         let mut journey = self.stages.observer.begin(&head);
         let dialect = Dialect::of(&head.headers);
-        let answered = caught(async {
-            match self.admit(listener, &mut head, &mut journey).await {
-                Ok(admitted) => {
-                    self.forward(admitted, peer, Request::from_parts(head, body), &mut journey).await
-                }
-                Err(refusal) => {
-                    // a caller who waits for our word before sending its body gets the answer instead
-                    if !head.headers.contains_key(header::EXPECT) && !body.is_end_stream() {
-                        tokio::spawn(respond::drain::drain(body));
+        let outcome = {
+            let answered = pin!(async {
+                match self.admit(listener, &mut head, &mut journey).await {
+                    Ok(admitted) => {
+                        self.forward(admitted, peer, Request::from_parts(head, body), &mut journey).await
                     }
-                    Err(refusal)
+                    Err(refusal) => {
+                        // a caller who waits for our word before sending its body gets the answer instead
+                        if !head.headers.contains_key(header::EXPECT) && !body.is_end_stream() {
+                            tokio::spawn(respond::drain::drain(body));
+                        }
+                        Err(refusal)
+                    }
                 }
-            }
-        });
-        let outcome = answered.await.unwrap_or_else(|panicked| Err(Refusal::from(panicked)));
+            });
+            caught(answered).await.unwrap_or_else(|panicked| Err(Refusal::from(panicked)))
+        };
         let (mut response, fault) = match outcome {
             Ok(response) => (response, None),
             Err(refusal) => (self.refuse(&refusal, dialect, &mut journey), Some(refusal.reason.row().fault)),
@@ -201,7 +202,7 @@ impl Pipeline {
     async fn forward(
         &self,
         Admitted { route, path, sent }: Admitted,
-        peer: Peer,
+        peer: &Peer,
         request: Request<Incoming>,
         journey: &mut Journey<'_>,
     ) -> Result<Response<Body>, Refusal> {
@@ -213,9 +214,9 @@ impl Pipeline {
         let request_id = &journey.request_id;
         let onward =
             Onward { route: &route, path: &path, authorization, peer, scheme: Scheme::Http, request_id };
-        let started = self.stages.clock.monotonic();
+        let asked = self.stages.clock.monotonic();
         let response = self.forwarder.send(request, onward).await;
-        journey.upstream = Some(self.stages.clock.monotonic() - started);
+        journey.upstream_answered(asked);
         let mut response = response?;
         if response.status() == StatusCode::UNAUTHORIZED && matches!(sent, Sent::TokenB(_)) {
             let context = context(journey, Dialect::Http);
@@ -279,12 +280,8 @@ impl Pipeline {
         wanted: &Arc<config::Exchange>,
         journey: &mut Journey<'_>,
     ) -> Result<DownstreamToken, Refusal> {
-        let started = self.stages.clock.monotonic();
         let outcome = self.stages.exchanger.token(caller, wanted).await;
-        if outcome.is_err() {
-            journey.exchange = Some(self.stages.clock.monotonic() - started);
-        }
-        let exchanged = outcome?;
+        let exchanged = outcome.inspect_err(|error| journey.exchange = error.waited)?;
         journey.exchange = exchanged.waited;
         journey.cache = Some(exchanged.cache);
         journey.correlation_id = exchanged.correlation_id;

@@ -26,6 +26,7 @@ use crate::telemetry::access_log::Line;
 use crate::telemetry::access_log::UserHash;
 use crate::telemetry::metrics::CacheResult;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::Requests;
 use crate::telemetry::trace;
 
 /// The header that carries a request's id.
@@ -37,7 +38,8 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 /// Watches requests come and go.
 #[derive(Debug)]
 pub struct Observer {
-    metrics: Arc<Metrics>,
+    routes: Vec<(Arc<Route>, Requests)>,
+    unrouted: Requests,
     clock: Clock,
     user_hash: UserHash,
     /// Makes the ids of two processes differ.
@@ -46,14 +48,29 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// An observer with a fresh key for users and a fresh origin for request ids.
+    /// An observer of `routes`, with a fresh key for users and a fresh origin for request ids.
     ///
     /// # Errors
     /// If the system gives no random bytes.
-    pub fn new(metrics: Arc<Metrics>, clock: Clock) -> Result<Self, Unspecified> {
+    pub fn new(routes: &[Arc<Route>], metrics: &Metrics, clock: Clock) -> Result<Self, Unspecified> {
         let mut origin = [0; 8];
         aws_lc_rs::rand::fill(&mut origin)?;
-        Ok(Self { metrics, clock, user_hash: UserHash::new()?, origin, requests: AtomicU64::new(0) })
+        let requests =
+            |route: &Arc<Route>| metrics.requests(Some(&route.name), Some(route.upstream.authority.as_str()));
+        Ok(Self {
+            routes: routes.iter().map(|route| (route.clone(), requests(route))).collect(),
+            unrouted: metrics.requests(None, None),
+            clock,
+            user_hash: UserHash::new()?,
+            origin,
+            requests: AtomicU64::new(0),
+        })
+    }
+
+    /// The metrics of `route`, which is told by where it is.
+    fn requests_of(&self, route: Option<&Arc<Route>>) -> &Requests {
+        let known = route.and_then(|route| self.routes.iter().find(|(known, _)| Arc::ptr_eq(known, route)));
+        known.map_or(&self.unrouted, |(_, requests)| requests)
     }
 
     /// A request has come.
@@ -123,7 +140,7 @@ pub struct Journey<'a> {
     /// Why the request was refused.
     pub reason: Option<&'static str>,
     /// Until the upstream's response head.
-    pub upstream: Option<Duration>,
+    upstream: Option<Duration>,
     /// Waiting for token B.
     pub exchange: Option<Duration>,
     /// The identity provider's correlation id.
@@ -136,9 +153,15 @@ impl Journey<'_> {
     pub fn end(mut self, status: StatusCode, fault: Option<Fault>) {
         self.ended = Ended::Yes;
         let took = self.elapsed();
-        let route = self.route.as_ref().map(|route| &route.name);
-        self.observer.metrics.server_request(route, &self.method, status, took);
+        self.observer.requests_of(self.route.as_ref()).answered(&self.method, status, took);
         self.log(status.as_u16(), fault, took);
+    }
+
+    /// The upstream answered, or failed to, after it was first asked at `asked`.
+    pub fn upstream_answered(&mut self, asked: Instant) {
+        let took = self.observer.clock.monotonic().saturating_duration_since(asked);
+        self.observer.requests_of(self.route.as_ref()).upstream_answered(took);
+        self.upstream = Some(took);
     }
 
     fn elapsed(&self) -> Duration {
@@ -183,7 +206,7 @@ mod tests {
 
     fn id_for(inbound: &[&str]) -> String {
         let clock = Clock::manual(UnixTime::from_seconds(0));
-        let observer = Observer::new(Arc::new(Metrics::new()), clock).unwrap();
+        let observer = Observer::new(&[], &Metrics::new(), clock).unwrap();
         let mut request = http::Request::new(());
         for value in inbound {
             request.headers_mut().append(REQUEST_ID, value.parse().unwrap());
@@ -205,7 +228,7 @@ mod tests {
     #[test]
     fn no_two_requests_get_the_same_id() {
         let clock = Clock::manual(UnixTime::from_seconds(0));
-        let observer = Observer::new(Arc::new(Metrics::new()), clock).unwrap();
+        let observer = Observer::new(&[], &Metrics::new(), clock).unwrap();
         assert_ne!(observer.fresh_id(), observer.fresh_id());
         assert_ne!(id_for(&[]), id_for(&[]));
     }

@@ -1,5 +1,7 @@
 //! Every metric, in one struct.
 
+use std::sync::PoisonError;
+use std::sync::RwLock;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -28,6 +30,9 @@ use crate::telemetry::process;
 /// The boundaries OpenTelemetry gives for HTTP durations, in seconds.
 const DURATIONS: [f64; 14] =
     [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+/// So many kinds of answers of one route are found without hashing.
+const MOST_FOUND: usize = 16;
 
 /// How a look-up in the cache went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -269,33 +274,73 @@ impl Metrics {
         InFlight(gauge)
     }
 
-    /// A caller was answered.
-    pub fn server_request(
-        &self,
-        route: Option<&Name>,
-        method: &http::Method,
-        status: http::StatusCode,
-        took: Duration,
-    ) {
-        let labels = ServerRequest {
-            http_route: route.into(),
-            http_request_method: known_method(method),
-            http_response_status_code: status.as_u16(),
-        };
-        self.server_requests.get_or_create(&labels).observe(took.as_secs_f64());
-    }
-
-    /// An upstream answered, or failed to.
-    pub fn client_request(&self, server_address: &str, took: Duration) {
-        self.client_requests
-            .get_or_create(&ByServer { server_address: server_address.to_owned() })
-            .observe(took.as_secs_f64());
+    /// Of the requests that no route takes, or of those of `route`, which go to `server_address`.
+    pub fn requests(&self, route: Option<&Name>, server_address: Option<&str>) -> Requests {
+        let upstream =
+            server_address.map(|server_address| ByServer { server_address: server_address.into() });
+        Requests {
+            route: route.into(),
+            answered: self.server_requests.clone(),
+            found: RwLock::default(),
+            upstream: upstream.map(|server| self.client_requests.get_or_create_owned(&server)),
+        }
     }
 }
 
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// The metrics of one route's requests, each found once.
+#[derive(Debug)]
+pub struct Requests {
+    route: Label,
+    answered: Family<ServerRequest, Histogram>,
+    found: RwLock<Vec<(Answer, Histogram)>>,
+    upstream: Option<Histogram>,
+}
+
+/// What tells apart the answers that are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Answer {
+    method: &'static str,
+    status: u16,
+}
+
+impl Requests {
+    /// A caller was answered.
+    pub fn answered(&self, method: &http::Method, status: http::StatusCode, took: Duration) {
+        let answer = Answer { method: known_method(method), status: status.as_u16() };
+        let found = self.found.read().unwrap_or_else(PoisonError::into_inner);
+        match found.iter().find(|(known, _)| *known == answer) {
+            Some((_, histogram)) => histogram.observe(took.as_secs_f64()),
+            None => {
+                drop(found);
+                self.find(answer).observe(took.as_secs_f64());
+            }
+        }
+    }
+
+    /// The upstream answered, or failed to.
+    pub fn upstream_answered(&self, took: Duration) {
+        if let Some(histogram) = &self.upstream {
+            histogram.observe(took.as_secs_f64());
+        }
+    }
+
+    fn find(&self, answer: Answer) -> Histogram {
+        let Answer { method: http_request_method, status: http_response_status_code } = answer;
+        let http_route = self.route.clone();
+        let labels = ServerRequest { http_route, http_request_method, http_response_status_code };
+        let histogram = self.answered.get_or_create_owned(&labels);
+        let mut found = self.found.write().unwrap_or_else(PoisonError::into_inner);
+        // an upstream may make up hundreds of statuses: a list of the first is enough, and quick to search
+        if found.len() < MOST_FOUND && found.iter().all(|(known, _)| *known != answer) {
+            found.push((answer, histogram.clone()));
+        }
+        histogram
     }
 }
 
@@ -343,13 +388,10 @@ mod tests {
         metrics.refusal(Some(&name), "no_route");
         metrics.jwks_refreshed(&name, UnixTime::from_seconds(5));
         let _open = metrics.connected(&name);
-        metrics.server_request(
-            None,
-            &http::Method::from_bytes(b"BREW").unwrap(),
-            http::StatusCode::OK,
-            Duration::from_millis(1),
-        );
-        metrics.client_request("127.0.0.1:8000", Duration::from_millis(1));
+        let requests = metrics.requests(None, Some("127.0.0.1:8000"));
+        let brew = http::Method::from_bytes(b"BREW").unwrap();
+        requests.answered(&brew, http::StatusCode::OK, Duration::from_millis(1));
+        requests.upstream_answered(Duration::from_millis(1));
         let text = metrics.encode();
         for line in [
             "obo_build_info{version=",

@@ -12,13 +12,16 @@ use std::task::Poll;
 use std::task::ready;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::io::ReadBuf;
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio::time::Sleep;
 
 use crate::config::Limits;
+use crate::net::gather;
 
 /// Longest time a peer may leave what we write unread.
 const WRITE_STALL: Duration = Duration::from_secs(30);
@@ -40,6 +43,10 @@ pub struct Activity {
     stalled: AtomicU64,
     /// Whether the last request had a body.
     had_body: AtomicBool,
+    /// Bodies of requests that were not read to their end.
+    unread: AtomicU64,
+    /// Whether our side is being shut down.
+    closing: AtomicBool,
 }
 
 /// What is spoken on a connection.
@@ -75,6 +82,8 @@ impl Activity {
             phase: AtomicU64::new(Phase::HEAD),
             stalled: AtomicU64::new(0),
             had_body: AtomicBool::new(false),
+            unread: AtomicU64::new(0),
+            closing: AtomicBool::new(false),
         })
     }
 
@@ -84,6 +93,25 @@ impl Activity {
         self.had_body.store(has_body, Ordering::Relaxed);
         self.enter(Phase::ANSWERING);
         Answering(Arc::clone(self))
+    }
+
+    /// The request has a body.
+    pub fn began_body(&self) {
+        self.unread.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A body that was begun was read to its end.
+    pub fn ended_body(&self) {
+        self.unread.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether a request was read to its end and its answer written, and nothing of the next has come: the connection
+    /// may go on as if it were new. A body given up half way leaves no such moment.
+    pub fn is_between_requests(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) & ((1 << Phase::BITS) - 1) == Phase::RESTING
+            && self.unread.load(Ordering::Relaxed) == 0
+            && self.stalled.load(Ordering::Relaxed) == 0
+            && !self.closing.load(Ordering::Relaxed)
     }
 
     /// When the connection's time is up, if things stay as they are.
@@ -163,6 +191,8 @@ impl Drop for Answering {
 pub struct Noted<S> {
     stream: S,
     activity: Arc<Activity>,
+    /// Bytes that were read before, to be read again.
+    again: Bytes,
     /// Made once our side is shut down.
     lingering: Option<Pin<Box<Sleep>>>,
 }
@@ -170,12 +200,25 @@ pub struct Noted<S> {
 impl<S> Noted<S> {
     /// Notes the traffic of `stream` in `activity`.
     pub fn new(stream: S, activity: Arc<Activity>) -> Self {
-        Self { stream, activity, lingering: None }
+        Self { stream, activity, again: Bytes::new(), lingering: None }
+    }
+
+    /// The same, with `bytes` in front of what is still to be read.
+    pub fn preceded_by(self, bytes: Bytes) -> Self {
+        Self { again: bytes, ..self }
     }
 
     fn note<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         self.activity.wrote(written.is_ready());
         written
+    }
+}
+
+impl Noted<TcpStream> {
+    /// Resolves when there may be something to read, or the peer is gone.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        // what is wrong with it, reading it tells
+        self.stream.poll_read_ready(cx).map(drop)
     }
 }
 
@@ -202,7 +245,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Noted<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let read = if self.again.is_empty() {
+            Pin::new(&mut self.stream).poll_read(cx, buffer)
+        } else {
+            let count = self.again.len().min(buffer.remaining());
+            buffer.put_slice(&self.again.split_to(count));
+            Poll::Ready(Ok(()))
+        };
         if buffer.filled().len() > before {
             self.activity.received();
         }
@@ -221,7 +270,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Noted<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        let written = gather::poll_write(Pin::new(&mut self.stream), cx, slices);
         self.note(written)
     }
 
@@ -234,6 +283,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Noted<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.activity.closing.store(true, Ordering::Relaxed);
         if self.lingering.is_none() {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
         }

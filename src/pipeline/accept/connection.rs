@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
+use std::task::ready;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,8 +16,6 @@ use http::header::CONNECTION;
 use http_body::Body;
 use http_body::Frame;
 use http_body::SizeHint;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
 use hyper::server::conn::http2;
 use hyper::service::HttpService;
 use hyper::service::service_fn;
@@ -31,17 +30,15 @@ use crate::domain::peer::Peer;
 use crate::net;
 use crate::net::BoxError;
 use crate::pipeline::accept::Drain;
+use crate::pipeline::accept::Incoming;
 use crate::pipeline::accept::activity::Activity;
 use crate::pipeline::accept::activity::Answering;
 use crate::pipeline::accept::activity::Noted;
 use crate::pipeline::accept::activity::Protocol;
+use crate::pipeline::accept::http1::Http1;
 
-/// More fields than this in one head are answered 431.
-const MAX_HEADERS: usize = 128;
 /// How long a connection without a request is kept once the drain started: a request may be on its way.
 const GRACE: Duration = Duration::from_millis(500);
-/// hyper wants no less.
-const SMALLEST_BUFFER: usize = 8192;
 /// Most requests under way on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 128;
 /// How much of a request's body, and of all bodies of a connection, HTTP/2 peers may send unasked.
@@ -57,9 +54,9 @@ const PREFACE: &[u8] = b"PRI ";
 const PREFACE_PAUSE: Duration = Duration::from_millis(5);
 
 /// Answers the requests of one connection with `handler` until either side ends it or its time is up.
-pub async fn serve<H, F>(stream: TcpStream, peer: Peer, limits: Limits, handler: H, drain: Drain)
+pub async fn serve<H, F>(stream: TcpStream, peer: &Peer, limits: Limits, handler: H, drain: Drain)
 where
-    H: Fn(Request<Incoming>) -> F + Send,
+    H: Fn(Request<Incoming>) -> F + Send + Unpin,
     F: Future<Output = Response<net::Body>> + Send + 'static,
 {
     if let Err(error) = stream.set_nodelay(true) {
@@ -74,33 +71,18 @@ where
     };
     let Ok(protocol) = protocol else { return };
     let activity = Activity::new(opened, limits, protocol);
-    let io = TokioIo::new(Noted::new(stream, Arc::clone(&activity)));
     let seen = Arc::clone(&activity);
     let ending = drain.clone();
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
         let answering = seen.answering(!request.body().is_end_stream());
-        let response = handler(request);
-        let ending = ending.clone();
-        async move {
-            let mut response = response.await.map(|body| Answer { body, _answering: answering });
-            if protocol == Protocol::Http1 && ending.is_announced() {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok::<_, Infallible>(response)
-        }
+        let request = request.map(|body| Incoming::new(body, &seen));
+        // on the heap, and no longer than the request is under way
+        let response = Box::pin(handler(request));
+        Reply { response, answering: Some(answering), protocol, ending: ending.clone() }
     });
     // on the heap, each at its own size: a resting connection costs what it is, not what it might have been
     let conversation: Pin<Box<dyn Conversation + Send + '_>> = match protocol {
-        Protocol::Http1 => Box::pin(
-            http1::Builder::new()
-                // the watchdog keeps all deadlines, also the one before the first byte, which hyper has none for
-                .header_read_timeout(None)
-                .max_header_size(limits.header_bytes)
-                .max_buf_size(limits.header_bytes.max(SMALLEST_BUFFER))
-                .max_headers(MAX_HEADERS)
-                .half_close(false)
-                .serve_connection(io, service),
-        ),
+        Protocol::Http1 => Box::pin(Http1::new(stream, service, limits, Arc::clone(&activity))),
         Protocol::Http2 => Box::pin(
             http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
@@ -111,7 +93,7 @@ where
                 .max_send_buf_size(SEND_BUFFER)
                 .keep_alive_interval(PING)
                 .keep_alive_timeout(PING)
-                .serve_connection(io, service),
+                .serve_connection(TokioIo::new(Noted::new(stream, Arc::clone(&activity))), service),
         ),
     };
     converse(conversation, &activity, peer, drain).await;
@@ -145,19 +127,19 @@ trait Conversation: Future<Output = hyper::Result<()>> {
     fn finish(self: Pin<&mut Self>);
 }
 
-impl<S, F> Conversation for http1::Connection<TokioIo<Noted<TcpStream>>, S>
+impl<S> Conversation for Http1<S>
 where
-    S: HttpService<Incoming, ResBody = Answer, Error = Infallible, Future = F>,
-    F: Future<Output = Result<Response<Answer>, Infallible>>,
+    S: HttpService<hyper::body::Incoming, ResBody = Answer, Error = Infallible> + Unpin,
+    S::Future: Unpin,
 {
-    fn finish(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
+    fn finish(mut self: Pin<&mut Self>) {
+        Self::finish(&mut self);
     }
 }
 
 impl<S, F> Conversation for http2::Connection<TokioIo<Noted<TcpStream>>, S, TokioExecutor>
 where
-    S: HttpService<Incoming, ResBody = Answer, Error = Infallible, Future = F>,
+    S: HttpService<hyper::body::Incoming, ResBody = Answer, Error = Infallible, Future = F>,
     F: Future<Output = Result<Response<Answer>, Infallible>> + Send + 'static,
 {
     fn finish(self: Pin<&mut Self>) {
@@ -168,7 +150,7 @@ where
 async fn converse(
     mut connection: Pin<Box<dyn Conversation + Send + '_>>,
     activity: &Activity,
-    peer: Peer,
+    peer: &Peer,
     drain: Drain,
 ) {
     let watchdog = tokio::time::sleep_until(activity.next_look());
@@ -199,10 +181,32 @@ async fn converse(
     }
 }
 
+/// The answer to one request, while it is being made.
+struct Reply<F> {
+    response: Pin<Box<F>>,
+    answering: Option<Answering>,
+    protocol: Protocol,
+    ending: Drain,
+}
+
+impl<F: Future<Output = Response<net::Body>>> Future for Reply<F> {
+    type Output = Result<Response<Answer>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let response = ready!(self.response.as_mut().poll(cx));
+        let answering = self.answering.take();
+        let mut response = response.map(|body| Answer { body, _answering: answering });
+        if self.protocol == Protocol::Http1 && self.ending.is_announced() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Poll::Ready(Ok(response))
+    }
+}
+
 /// A response body that ends the request's answering when hyper is done with it.
 struct Answer {
     body: net::Body,
-    _answering: Answering,
+    _answering: Option<Answering>,
 }
 
 impl Body for Answer {

@@ -123,7 +123,8 @@ fn is_host(text: &str) -> bool {
     let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
     let is_name = |name: &str| {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-        !name.is_empty() && !name.starts_with('.') && !name.contains("..") && name.bytes().all(fits)
+        let has_empty_label = name.starts_with('.') || name.as_bytes().windows(2).any(|pair| pair == b"..");
+        !name.is_empty() && !has_empty_label && name.bytes().all(fits)
     };
     let is_address = host
         .strip_prefix('[')
@@ -142,6 +143,9 @@ fn check_expect(headers: &HeaderMap) -> Result<(), Error> {
 
 /// A token in the query ends up in logs, and RFC 9700 section 4.3.2 forbids it.
 fn check_query(query: &str) -> Result<(), Error> {
+    if query.is_empty() {
+        return Ok(());
+    }
     match url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "access_token") {
         true => Err(Error::BadRequest("there is a token in the query")),
         false => Ok(()),

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use http::Request;
 use http::Response;
-use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::net::TcpSocket;
 use tokio::net::TcpStream;
@@ -29,6 +28,10 @@ use crate::telemetry::metrics::Metrics;
 mod activity;
 mod connection;
 pub mod head;
+mod http1;
+mod incoming;
+
+pub use crate::pipeline::accept::incoming::Incoming;
 
 /// A bound address, not yet accepting.
 #[derive(Debug)]
@@ -130,7 +133,7 @@ impl Default for Drain {
 #[derive(Debug)]
 pub struct Accepted {
     stream: std::net::TcpStream,
-    peer: Peer,
+    peer: Arc<Peer>,
     listener: Arc<config::Listener>,
     _counted: InFlight,
     _permit: OwnedSemaphorePermit,
@@ -146,13 +149,14 @@ impl Accepted {
     /// `drain` starts and its last request is answered. Dropping the future cuts it.
     pub async fn serve<H, F>(self, limits: Limits, handler: H, drain: Drain)
     where
-        H: Fn(Request<Incoming>, Peer) -> F + Send + Sync,
+        H: Fn(Request<Incoming>, Arc<Peer>) -> F + Send + Sync,
         F: Future<Output = Response<net::Body>> + Send + 'static,
     {
         let peer = self.peer;
         match TcpStream::from_std(self.stream) {
             Ok(stream) => {
-                connection::serve(stream, peer, limits, |request| handler(request, peer), drain).await;
+                let handler = |request| handler(request, Arc::clone(&peer));
+                connection::serve(stream, &peer, limits, handler, drain).await;
             }
             Err(error) => tracing::debug!(peer = %peer.address, %error, "cannot watch a connection"),
         }
@@ -176,7 +180,7 @@ pub async fn accept<D>(
         let trust = if settings.trusts(address.ip()) { Trust::Trusted } else { Trust::Untrusted };
         deal(Accepted {
             stream,
-            peer: Peer { address, trust },
+            peer: Arc::new(Peer::new(address, trust)),
             listener: Arc::clone(&settings),
             _counted: metrics.connected(&settings.name),
             _permit: permit,

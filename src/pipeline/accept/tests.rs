@@ -42,7 +42,7 @@ fn limits(header_timeout: Duration, idle_timeout: Duration) -> Limits {
 
 async fn served<H, F>(limits: Limits, handler: H) -> Served
 where
-    H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
+    H: Fn(Request<Incoming>, Arc<Peer>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<net::Body>> + Send + 'static,
 {
     let settings = config::Listener {
@@ -74,7 +74,7 @@ fn text(text: &'static str) -> Response<net::Body> {
     Response::new(Full::from(text).map_err(|never| match never {}).boxed_unsync())
 }
 
-async fn ok(_: Request<Incoming>, _: Peer) -> Response<net::Body> {
+async fn ok(_: Request<Incoming>, _: Arc<Peer>) -> Response<net::Body> {
     text("fine")
 }
 
@@ -366,7 +366,7 @@ async fn a_burst_of_connections_waits_without_being_turned_away() {
 
 #[tokio::test]
 async fn a_peer_is_trusted_by_its_address() {
-    let served = served(limits(LONG, LONG), |_, peer: Peer| async move {
+    let served = served(limits(LONG, LONG), |_, peer: Arc<Peer>| async move {
         match peer.trust {
             Trust::Trusted => text("trusted."),
             Trust::Untrusted => text("untrusted."),
@@ -470,4 +470,86 @@ fn accepting_pauses_longer_each_time_it_fails_but_not_for_a_peer_that_left() {
     }
     assert_eq!(pauses, [10, 20, 40, 80, 100, 100]);
     assert_eq!(Pause::default().after(&left), Pause::default());
+}
+
+/// The paths of the requests that were answered, on a connection whose bodies are read in the background while the
+/// answer is already out.
+async fn recorded(limits: Limits) -> (Served, Arc<std::sync::Mutex<Vec<String>>>) {
+    let paths = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&paths);
+    let served = served(limits, move |request: Request<Incoming>, _| {
+        seen.lock().unwrap().push(request.uri().path().to_owned());
+        tokio::spawn(request.into_body().collect());
+        async { text("fine") }
+    })
+    .await;
+    (served, paths)
+}
+
+#[tokio::test]
+async fn what_was_read_too_far_is_the_beginning_of_the_next_request() {
+    let (served, paths) = recorded(limits(LONG, LONG)).await;
+    let mut stream = served.connect().await;
+    let head = |path| format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n");
+    stream.write_all((head("/1") + &head("/2") + "GET /3").as_bytes()).await.unwrap();
+    until(&mut stream, "fine").await;
+    until(&mut stream, "fine").await;
+    assert!(tokio::time::timeout(SHORT, stream.read_u8()).await.is_err());
+    stream.write_all(b"-and-more HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    until(&mut stream, "fine").await;
+    stream.write_all(head("/4").as_bytes()).await.unwrap();
+    until(&mut stream, "fine").await;
+    assert_eq!(*paths.lock().unwrap(), ["/1", "/2", "/3-and-more", "/4"]);
+}
+
+#[tokio::test]
+async fn half_a_head_that_came_before_the_answer_is_dawdling_too() {
+    let (served, _) = recorded(limits(SHORT, LONG)).await;
+    let began = Instant::now();
+    let mut stream = served.connect().await;
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\nGET").await.unwrap();
+    assert!(rest(&mut stream).await.ends_with("fine"));
+    assert!((SHORT..LONG / 2).contains(&began.elapsed()), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_body_that_comes_after_its_answer_is_no_request() {
+    let (served, paths) = recorded(limits(LONG, LONG)).await;
+    let smuggled = "GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n";
+    let length = format!("content-length: {}", smuggled.len() * 3);
+    let chunk = format!("{:x}\r\n{smuggled}\r\n", smuggled.len());
+    for (framing, part, end) in
+        [(length.as_str(), smuggled, ""), ("transfer-encoding: chunked", chunk.as_str(), "0\r\n\r\n")]
+    {
+        paths.lock().unwrap().clear();
+        let mut stream = served.connect().await;
+        for _ in 0..2 {
+            let head = format!("POST /first HTTP/1.1\r\nhost: a\r\n{framing}\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            until(&mut stream, "fine").await;
+            for _ in 0..3 {
+                stream.write_all(part.as_bytes()).await.unwrap();
+                // read, and parsed if anyone takes it for a request
+                assert!(tokio::time::timeout(SHORT / 5, stream.read_u8()).await.is_err());
+            }
+            stream.write_all(end.as_bytes()).await.unwrap();
+        }
+        stream.write_all(b"GET /next HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        until(&mut stream, "fine").await;
+        assert_eq!(*paths.lock().unwrap(), ["/first", "/first", "/next"], "{framing}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_that_comes_after_the_last_answer_is_a_request() {
+    let (served, paths) = recorded(limits(LONG, LONG)).await;
+    let mut stream = served.connect().await;
+    let head = "POST /last HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 4\r\n\r\nbody";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    until(&mut stream, "fine").await;
+    let _reset_while_writing = stream.write_all(b"GET /late HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!(rest(&mut stream).await, "");
+    drop(stream);
+    served.wait_for_connections(0).await;
+    assert_eq!(*paths.lock().unwrap(), ["/last"]);
 }

@@ -19,6 +19,7 @@ use crate::config::Policy;
 use crate::domain::caller::Claims;
 use crate::domain::capacity::Capacity;
 use crate::domain::digest::Digest;
+use crate::domain::digest::DigestHashing;
 use crate::domain::name::Name;
 use crate::pipeline::authenticate::keys::Generation;
 
@@ -27,7 +28,7 @@ const OVERHEAD: usize = 768;
 
 /// The validated tokens. Neither they nor anything that could stand for them is kept: only what they said.
 #[derive(Debug)]
-pub struct Memo(Cache<Digest, Arc<Memoised>>);
+pub struct Memo(Cache<Digest, Arc<Memoised>, DigestHashing>);
 
 /// What a validated token said, and what must still be so for it to count.
 #[derive(Debug)]
@@ -54,7 +55,7 @@ impl Memo {
             .weigher(move |_: &Digest, value: &Arc<Memoised>| capacity.weight(value.size()))
             .eviction_policy(EvictionPolicy::lru())
             .expire_after(Housekeeping)
-            .build();
+            .build_with_hasher(DigestHashing::default());
         Self(cache)
     }
 

@@ -131,7 +131,8 @@ impl Authenticator {
         let digest = Digest::of(presented.as_bytes());
         let Some(memoised) = self.remembered(&digest, policy) else {
             let token = presented.token()?;
-            let claims = self.verified(&token, digest, policy).await?;
+            // on the heap: most requests have no need of it
+            let claims = Box::pin(self.verified(&token, digest, policy)).await?;
             return Ok(Caller { token, claims });
         };
         let claims = memoised.claims.clone();

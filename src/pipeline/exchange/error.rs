@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::pipeline::exchange::row::Kind;
 use crate::pipeline::exchange::row::Row;
@@ -16,6 +17,8 @@ pub struct Error {
     pub answer: Option<Arc<OAuthError>>,
     /// The request's id in the IdP's logs, if one was sent.
     pub correlation_id: Option<Arc<str>>,
+    /// How long was waited for it; `None` if it was known.
+    pub waited: Option<Duration>,
     /// The row of the classifier; `None` if the fault is our own.
     pub(super) row: Option<Row>,
     #[source]
@@ -29,6 +32,7 @@ impl Error {
             kind: row.kind(),
             answer: answer.map(Arc::new),
             correlation_id: None,
+            waited: None,
             row: Some(row),
             source: None,
         }
@@ -36,7 +40,7 @@ impl Error {
 
     /// A fault of our own.
     pub(super) fn ours(kind: Kind) -> Self {
-        Self { kind, answer: None, correlation_id: None, row: None, source: None }
+        Self { kind, answer: None, correlation_id: None, waited: None, row: None, source: None }
     }
 
     /// The same, caused by `source`.
@@ -47,6 +51,11 @@ impl Error {
     /// The same, as the end of the request with that id.
     pub(super) fn correlated(self, correlation_id: Arc<str>) -> Self {
         Self { correlation_id: Some(correlation_id), ..self }
+    }
+
+    /// The same, told after so long.
+    pub(super) fn after(self, waited: Option<Duration>) -> Self {
+        Self { waited, ..self }
     }
 
     /// Whether our credential is at fault, so that another one may fare better.

@@ -17,6 +17,7 @@ use crate::domain::capacity::Capacity;
 use crate::domain::clock::Clock;
 use crate::domain::clock::UnixTime;
 use crate::domain::digest::Digest;
+use crate::domain::digest::DigestHashing;
 use crate::domain::token::DownstreamToken;
 use crate::pipeline::exchange::endpoint::Moment;
 use crate::pipeline::exchange::error::Error;
@@ -38,8 +39,8 @@ const RENEWAL_GAP: i64 = 10;
 /// The memory tier of the cache.
 #[derive(Debug)]
 pub struct Memory {
-    tokens: Cache<CacheKey, Arc<Entry>>,
-    refusals: Cache<Scope, Arc<Refusal>>,
+    tokens: Cache<CacheKey, Arc<Entry>, DigestHashing>,
+    refusals: Cache<Scope, Arc<Refusal>, DigestHashing>,
     negative_ttl: Duration,
     clock: Clock,
 }
@@ -227,14 +228,14 @@ impl Kept for Refusal {
 fn bounded<K: Hash + Eq + Send + Sync + 'static, V: Kept>(
     capacity: Capacity,
     evicted: impl Fn(RemovalCause) + Send + Sync + 'static,
-) -> Cache<K, Arc<V>> {
+) -> Cache<K, Arc<V>, DigestHashing> {
     Cache::builder()
         .max_capacity(capacity.total())
         .weigher(move |_: &K, value: &Arc<V>| capacity.weight(value.size() + OVERHEAD))
         .eviction_policy(EvictionPolicy::lru())
         .expire_after(Housekeeping)
         .eviction_listener(move |_, _, cause| evicted(cause))
-        .build()
+        .build_with_hasher(DigestHashing::default())
 }
 
 /// Drops what is over, some time. What may be served is decided on every read, by the proxy's own clock.

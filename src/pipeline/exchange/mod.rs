@@ -69,7 +69,7 @@ pub struct Exchanged {
     pub token: DownstreamToken,
     /// Whether it was there already.
     pub cache: CacheResult,
-    /// How long its exchange was waited for; `None` if it was there.
+    /// How long it was waited for; `None` if it was there.
     pub waited: Option<Duration>,
     /// Its exchange's id in the IdP's logs; `None` if it was there.
     pub correlation_id: Option<Arc<str>>,
@@ -156,7 +156,15 @@ impl Exchanger {
         let wanted = Wanted { key: self.shared.key(caller, exchange)?, caller, exchange };
         let result = match self.known(wanted) {
             Some(known) => known,
-            None => self.fetched(wanted).await,
+            None => {
+                let started = self.shared.clock.monotonic();
+                // on the heap: most requests have no need of it
+                let fetched = Box::pin(self.fetched(wanted)).await;
+                let waited = Some(self.shared.clock.monotonic().saturating_duration_since(started));
+                fetched
+                    .map(|exchanged| Exchanged { waited, ..exchanged })
+                    .map_err(|error| error.after(waited))
+            }
         };
         let cache = result.as_ref().map_or(CacheResult::Miss, |exchanged| exchanged.cache);
         self.shared.metrics.cache_request(cache);
@@ -178,7 +186,6 @@ impl Exchanger {
     }
 
     async fn fetched(&self, wanted: Wanted<'_>) -> Result<Exchanged, Error> {
-        let started = self.shared.clock.monotonic();
         loop {
             if let Some(waiter) = self.board(wanted)? {
                 let landed = waiter.landed().await.ok_or_else(|| Error::ours(Kind::Internal))?;
@@ -187,7 +194,7 @@ impl Exchanger {
                     return landed.result.map(|granted| Exchanged {
                         token: granted.token,
                         cache: CacheResult::Miss,
-                        waited: Some(self.shared.clock.monotonic().saturating_duration_since(started)),
+                        waited: None,
                         correlation_id: Some(granted.correlation_id),
                     });
                 }

@@ -40,7 +40,7 @@ impl<B: Body> Upload<B> {
     /// `body`, noted in `traffic`.
     pub fn new(body: B, traffic: Arc<Traffic>) -> Self {
         if body.is_end_stream() {
-            traffic.uploaded();
+            traffic.has_nothing_to_upload();
         }
         Self { body, traffic }
     }

@@ -3,6 +3,8 @@
 //! **In:** a request, its route, the `Authorization` it is to carry. **Out:** the upstream's answer, streamed.
 //! **Never:** buffers a body; leaks token A; passes a hop-by-hop field on.
 
+use std::pin::Pin;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,18 +16,15 @@ use http::StatusCode;
 use http::Version;
 use http_body::Body;
 use http_body_util::BodyExt;
-use tokio::time::Instant;
 
 use crate::config::Route;
 use crate::config::Scheme;
-use crate::domain::clock::Clock;
 use crate::domain::peer::Peer;
 use crate::net;
 use crate::net::BoxError;
 use crate::net::tls;
 use crate::pipeline::forward::traffic::Late;
 use crate::pipeline::forward::traffic::Traffic;
-use crate::telemetry::metrics::Metrics;
 
 mod body;
 mod failure;
@@ -38,8 +37,6 @@ mod traffic;
 #[derive(Debug)]
 pub struct Forwarder {
     pools: pool::Pools,
-    clock: Clock,
-    metrics: Arc<Metrics>,
 }
 
 /// What is known of a request that goes on.
@@ -52,7 +49,7 @@ pub struct Onward<'a> {
     /// What the upstream sees in place of token A.
     pub authorization: Authorization<'a>,
     /// Who sent it.
-    pub peer: Peer,
+    pub peer: &'a Peer,
     /// How they sent it.
     pub scheme: Scheme,
     /// Its `x-request-id`.
@@ -118,9 +115,8 @@ impl Forwarder {
     ///
     /// # Errors
     /// If an upstream's roots or our certificate for it cannot be used.
-    pub fn new(routes: &[Arc<Route>], clock: Clock, metrics: Arc<Metrics>) -> Result<Self, tls::Error> {
-        let pools = pool::Pools::new(routes, pool::Bounds::default())?;
-        Ok(Self { pools, clock, metrics })
+    pub fn new(routes: &[Arc<Route>]) -> Result<Self, tls::Error> {
+        Ok(Self { pools: pool::Pools::new(routes, pool::Bounds::default())? })
     }
 
     /// Sends `request` on and waits for the head of the answer. Both bodies are streamed.
@@ -135,11 +131,8 @@ impl Forwarder {
         let pool = self.pools.of(onward.route).ok_or(Error::UnknownRoute)?;
         let traffic = Traffic::new(onward.route.timeouts);
         let request = rewritten(request, &onward, &traffic)?;
-        let began = self.clock.monotonic();
-        let answer = answered(pool.request(request), &traffic).await;
-        let took = self.clock.monotonic().saturating_duration_since(began);
-        self.metrics.client_request(onward.route.upstream.authority.as_str(), took);
-        let (mut head, mut body) = answer?.into_parts();
+        let answer = answered(pin!(pool.request(request)), &traffic).await?;
+        let (mut head, mut body) = answer.into_parts();
         // we pass no Upgrade on: an upstream that switches protocols answers what nobody asked
         if head.status == StatusCode::SWITCHING_PROTOCOLS || !headers::is_plainly_framed(&head.headers) {
             return Err(Error::BadReply(None));
@@ -178,11 +171,11 @@ where
 
 /// The answer, or what kept it.
 async fn answered(
-    response: impl Future<Output = Result<Response<pool::Answer>, Error>>,
+    mut response: Pin<&mut impl Future<Output = Result<Response<pool::Answer>, Error>>>,
     traffic: &Traffic,
 ) -> Result<Response<pool::Answer>, Error> {
-    let alarm = tokio::time::sleep_until(traffic.next_look().unwrap_or_else(|_| Instant::now()));
-    tokio::pin!(response, alarm);
+    let alarm = tokio::time::sleep_until(traffic.first_look());
+    tokio::pin!(alarm);
     loop {
         tokio::select! {
             biased;

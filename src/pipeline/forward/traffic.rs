@@ -52,13 +52,26 @@ impl Traffic {
         })
     }
 
+    /// When to look at it for the first time.
+    pub fn first_look(&self) -> Instant {
+        self.began + self.timeouts.response.min(self.timeouts.idle)
+    }
+
     /// A byte moved.
     pub fn moved(&self) {
         self.moved.store(self.elapsed(), Ordering::Relaxed);
     }
 
+    /// There is no body: the answer is awaited from the beginning.
+    pub fn has_nothing_to_upload(&self) {
+        self.uploaded.store(1, Ordering::Relaxed);
+    }
+
     /// The caller's body was sent to its end, or is not wanted any more. Only the first time counts.
     pub fn uploaded(&self) {
+        if self.uploaded.load(Ordering::Relaxed) != 0 {
+            return;
+        }
         let now = self.elapsed().saturating_add(1);
         // a failure means that it was noted before
         let _ = self.uploaded.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);

@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
+use std::pin::Pin;
 use std::task::Poll;
 
 /// A bug of ours: it costs one request.
@@ -10,8 +11,7 @@ use std::task::Poll;
 pub struct PanicError;
 
 /// What `future` yields, or that it panicked. What it was working on is dropped with it.
-pub async fn caught<T>(future: impl Future<Output = T>) -> Result<T, PanicError> {
-    let mut future = std::pin::pin!(future);
+pub async fn caught<T>(mut future: Pin<&mut impl Future<Output = T>>) -> Result<T, PanicError> {
     std::future::poll_fn(|cx| {
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
         polled.map_or(Poll::Ready(Err(PanicError)), |poll| poll.map(Ok))
@@ -21,19 +21,21 @@ pub async fn caught<T>(future: impl Future<Output = T>) -> Result<T, PanicError>
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
     use crate::pipeline::respond::refusal::Refusal;
 
     #[tokio::test]
     async fn a_panic_is_a_refusal_of_our_own_making() {
-        assert_eq!(caught(async { 1 }).await, Ok(1));
-        let outcome = caught(async {
+        assert_eq!(caught(pin!(async { 1 })).await, Ok(1));
+        let panicking = pin!(async {
             tokio::task::yield_now().await;
             if true {
                 panic!("of a test");
             }
         });
-        let refusal = Refusal::from(outcome.await.unwrap_err());
+        let refusal = Refusal::from(caught(panicking).await.unwrap_err());
         assert_eq!(refusal.reason.as_str(), "internal_error");
     }
 }

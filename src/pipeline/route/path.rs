@@ -61,6 +61,9 @@ pub fn canonical(raw: &str) -> Result<Canonical, Why> {
     if !raw.starts_with('/') {
         return Err(Why::NotAbsolute);
     }
+    if is_canonical(raw.as_bytes()) {
+        return Ok(Canonical { path: raw.into(), has_encoded_slash: false });
+    }
     let mut path = String::with_capacity(raw.len());
     let mut decoded = Vec::with_capacity(raw.len());
     let mut has_encoded_slash = false;
@@ -86,6 +89,16 @@ pub fn canonical(raw: &str) -> Result<Canonical, Why> {
     }
     check_segments(&path)?;
     Ok(Canonical { path, has_encoded_slash })
+}
+
+/// Whether there is nothing to make canonical or to refuse, as in nearly every path: only unreserved characters, and no
+/// segment that is empty or begins with a dot.
+fn is_canonical(raw: &[u8]) -> bool {
+    let is_plain = |(at, byte): (usize, &u8)| match byte {
+        b'/' => !matches!(raw.get(at + 1), Some(b'/' | b'.')),
+        byte => is_unreserved(*byte),
+    };
+    raw.iter().enumerate().all(is_plain)
 }
 
 /// The decoded paths that servers behind us may see in `canonical`: `%2F` as a slash, `;parameters` removed as

@@ -1,9 +1,6 @@
 //! Which fields go on, in both directions (RFC 9110 section 7.6, RFC 7239). The only place that writes
 //! `Authorization`.
 
-use std::fmt::Write;
-use std::net::IpAddr;
-
 use bytes::Bytes;
 use http::HeaderMap;
 use http::HeaderName;
@@ -151,14 +148,14 @@ fn write_authorization(headers: &mut HeaderMap, authorization: Authorization<'_>
 
 /// Says where the request came from. What a trusted peer said is kept, and its own address added.
 fn write_forwarding(headers: &mut HeaderMap, onward: &Onward<'_>, host: Option<&HeaderValue>) {
-    let address = onward.peer.address.ip().to_canonical();
+    let address = &onward.peer.forwarded_for;
     let (proto, default_port) = match onward.scheme {
         Scheme::Http => ("http", "80"),
         Scheme::Https => ("https", "443"),
     };
     let text = host.and_then(|host| host.to_str().ok());
-    append(headers, X_FORWARDED_FOR, address.to_string());
-    append(headers, FORWARDED, forwarded(address, text, proto));
+    append(headers, X_FORWARDED_FOR, address.clone());
+    append(headers, FORWARDED, forwarded(address.to_str().unwrap_or_default(), text, proto));
     let port = match text.and_then(port) {
         Some(port) => HeaderValue::from_str(port).ok(),
         None => Some(HeaderValue::from_static(default_port)),
@@ -178,24 +175,29 @@ fn write_forwarding(headers: &mut HeaderMap, onward: &Onward<'_>, host: Option<&
 }
 
 /// Adds `element` to the end of the list `name`, in one field.
-fn append(headers: &mut HeaderMap, name: HeaderName, element: String) {
-    let said: Vec<&[u8]> = headers.get_all(&name).iter().map(HeaderValue::as_bytes).collect();
-    let list = match said.is_empty() {
-        true => element.into_bytes(),
-        false => [&said.join(&b", "[..]), element.as_bytes()].join(&b", "[..]),
-    };
-    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(list)) {
-        headers.insert(name, value);
+fn append(headers: &mut HeaderMap, name: HeaderName, element: HeaderValue) {
+    match headers.entry(name) {
+        header::Entry::Vacant(entry) => {
+            entry.insert(element);
+        }
+        header::Entry::Occupied(mut entry) => {
+            let said: Vec<&[u8]> = entry.iter().map(HeaderValue::as_bytes).collect();
+            let list = [&said.join(&b", "[..]), element.as_bytes()].join(&b", "[..]);
+            if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(list)) {
+                entry.insert(value);
+            }
+        }
     }
 }
 
 /// An element of `Forwarded` (RFC 7239 section 4); an IPv6 address and a port want quotes.
-fn forwarded(address: IpAddr, host: Option<&str>, proto: &str) -> String {
+fn forwarded(address: &str, host: Option<&str>, proto: &str) -> HeaderValue {
     let mut element = String::with_capacity(96);
-    let _infallible = match address {
-        IpAddr::V4(address) => write!(element, "for={address}"),
-        IpAddr::V6(address) => write!(element, "for=\"[{address}]\""),
-    };
+    element.push_str("for=");
+    match address.contains(':') {
+        true => element.extend(["\"[", address, "]\""]),
+        false => element.push_str(address),
+    }
     if let Some(host) = host {
         let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         element.push_str(";host=");
@@ -206,7 +208,8 @@ fn forwarded(address: IpAddr, host: Option<&str>, proto: &str) -> String {
     }
     element.push_str(";proto=");
     element.push_str(proto);
-    element
+    // made of header values and the texts above
+    HeaderValue::from_maybe_shared(Bytes::from(element)).unwrap_or(HeaderValue::from_static("for=unknown"))
 }
 
 fn port(host: &str) -> Option<&str> {

@@ -3,7 +3,6 @@
 //! **In:** a request for an upstream. **Out:** its answer, over a connection that rested or a new one. **Never:**
 //! sends a request twice that could have been acted on; hands a connection on before its answer was read.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -26,7 +25,6 @@ use crate::config;
 use crate::config::Route;
 use crate::config::Scheme;
 use crate::config::Upstream;
-use crate::domain::name::Name;
 use crate::net;
 use crate::net::dialer;
 use crate::net::dialer::Dialer;
@@ -51,7 +49,7 @@ mod resting;
 
 /// The pool of each route. Routes share a pool when they share an upstream.
 #[derive(Debug)]
-pub struct Pools(HashMap<Name, Arc<Pool>>);
+pub struct Pools(Vec<(Arc<Route>, Arc<Pool>)>);
 
 impl Pools {
     /// A pool for each upstream of `routes`.
@@ -60,7 +58,7 @@ impl Pools {
     /// If an upstream's roots or our certificate for it cannot be used.
     pub fn new(routes: &[Arc<Route>], bounds: Bounds) -> Result<Self, tls::Error> {
         let mut made: Vec<(&Arc<Upstream>, Arc<Pool>)> = Vec::new();
-        let mut pools = HashMap::with_capacity(routes.len());
+        let mut pools = Vec::with_capacity(routes.len());
         for route in routes {
             let known = made.iter().find(|(upstream, _)| Arc::ptr_eq(upstream, &route.upstream));
             let pool = match known {
@@ -71,14 +69,15 @@ impl Pools {
                     pool
                 }
             };
-            pools.insert(route.name.clone(), pool);
+            pools.push((Arc::clone(route), pool));
         }
         Ok(Self(pools))
     }
 
     /// The pool of `route`.
     pub fn of(&self, route: &Route) -> Option<&Arc<Pool>> {
-        self.0.get(&route.name)
+        // by where it is, not by what it is called: nothing to hash, a few pointers to compare
+        self.0.iter().find(|(known, _)| std::ptr::eq(&**known, route)).map(|(_, pool)| pool)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use tokio::sync::Notify;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::failures::kind;
 use super::versions::header;

@@ -10,6 +10,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::PrivatePkcs8KeyDer;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
