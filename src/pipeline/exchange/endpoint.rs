@@ -26,6 +26,9 @@ use crate::pipeline::exchange::grant::Grant;
 use crate::pipeline::exchange::request::token_request;
 use crate::pipeline::exchange::row::Kind;
 use crate::pipeline::exchange::row::Row;
+use crate::pipeline::exchange::weather::Reply;
+use crate::pipeline::exchange::weather::Tries;
+use crate::pipeline::exchange::weather::Weather;
 use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
 
@@ -37,6 +40,7 @@ const LONGEST_ANSWER: usize = 256 * 1024;
 pub struct TokenEndpoint {
     client: Client,
     credentials: credential::Reader,
+    weather: Weather,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
@@ -52,6 +56,8 @@ pub struct Question<'a> {
     pub exchange: &'a Exchange,
     /// The user's token A.
     pub assertion: &'a UserToken,
+    /// How often it is asked.
+    pub tries: Tries,
 }
 
 /// A token B, fresh from the IdP.
@@ -82,7 +88,8 @@ pub struct Moment {
 impl TokenEndpoint {
     /// One that asks through `client`.
     pub fn new(client: Client, clock: Clock, metrics: Arc<Metrics>) -> Self {
-        Self { client, credentials: credential::Reader::default(), clock, metrics }
+        let weather = Weather::new(clock.clone());
+        Self { client, credentials: credential::Reader::default(), weather, clock, metrics }
     }
 
     /// Asks for a token B with each of our credentials in turn, until one is not refused as such: while a credential
@@ -93,7 +100,8 @@ impl TokenEndpoint {
     pub async fn ask(&self, question: Question<'_>) -> Result<Answer, Error> {
         let mut refused = Error::ours(Kind::Misconfigured);
         for credential in &question.provider.credentials {
-            match self.ask_with(credential, question).await {
+            let attempt = || self.ask_with(credential, question);
+            match self.weather.ask(question.provider, question.url, question.tries, attempt).await {
                 Err(error) if error.blames_credential() => {
                     if question.provider.credentials.len() > 1 {
                         let identity_provider = &question.provider.name;
@@ -111,7 +119,7 @@ impl TokenEndpoint {
     }
 
     async fn ask_with(&self, credential: &Credential, question: Question<'_>) -> Result<Answer, Error> {
-        let Question { url, provider, exchange, assertion } = question;
+        let Question { url, provider, exchange, assertion, .. } = question;
         let secret = self
             .credentials
             .secret(credential, provider.timeout)
@@ -147,14 +155,17 @@ impl TokenEndpoint {
     ) -> Result<Success, Error> {
         let bounds = Bounds { timeout: provider.timeout, body: LONGEST_ANSWER };
         let response = self.client.send(request, bounds).await.map_err(|error| {
-            let row = match error {
-                client::Error::TooLong(_) => Row::Malformed,
-                client::Error::NoAnswer(_) if is_garbage(&error) => Row::Malformed,
-                client::Error::NoAnswer(_) | client::Error::Timeout(_) => Row::NoAnswer,
+            let (row, reply) = match error {
+                client::Error::TooLong(_) => (Row::Malformed, Reply::Fragment),
+                client::Error::Cut(_) => (Row::NoAnswer, Reply::Fragment),
+                client::Error::NoAnswer(_) if is_garbage(&error) => (Row::Malformed, Reply::Fragment),
+                client::Error::NoAnswer(_) | client::Error::Timeout(_) => (Row::NoAnswer, Reply::Nothing),
             };
-            Error::of(row, None).caused_by(error)
+            Error::of(row, None).upon(reply).caused_by(error)
         })?;
-        let result = classify(&response, exchange.requested_token_type, self.clock.now());
+        let reply = Reply::of(response.status(), response.headers());
+        let result = classify(&response, exchange.requested_token_type, self.clock.now())
+            .map_err(|error| error.upon(reply));
         // token B stands in it; where the buffer is ours alone, it is wiped
         if let Ok(mut body) = response.into_body().try_into_mut() {
             body.zeroize();

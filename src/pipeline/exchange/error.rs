@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::pipeline::exchange::row::Kind;
 use crate::pipeline::exchange::row::Row;
+use crate::pipeline::exchange::weather::Reply;
 
 /// Why there is no token B. Cheap to clone: every waiter of a flight gets it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -21,6 +22,8 @@ pub struct Error {
     pub waited: Option<Duration>,
     /// The row of the classifier; `None` if the fault is our own.
     pub(super) row: Option<Row>,
+    /// What came back from the IdP.
+    pub(super) reply: Reply,
     #[source]
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
@@ -34,18 +37,32 @@ impl Error {
             correlation_id: None,
             waited: None,
             row: Some(row),
+            reply: Reply::Nothing,
             source: None,
         }
     }
 
     /// A fault of our own.
     pub(super) fn ours(kind: Kind) -> Self {
-        Self { kind, answer: None, correlation_id: None, waited: None, row: None, source: None }
+        Self {
+            kind,
+            answer: None,
+            correlation_id: None,
+            waited: None,
+            row: None,
+            reply: Reply::Nothing,
+            source: None,
+        }
     }
 
     /// The same, caused by `source`.
     pub(super) fn caused_by(self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self { source: Some(Arc::new(source)), ..self }
+    }
+
+    /// The same, upon that reply of the IdP.
+    pub(super) fn upon(self, reply: Reply) -> Self {
+        Self { reply, ..self }
     }
 
     /// The same, as the end of the request with that id.

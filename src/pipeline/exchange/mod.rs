@@ -33,11 +33,14 @@ use crate::pipeline::exchange::memory::Age;
 use crate::pipeline::exchange::memory::Entry;
 use crate::pipeline::exchange::memory::Found;
 use crate::pipeline::exchange::memory::Memory;
+use crate::pipeline::exchange::renewal::spread;
 use crate::pipeline::exchange::row::Sharing;
+use crate::pipeline::exchange::weather::Tries;
 use crate::telemetry::logs;
 use crate::telemetry::metrics::CacheResult;
 use crate::telemetry::metrics::Metrics;
 
+mod breaker;
 pub mod classify;
 mod credential;
 mod endpoint;
@@ -47,12 +50,22 @@ pub mod grant;
 pub mod key;
 pub mod lifetime;
 mod memory;
+mod renewal;
 mod request;
 pub mod row;
+mod weather;
 
 pub use error::Error;
 pub use error::OAuthError;
 pub use row::Kind;
+
+/// How many flights one caller sees end for others. Callers of one key with different tokens A that are all refused fly
+/// one after the other, and no refusal of another's token A may answer them: so who still waits after this many is
+/// told to come back.
+const MOST_FLIGHTS: u32 = 8;
+
+/// When those come back.
+const OVERLOADED: Duration = Duration::from_secs(1);
 
 /// Exchanges tokens A for tokens B, and remembers them.
 #[derive(Debug)]
@@ -106,6 +119,7 @@ struct Journey {
     provider: Arc<IdentityProvider>,
     exchange: Arc<config::Exchange>,
     caller: Caller,
+    tries: Tries,
 }
 
 /// How a flight ended.
@@ -186,7 +200,7 @@ impl Exchanger {
     }
 
     async fn fetched(&self, wanted: Wanted<'_>) -> Result<Exchanged, Error> {
-        loop {
+        for _ in 0..MOST_FLIGHTS {
             if let Some(waiter) = self.board(wanted)? {
                 let landed = waiter.landed().await.ok_or_else(|| Error::ours(Kind::Internal))?;
                 // a refusal of someone else's token A says nothing about this one: it gets a flight of its own
@@ -204,6 +218,7 @@ impl Exchanger {
                 return known;
             }
         }
+        Err(Error::ours(Kind::Overloaded { retry_after: OVERLOADED }))
     }
 
     fn serve(&self, entry: &Entry, age: Age, wanted: Wanted<'_>) -> Exchanged {
@@ -212,7 +227,7 @@ impl Exchanger {
             Age::Fresh => CacheResult::Hit,
             Age::Due => CacheResult::Stale,
         };
-        if age == Age::Due && is_open() && entry.may_be_renewed(self.shared.clock.now()) {
+        if age == Age::Due && is_open() && entry.may_be_renewed(self.shared.clock.monotonic()) {
             self.renew(wanted);
         }
         Exchanged { token: entry.token.clone(), cache, waited: None, correlation_id: None }
@@ -221,7 +236,7 @@ impl Exchanger {
     /// Fetches a new token while the old one serves. Nobody waits for it, so its failure is told here.
     fn renew(&self, wanted: Wanted<'_>) {
         // that there is an entry to be renewed means that its provider is known
-        let Ok(journey) = self.shared.journey(wanted) else { return };
+        let Ok(journey) = self.shared.journey(wanted, Tries::One) else { return };
         let Boarding::Started(ticket, waiter) = self.shared.flights.board(wanted.key, || false) else {
             return;
         };
@@ -237,7 +252,7 @@ impl Exchanger {
 
     /// A place on the flight for what is wanted; `None` if there is no need any more.
     fn board(&self, wanted: Wanted<'_>) -> Result<Option<Waiter<Landed>>, Error> {
-        let journey = self.shared.journey(wanted)?;
+        let journey = self.shared.journey(wanted, Tries::Two)?;
         let is_needless = || !matches!(self.shared.find(wanted), Found::Nothing);
         Ok(match self.shared.flights.board(wanted.key, is_needless) {
             Boarding::Needless => None,
@@ -283,7 +298,7 @@ impl Shared {
         known.ok_or_else(|| Error::ours(Kind::Internal))
     }
 
-    fn journey(&self, wanted: Wanted<'_>) -> Result<Journey, Error> {
+    fn journey(&self, wanted: Wanted<'_>, tries: Tries) -> Result<Journey, Error> {
         let Wanted { key, caller, exchange } = wanted;
         let (provider, tenant) = self.authority(&caller.claims)?;
         let entra = provider.entra().ok_or_else(|| Error::ours(Kind::Internal))?;
@@ -293,6 +308,7 @@ impl Shared {
             provider: provider.clone(),
             exchange: exchange.clone(),
             caller: caller.clone(),
+            tries,
         })
     }
 
@@ -301,13 +317,16 @@ impl Shared {
     }
 
     async fn fly(self: Arc<Self>, journey: Journey, ticket: Ticket<Landed>) {
-        let Journey { key, url, provider, exchange, caller } = &journey;
-        let question = Question { url, provider, exchange, assertion: &caller.token };
+        let Journey { key, url, provider, exchange, caller, tries } = &journey;
+        let question = Question { url, provider, exchange, assertion: &caller.token, tries: *tries };
         let result = match self.endpoint.ask(question).await {
             Ok(answer) => {
                 let token = answer.success.token;
                 match lifetime(answer.success.stated, answer.asked_at.wall, self.margin) {
-                    Some(lifetime) => self.memory.keep(*key, token.clone(), lifetime, answer.asked_at),
+                    Some(lifetime) => {
+                        let lifetime = spread(lifetime, answer.asked_at.wall, key.digest());
+                        self.memory.keep(*key, token.clone(), lifetime, answer.asked_at);
+                    }
                     None => tracing::warn!(
                         identity_provider = %provider.name,
                         "a token's stated life is over or absurd; it is used once. Are the clocks right?"

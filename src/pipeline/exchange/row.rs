@@ -147,6 +147,11 @@ pub enum Kind {
     ConsentRequired,
     /// Token A is stale for the IdP, or of the wrong kind.
     AssertionRejected,
+    /// Too many wait for one key's exchanges, which are made one after the other.
+    Overloaded {
+        /// When to ask again.
+        retry_after: Duration,
+    },
     /// A fault of the proxy.
     Internal,
 }
@@ -163,6 +168,7 @@ impl Kind {
             Self::ClaimsChallenge | Self::InteractionRequired => "interaction_required",
             Self::ConsentRequired => "consent_required",
             Self::AssertionRejected => "assertion_rejected",
+            Self::Overloaded { .. } => "overloaded",
             Self::Internal => "internal_error",
         }
     }
@@ -180,6 +186,7 @@ impl fmt::Display for Kind {
             Self::InteractionRequired => "the identity provider demands that the user signs in anew",
             Self::ConsentRequired => "the identity provider demands consent",
             Self::AssertionRejected => "the identity provider refuses the caller's token",
+            Self::Overloaded { .. } => "too many exchanges are waited for",
             Self::Internal => "the exchange failed inside the proxy",
         })
     }

@@ -131,6 +131,7 @@ impl From<exchange::Error> for Refusal {
             Kind::ClaimsChallenge | Kind::InteractionRequired => (Reason::InteractionRequired, None),
             Kind::ConsentRequired => (Reason::ConsentRequired, None),
             Kind::AssertionRejected => (Reason::AssertionRejected, None),
+            Kind::Overloaded { retry_after } => (Reason::Overloaded, Some(retry_after)),
             Kind::Internal => (Reason::InternalError, None),
         };
         let idp = error.answer.clone();
