@@ -15,6 +15,7 @@ use crate::pipeline::exchange::tests::sample::caller;
 mod credentials;
 pub mod idp;
 mod lives;
+mod outages;
 mod refusals;
 pub mod sample;
 mod sharing;
