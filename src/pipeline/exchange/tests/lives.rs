@@ -22,7 +22,7 @@ use crate::telemetry::metrics::CacheResult;
 /// From here on every token that lives an hour is due.
 const RENEWAL: u64 = 3330;
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_token_is_never_served_at_or_past_its_end() {
     let idp =
         Idp::open(in_turn(vec![|received| granted_for(received, 100), |_| json(503, &json!({}))])).await;

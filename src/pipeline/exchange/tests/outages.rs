@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -44,13 +45,13 @@ async fn switchable() -> (Arc<Idp>, Arc<AtomicBool>) {
     (idp, switch)
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn who_waits_gets_a_second_try_and_is_not_told_of_the_first() {
     let idp = Idp::open(in_turn(vec![unavailable, granted])).await;
     let world = World::of(&idp);
     let started = Instant::now();
     assert_eq!(world.fetch(&caller("alice", 1)).await.1, CacheResult::Miss);
-    assert!((500..=1600).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
+    assert!(started.elapsed() >= Duration::from_millis(500), "{:?}", started.elapsed());
     assert_eq!(idp.requests(), 2);
     // both are counted: each was an exchange of its own for the IdP
     for outcome in ["idp_unavailable", "ok"] {
@@ -59,40 +60,43 @@ async fn who_waits_gets_a_second_try_and_is_not_told_of_the_first() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn an_idp_that_never_answers_takes_two_time_limits_and_a_pause() {
     let idp = Idp::closed(granted).await;
-    let provider = IdentityProvider { timeout: Duration::from_secs(5), ..sample::provider(&idp.authority()) };
+    let provider =
+        IdentityProvider { timeout: Duration::from_millis(300), ..sample::provider(&idp.authority()) };
     let world = World::new(provider, &sample::cache());
     let started = Instant::now();
     assert_eq!(world.kind(&caller("alice", 1)).await, DOWN);
-    assert!((10_500..=11_600).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
+    // no upper bound on what a busy machine takes
+    assert!(started.elapsed() >= Duration::from_millis(1100), "{:?}", started.elapsed());
     assert_eq!(idp.requests(), 2);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn an_answer_that_breaks_off_is_not_asked_for_again() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let authority = format!("http://{}", listener.local_addr().unwrap());
-    let asked = tokio::spawn(async move {
-        let mut asked = 0;
-        while let Ok(Ok((mut stream, _))) =
-            tokio::time::timeout(Duration::from_secs(20), listener.accept()).await
-        {
-            asked += 1;
-            let _ = stream.read(&mut [0; 4096]).await.unwrap();
-            let head =
-                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{\"tok";
-            stream.write_all(head).await.unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    tokio::spawn({
+        let asked = asked.clone();
+        async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                asked.fetch_add(1, Ordering::SeqCst);
+                let _ = stream.read(&mut [0; 4096]).await.unwrap();
+                let head =
+                    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{\"tok";
+                stream.write_all(head).await.unwrap();
+            }
         }
-        asked
     });
     let world = World::new(sample::provider(&authority), &sample::cache());
     assert_eq!(world.kind(&caller("alice", 1)).await, DOWN);
-    assert_eq!(asked.await.unwrap(), 1);
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn an_outage_hits_only_those_without_a_token_and_ends_within_a_second() {
     let (idp, up) = switchable().await;
     let world = World::of(&idp);
@@ -104,9 +108,8 @@ async fn an_outage_hits_only_those_without_a_token_and_ends_within_a_second() {
     world.pass(3330); // all are due for renewal
     for _ in 0..3 {
         for user in &users {
-            let started = Instant::now();
-            assert_eq!(world.fetch(user).await.1, CacheResult::Stale);
-            assert_eq!(started.elapsed(), Duration::ZERO);
+            let exchanged = world.get(user).await.unwrap();
+            assert_eq!((exchanged.cache, exchanged.waited), (CacheResult::Stale, None));
         }
     }
     world.until_that("five renewals have failed", || idp.requests() >= 25).await;
@@ -119,7 +122,7 @@ async fn an_outage_hits_only_those_without_a_token_and_ends_within_a_second() {
     assert_eq!(world.fetch(&caller("stranger1", 1)).await.1, CacheResult::Miss);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_thousand_keys_cost_an_idp_that_is_down_a_handful_of_requests_and_then_one_a_second() {
     let (idp, up) = switchable().await;
     up.store(false, Ordering::SeqCst);
@@ -150,7 +153,7 @@ async fn many_keys_at_once_get_no_second_try_of_an_idp_that_fails_all_of_them() 
     assert_eq!(idp.requests(), 200);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn an_idp_that_throttles_everyone_is_spared_too_and_one_that_throttles_one_user_is_not() {
     let throttled = |received: &idp::Received| Answer {
         status: 429,
@@ -183,7 +186,7 @@ async fn an_idp_that_throttles_everyone_is_spared_too_and_one_that_throttles_one
     assert_eq!(world.fetch(&caller("alice", 1)).await.1, CacheResult::Miss);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_throttled_key_serves_its_live_token_and_is_asked_for_when_that_is_over_and_not_before() {
     let idp = Idp::open(in_turn(vec![
         granted,

@@ -57,7 +57,7 @@ async fn token_a_is_not_taken_for_token_b() {
     assert_eq!(world.exchanger.cached(), 0);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn what_says_nothing_about_the_next_try_is_not_remembered() {
     let idp = Idp::open(in_turn(vec![
         |_| json(500, &json!({})),
@@ -108,7 +108,7 @@ async fn throttling_blocks_its_key_for_everyone_and_no_other_key() {
     assert_eq!(idp.requests(), 3);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn an_idp_that_is_not_there_is_unavailable() {
     let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let world = World::new(sample::provider(&format!("http://{nowhere}")), &sample::cache());
