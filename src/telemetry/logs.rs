@@ -69,8 +69,9 @@ impl Lines {
 
     /// Holds a warning with a reason back while another like it is fresh. The reason of every request is in the access
     /// log all the same.
-    fn passage(&self, level: tracing::Level, fields: &Fields) -> Passage {
-        match level == tracing::Level::WARN && fields.has("reason") {
+    fn passage(&self, event: &tracing::Metadata<'_>, fields: &Fields) -> Passage {
+        let is_access = event.target() == access_log::TARGET;
+        match *event.level() == tracing::Level::WARN && !is_access && fields.has("reason") {
             true => self.gate.passage(fields.kind(), self.clock.monotonic()),
             false => Passage::Open { suppressed: 0 },
         }
@@ -91,7 +92,7 @@ where
         let mut fields = Fields::default();
         event.record(&mut fields);
         let level = event.metadata().level();
-        match self.passage(*level, &fields) {
+        match self.passage(event.metadata(), &fields) {
             Passage::Shut => return Ok(()),
             Passage::Open { suppressed: 0 } => {}
             Passage::Open { suppressed } => fields.members.0.push(("suppressed", Value::from(suppressed))),
@@ -344,18 +345,24 @@ mod tests {
                     tracing::warn!(request_id, reason = "idp_unavailable", route = "reports", "refused");
                     tracing::warn!(request_id, reason = "keys_unavailable", "refused");
                     tracing::error!(request_id, reason = "internal_error", "refused");
-                    tracing::info!(target: access_log::TARGET, request_id, reason = "idp_unavailable", "request");
+                    tracing::warn!(target: access_log::TARGET, request_id, reason = "idp_unavailable", "request");
                 }
                 clock.advance(Duration::from_secs(1));
             }
         });
         let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
         let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let count = |level: &str| lines.iter().filter(|line| line["level"] == level).count();
-        assert_eq!((count("warn"), count("error"), count("info")), (6, 200, 200));
+        let count = |level: &str, message: &str| {
+            lines.iter().filter(|line| line["level"] == level && line["msg"] == message).count()
+        };
+        // the access log has a line for every request
+        assert_eq!(
+            (count("warn", "refused"), count("error", "refused"), count("warn", "request")),
+            (6, 200, 200)
+        );
         let (first, second): (Vec<&Value>, Vec<&Value>) = lines
             .iter()
-            .filter(|line| line["level"] == "warn")
+            .filter(|line| line["level"] == "warn" && line["msg"] == "refused")
             .partition(|line| line["suppressed"].is_null());
         assert_eq!((first.len(), second.len()), (3, 3));
         assert!(second.iter().all(|line| line["suppressed"] == 99 && line["request_id"] == 0), "{second:?}");
