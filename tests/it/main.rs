@@ -5,6 +5,7 @@
 mod accept;
 mod architecture;
 mod authenticate;
+mod challenges;
 mod cli;
 mod credential;
 mod documents;

@@ -4,8 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::pipeline::exchange::demand::Claims;
 use crate::pipeline::exchange::row::Kind;
 use crate::pipeline::exchange::row::Row;
+use crate::pipeline::exchange::weather::Reply;
 
 /// Why there is no token B. Cheap to clone: every waiter of a flight gets it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -21,6 +23,8 @@ pub struct Error {
     pub waited: Option<Duration>,
     /// The row of the classifier; `None` if the fault is our own.
     pub(super) row: Option<Row>,
+    /// What came back from the IdP.
+    pub(super) reply: Reply,
     #[source]
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
@@ -34,13 +38,47 @@ impl Error {
             correlation_id: None,
             waited: None,
             row: Some(row),
+            reply: Reply::Nothing,
             source: None,
         }
     }
 
     /// A fault of our own.
     pub(super) fn ours(kind: Kind) -> Self {
-        Self { kind, answer: None, correlation_id: None, waited: None, row: None, source: None }
+        Self {
+            kind,
+            answer: None,
+            correlation_id: None,
+            waited: None,
+            row: None,
+            reply: Reply::Nothing,
+            source: None,
+        }
+    }
+
+    /// What an upstream demands of the user, as an error of ours.
+    pub(super) fn of_upstream(kind: Kind, answer: OAuthError) -> Self {
+        Self { answer: Some(Arc::new(answer)), ..Self::ours(kind) }
+    }
+
+    /// The same, with `claims` for the user to satisfy if the IdP demands an interaction and says no more.
+    pub(super) fn demanding(mut self, claims: &Claims) -> Self {
+        let answer = self.answer.get_or_insert_default();
+        if answer.claims.is_none() {
+            Arc::make_mut(answer).claims = Some(claims.text().to_owned());
+        }
+        self
+    }
+
+    /// Whether a sign-in of the user may mend it.
+    pub(super) fn is_interaction(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::ClaimsChallenge
+                | Kind::InteractionRequired
+                | Kind::ConsentRequired
+                | Kind::UpstreamChallenge
+        )
     }
 
     /// The same, caused by `source`.
@@ -52,6 +90,11 @@ impl Error {
     pub(super) fn of_ourselves(self) -> Self {
         let row = self.row.map(|row| if row == Row::BadClient { row } else { Row::Refused });
         Self { kind: Kind::Misconfigured, row, ..self }
+    }
+
+    /// The same, upon that reply of the IdP.
+    pub(super) fn upon(self, reply: Reply) -> Self {
+        Self { reply, ..self }
     }
 
     /// The same, as the end of the request with that id.

@@ -2,13 +2,12 @@
 
 use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
 use moka::Expiry;
 use moka::notification::RemovalCause;
+use moka::ops::compute::Op;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
@@ -23,6 +22,7 @@ use crate::pipeline::exchange::endpoint::Moment;
 use crate::pipeline::exchange::error::Error;
 use crate::pipeline::exchange::key::CacheKey;
 use crate::pipeline::exchange::lifetime::Lifetime;
+use crate::pipeline::exchange::renewal;
 use crate::pipeline::exchange::row::Kind;
 use crate::pipeline::exchange::row::Remembered;
 use crate::telemetry::metrics::Metrics;
@@ -33,14 +33,16 @@ const OVERHEAD: usize = 512;
 /// Refusals get this part of the bytes that tokens get.
 const REFUSALS_SHARE: u64 = 4;
 
-/// Shortest gap between two attempts to renew one entry, in seconds.
-const RENEWAL_GAP: i64 = 10;
+/// For how long an eviction is known.
+const LATELY: Duration = Duration::from_secs(30);
 
 /// The memory tier of the cache.
 #[derive(Debug)]
 pub struct Memory {
     tokens: Cache<CacheKey, Arc<Entry>, DigestHashing>,
     refusals: Cache<Scope, Arc<Refusal>, DigestHashing>,
+    /// When the token of a key was last evicted as its upstream refused it.
+    evictions: Cache<CacheKey, Instant, DigestHashing>,
     negative_ttl: Duration,
     clock: Clock,
 }
@@ -70,11 +72,17 @@ pub enum Age {
 pub struct Entry {
     /// The token.
     pub token: DownstreamToken,
+    /// When it was asked for.
+    pub asked_at: Instant,
+    /// The digest of the claims that it was asked to satisfy.
+    pub claims: Option<Digest>,
     lifetime: Lifetime,
     /// The same end in monotonic time: setting the clock back does not bring a dead token to life.
     deadline: Instant,
+    /// The same moment of renewal in monotonic time: setting the clock back does not put renewal off.
+    due: Instant,
     kept_for: Duration,
-    renewal_tried: AtomicI64,
+    renewals: renewal::Attempts,
 }
 
 /// Whom a refusal holds for.
@@ -101,7 +109,11 @@ impl Memory {
             RemovalCause::Replaced => {}
         });
         let refusals = bounded(Capacity::new(cache.max_entries, cache.max_bytes / REFUSALS_SHARE), |_| {});
-        Self { tokens, refusals, negative_ttl: cache.negative_ttl, clock }
+        let evictions = Cache::builder()
+            .max_capacity(cache.max_entries)
+            .time_to_live(LATELY)
+            .build_with_hasher(DigestHashing::default());
+        Self { tokens, refusals, evictions, negative_ttl: cache.negative_ttl, clock }
     }
 
     /// What there is for `key` and a caller with that token A.
@@ -111,46 +123,81 @@ impl Memory {
         {
             return Found::Live(entry, age);
         }
-        self.refusal(key, assertion).map_or(Found::Nothing, Found::Refused)
+        self.refusal(key, key, assertion).map_or(Found::Nothing, Found::Refused)
     }
 
-    /// The refusal that keeps the IdP from being asked for `key` with that token A.
-    pub fn refusal(&self, key: CacheKey, assertion: Digest) -> Option<Error> {
+    /// The refusal that keeps the IdP from being asked for `key` by an exchange that is filed under `flight`, with that
+    /// token A.
+    pub fn refusal(&self, key: CacheKey, flight: CacheKey, assertion: Digest) -> Option<Error> {
         let now = self.clock.monotonic();
-        [Scope::Key(key), Scope::Assertion(key, assertion)]
+        [Scope::Key(key), Scope::Assertion(flight, assertion)]
             .iter()
             .find_map(|scope| self.refusals.get(scope)?.holding(now))
     }
 
-    /// Keeps a token that was asked for at `asked_at`.
-    pub fn keep(&self, key: CacheKey, token: DownstreamToken, lifetime: Lifetime, asked_at: Moment) {
-        let Some(deadline) = asked_at.monotonic.checked_add(lifetime.expires_on.since(asked_at.wall)) else {
+    /// Whether `token` is the one that is served for `key`.
+    pub fn holds(&self, key: CacheKey, token: &DownstreamToken) -> bool {
+        self.tokens.get(&key).is_some_and(|entry| entry.token.equals(token))
+    }
+
+    /// Drops `token`, which its upstream refuses, unless another one has taken its place.
+    pub fn evict(&self, key: CacheKey, token: &DownstreamToken) {
+        self.evictions.insert(key, self.clock.monotonic());
+        self.tokens.entry(key).and_compute_with(|entry| match entry {
+            Some(entry) if entry.value().token.equals(token) => Op::Remove,
+            _ => Op::Nop,
+        });
+    }
+
+    /// Whether a token of `key` was evicted in the last half minute.
+    pub fn was_evicted_lately(&self, key: CacheKey) -> bool {
+        let now = self.clock.monotonic();
+        self.evictions.get(&key).is_some_and(|then| now.saturating_duration_since(then) < LATELY)
+    }
+
+    /// Keeps a token that was asked for at `asked_at`, to satisfy the claims of that digest.
+    pub fn keep(
+        &self,
+        key: CacheKey,
+        token: DownstreamToken,
+        claims: Option<Digest>,
+        lifetime: Lifetime,
+        asked_at: Moment,
+    ) {
+        let monotonic = |moment: UnixTime| asked_at.monotonic.checked_add(moment.since(asked_at.wall));
+        let (Some(deadline), Some(due)) = (monotonic(lifetime.expires_on), monotonic(lifetime.renew_at))
+        else {
             return;
         };
         let entry = Entry {
             token,
+            asked_at: asked_at.monotonic,
+            claims,
             lifetime,
             deadline,
+            due,
             kept_for: deadline.saturating_duration_since(self.clock.monotonic()),
-            renewal_tried: AtomicI64::new(i64::MIN),
+            renewals: renewal::Attempts::default(),
         };
         if entry.age(&self.clock).is_some() {
             self.tokens.insert(key, Arc::new(entry));
         }
     }
 
-    /// Draws the consequences of a refusal: remembers it for those it holds for, drops the token it disproves.
-    pub fn refuse(&self, key: CacheKey, assertion: Digest, error: &Error) {
+    /// Draws the consequences of the refusal of an exchange for `key` that is filed under `flight`: remembers it for
+    /// those it holds for, drops the token it disproves.
+    pub fn refuse(&self, key: CacheKey, flight: CacheKey, assertion: Digest, error: &Error) {
         let Some(row) = error.row else {
             return;
         };
-        if row.evicts() {
+        // claims that cannot be satisfied say nothing of a token that was not asked to satisfy them
+        if row.evicts() && flight == key {
             self.tokens.invalidate(&key);
         }
         let (scope, kept_for) = match row.remembered(self.negative_ttl) {
             Remembered::No => return,
             Remembered::ForKey(span) => (Scope::Key(key), span),
-            Remembered::ForAssertion(span) => (Scope::Assertion(key, assertion), span),
+            Remembered::ForAssertion(span) => (Scope::Assertion(flight, assertion), span),
         };
         if let Some(until) = self.clock.monotonic().checked_add(kept_for) {
             self.refusals.insert(scope, Arc::new(Refusal { error: error.clone(), until, kept_for }));
@@ -165,23 +212,17 @@ impl Memory {
 }
 
 impl Entry {
-    /// Whether the one who asks may try to renew it now: only one may, every ten seconds.
-    pub fn may_be_renewed(&self, now: UnixTime) -> bool {
-        let tried = self.renewal_tried.load(Ordering::Relaxed);
-        let since = now.as_seconds().saturating_sub(tried);
-        // negative = the clock was set back; that must not put renewal off
-        !(0..RENEWAL_GAP).contains(&since)
-            && self
-                .renewal_tried
-                .compare_exchange(tried, now.as_seconds(), Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
+    /// Whether the one who asks may try to renew it now: only one may, and not soon again.
+    pub fn may_be_renewed(&self, now: Instant) -> bool {
+        self.renewals.begin(now)
     }
 
     /// How old it is; `None` if it is over.
     fn age(&self, clock: &Clock) -> Option<Age> {
-        let now = clock.now();
-        let is_live = now < self.lifetime.expires_on && clock.monotonic() < self.deadline;
-        is_live.then_some(if now < self.lifetime.renew_at { Age::Fresh } else { Age::Due })
+        let (wall, monotonic) = (clock.now(), clock.monotonic());
+        let is_live = wall < self.lifetime.expires_on && monotonic < self.deadline;
+        let is_fresh = wall < self.lifetime.renew_at && monotonic < self.due;
+        is_live.then_some(if is_fresh { Age::Fresh } else { Age::Due })
     }
 }
 

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 
 use tokio::runtime::Handle;
 
@@ -15,55 +16,66 @@ use crate::config::IdentityProvider;
 use crate::domain::caller::Caller;
 use crate::domain::clock::Clock;
 use crate::domain::derived::Deriver;
-use crate::domain::digest::Digest;
 use crate::domain::name::Name;
 use crate::domain::token::DownstreamToken;
 use crate::net::client::Client;
 use crate::net::client_authentication::ClientAuthentication;
 use crate::net::metadata::Metadata;
 use crate::pipeline::exchange::credential::Provers;
-use crate::pipeline::exchange::endpoint::Answer;
-use crate::pipeline::exchange::endpoint::Question;
 use crate::pipeline::exchange::endpoint::TokenEndpoint;
 use crate::pipeline::exchange::errand::Errand;
 use crate::pipeline::exchange::errand::Journey;
 use crate::pipeline::exchange::errand::Known;
-use crate::pipeline::exchange::errand::Load;
 use crate::pipeline::exchange::errand::Wanted;
 use crate::pipeline::exchange::flight::Boarding;
 use crate::pipeline::exchange::flight::Flights;
-use crate::pipeline::exchange::flight::Ticket;
 use crate::pipeline::exchange::flight::Waiter;
-use crate::pipeline::exchange::grant::Purpose;
-use crate::pipeline::exchange::grant::Terms;
 use crate::pipeline::exchange::key::CacheKey;
-use crate::pipeline::exchange::lifetime::lifetime;
+use crate::pipeline::exchange::landing::Landed;
 use crate::pipeline::exchange::memory::Age;
 use crate::pipeline::exchange::memory::Entry;
 use crate::pipeline::exchange::memory::Found;
 use crate::pipeline::exchange::memory::Memory;
-use crate::pipeline::exchange::row::Sharing;
+use crate::pipeline::exchange::rounds::Rounds;
+use crate::pipeline::exchange::weather::Tries;
 use crate::telemetry::logs;
 use crate::telemetry::metrics::CacheResult;
 use crate::telemetry::metrics::Metrics;
 
+mod breaker;
 pub mod classify;
 pub mod credential;
+pub mod demand;
 mod endpoint;
 mod errand;
 mod error;
 mod flight;
 pub mod grant;
 pub mod key;
+mod landing;
 pub mod lifetime;
 mod memory;
 mod proof;
+mod rejected;
+mod renewal;
 mod request;
+mod rounds;
 pub mod row;
+mod weather;
 
 pub use error::Error;
 pub use error::OAuthError;
+pub use rejected::Chance;
+pub use rejected::Rejected;
 pub use row::Kind;
+
+/// How many flights one caller sees end for others. Callers of one key with different tokens A that are all refused fly
+/// one after the other, and no refusal of another's token A may answer them: so who still waits after this many is
+/// told to come back.
+const MOST_FLIGHTS: u32 = 8;
+
+/// When those come back.
+const OVERLOADED: Duration = Duration::from_secs(1);
 
 /// Exchanges tokens A for tokens B, and remembers them.
 #[derive(Debug)]
@@ -82,6 +94,8 @@ pub struct Exchanged {
     pub waited: Option<Duration>,
     /// Its exchange's id in the IdP's logs; `None` if it was there.
     pub correlation_id: Option<Arc<str>>,
+    /// When it was asked for.
+    pub asked_at: Instant,
 }
 
 /// What callers and flights share.
@@ -93,6 +107,7 @@ struct Shared {
     deriver: Deriver,
     margin: Duration,
     memory: Memory,
+    rounds: Rounds,
     flights: Arc<Flights<Landed>>,
     endpoint: TokenEndpoint,
     provers: Arc<Provers>,
@@ -100,21 +115,6 @@ struct Shared {
     metrics: Arc<Metrics>,
     /// Where flights run: those who wait may be on runtimes of their own.
     runtime: Option<Handle>,
-}
-
-/// How a flight ended.
-#[derive(Clone, Debug)]
-struct Landed {
-    /// Whose token A it used.
-    assertion: Digest,
-    result: Result<Granted, Error>,
-}
-
-/// What a flight brings home.
-#[derive(Clone, Debug)]
-struct Granted {
-    token: DownstreamToken,
-    correlation_id: Arc<str>,
 }
 
 impl Exchanger {
@@ -139,6 +139,7 @@ impl Exchanger {
             deriver: Deriver::new(),
             margin: cache.expiry_margin,
             memory: Memory::new(cache, clock.clone(), metrics.clone()),
+            rounds: Rounds::new(cache, clock.clone()),
             flights: Arc::new(Flights::new()),
             endpoint: TokenEndpoint::new(client, provers.clone(), clock.clone(), metrics.clone()),
             provers,
@@ -162,7 +163,8 @@ impl Exchanger {
     /// If there is none to be had: [`Error::kind`] says what the caller can do about it.
     pub async fn token(&self, caller: &Caller, exchange: &Arc<config::Exchange>) -> Result<Exchanged, Error> {
         let key = self.shared.key(caller, exchange)?;
-        let result = self.shared.had(Wanted { key, errand: Errand::Caller(caller, exchange) }).await;
+        let result =
+            self.shared.had(Wanted { key, errand: Errand::Caller(caller, exchange), instead: None }).await;
         let cache = result.as_ref().map_or(CacheResult::Miss, |exchanged| exchanged.cache);
         self.shared.metrics.cache_request(cache);
         result
@@ -221,11 +223,20 @@ impl Shared {
     }
 
     fn find(&self, wanted: Wanted<'_>) -> Found {
-        self.memory.find(wanted.key, wanted.assertion())
+        let found = self.memory.find(wanted.key, wanted.assertion());
+        match &found {
+            Found::Live(entry, _) if wanted.is_met_by(&entry.token, entry.claims) => found,
+            _ if wanted.instead.is_none() => found,
+            _ => self.refusal(wanted).map_or(Found::Nothing, Found::Refused),
+        }
+    }
+
+    fn refusal(&self, wanted: Wanted<'_>) -> Option<Error> {
+        self.memory.refusal(wanted.key, wanted.flight(), wanted.assertion())
     }
 
     async fn fetched(self: &Arc<Self>, wanted: Wanted<'_>) -> Result<Exchanged, Error> {
-        loop {
+        for _ in 0..MOST_FLIGHTS {
             if let Some(waiter) = self.board(wanted)? {
                 let landed = waiter.landed().await.ok_or_else(|| Error::ours(Kind::Internal))?;
                 // a refusal of someone else's token A says nothing about this one: it gets a flight of its own
@@ -235,6 +246,7 @@ impl Shared {
                         cache: CacheResult::Miss,
                         waited: None,
                         correlation_id: Some(granted.correlation_id),
+                        asked_at: granted.asked_at,
                     });
                 }
             }
@@ -243,25 +255,34 @@ impl Shared {
                 return known;
             }
         }
+        Err(Error::ours(Kind::Overloaded { retry_after: OVERLOADED }))
     }
 
     fn serve(self: &Arc<Self>, entry: &Entry, age: Age, wanted: Wanted<'_>) -> Exchanged {
-        let is_open = || self.memory.refusal(wanted.key, wanted.assertion()).is_none();
+        // it is renewed for everyone, who need not want it instead of another one
+        let wanted = Wanted { instead: None, ..wanted };
+        let is_open = || self.refusal(wanted).is_none();
         let cache = match age {
             Age::Fresh => CacheResult::Hit,
             Age::Due => CacheResult::Stale,
         };
-        if age == Age::Due && is_open() && entry.may_be_renewed(self.clock.now()) {
+        if age == Age::Due && is_open() && entry.may_be_renewed(self.clock.monotonic()) {
             self.renew(wanted);
         }
-        Exchanged { token: entry.token.clone(), cache, waited: None, correlation_id: None }
+        Exchanged {
+            token: entry.token.clone(),
+            cache,
+            waited: None,
+            correlation_id: None,
+            asked_at: entry.asked_at,
+        }
     }
 
     /// Fetches a new token while the old one serves. Nobody waits for it, so its failure is told here.
     fn renew(self: &Arc<Self>, wanted: Wanted<'_>) {
         // that there is an entry to be renewed means that its provider is known
-        let Ok(journey) = self.journey(wanted) else { return };
-        let Boarding::Started(ticket, waiter) = self.flights.board(wanted.key, || false) else {
+        let Ok(journey) = self.journey(wanted, Tries::One) else { return };
+        let Boarding::Started(ticket, waiter) = self.flights.board(wanted.flight(), || false) else {
             return;
         };
         let identity_provider = journey.known.provider.name.clone();
@@ -276,9 +297,9 @@ impl Shared {
 
     /// A place on the flight for what is wanted; `None` if there is no need any more.
     fn board(self: &Arc<Self>, wanted: Wanted<'_>) -> Result<Option<Waiter<Landed>>, Error> {
-        let journey = self.journey(wanted)?;
+        let journey = self.journey(wanted, Tries::Two)?;
         let is_needless = || !matches!(self.find(wanted), Found::Nothing);
-        Ok(match self.flights.board(wanted.key, is_needless) {
+        Ok(match self.flights.board(wanted.flight(), is_needless) {
             Boarding::Needless => None,
             Boarding::Joined(waiter) => {
                 self.metrics.exchange_coalesced();
@@ -298,68 +319,14 @@ impl Shared {
         };
     }
 
-    fn journey(&self, Wanted { key, errand }: Wanted<'_>) -> Result<Journey, Error> {
-        match errand {
+    fn journey(&self, wanted: Wanted<'_>, tries: Tries) -> Result<Journey, Error> {
+        let journey = match wanted.errand {
             Errand::Caller(caller, exchange) => {
-                Journey::of_caller(key, self.known_to(caller)?, caller, exchange)
+                Journey::of_caller(&wanted, self.known_to(caller)?, caller, exchange)
             }
-            Errand::Actor(known) => Journey::of_actor(key, known),
-        }
-    }
-
-    async fn fly(self: Arc<Self>, journey: Journey, ticket: Ticket<Landed>) {
-        let Journey { key, assertion, known, .. } = &journey;
-        let result = match self.ask(&journey).await.map_err(|error| journey.seen(error)) {
-            Ok(answer) => {
-                let token = answer.success.token;
-                match lifetime(answer.success.stated, answer.asked_at.wall, self.margin) {
-                    Some(lifetime) => self.memory.keep(*key, token.clone(), lifetime, answer.asked_at),
-                    None => tracing::warn!(
-                        identity_provider = %known.provider.name,
-                        "a token's stated life is over or absurd; it is used once. Are the clocks right?"
-                    ),
-                }
-                Ok(Granted { token, correlation_id: answer.correlation_id })
-            }
-            Err(error) => {
-                self.memory.refuse(*key, *assertion, &error);
-                Err(error)
-            }
+            Errand::Actor(known) => Journey::of_actor(wanted.key, known),
         };
-        ticket.land(Landed { assertion: *assertion, result });
-    }
-
-    async fn ask(self: &Arc<Self>, journey: &Journey) -> Result<Answer, Error> {
-        let url = journey.url().await?;
-        let actor = match journey.wants_actor() {
-            true => Some(self.actor(&journey.known).await?),
-            false => None,
-        };
-        let purpose = match &journey.load {
-            Load::User(caller, exchange) => {
-                Purpose::User { exchange, assertion: &caller.token, actor: actor.as_ref() }
-            }
-            Load::Ourselves(exchange) => Purpose::Ourselves { exchange },
-            Load::Actor => Purpose::Actor,
-        };
-        let terms = Terms { provider: &journey.known.provider, purpose, claims: None };
-        self.endpoint.ask(Question { url: &url, issuer: &journey.issuer, terms }).await
-    }
-
-    /// The token that says who acts: kept, shared and renewed like any other.
-    async fn actor(self: &Arc<Self>, known: &Known) -> Result<DownstreamToken, Error> {
-        let wanted = Wanted { key: CacheKey::of_actor(&known.provider), errand: Errand::Actor(known) };
-        Box::pin(self.had(wanted)).await.map(|exchanged| exchanged.token)
-    }
-}
-
-impl Landed {
-    /// Whether it is also the answer for a caller with that token A.
-    fn answers(&self, assertion: Digest) -> bool {
-        match &self.result {
-            Err(Error { row: Some(row), .. }) => row.sharing() == Sharing::All || self.assertion == assertion,
-            _ => true,
-        }
+        journey.map(|journey| journey.trying(tries))
     }
 }
 

@@ -18,7 +18,9 @@ pub mod idp;
 mod idps;
 mod lives;
 mod ourselves;
+mod outages;
 mod refusals;
+mod rejected;
 pub mod sample;
 mod sharing;
 
