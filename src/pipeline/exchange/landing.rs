@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::domain::digest::Digest;
 use crate::domain::token::DownstreamToken;
+use crate::pipeline::exchange::Exchanged;
 use crate::pipeline::exchange::Shared;
 use crate::pipeline::exchange::demand::Claims;
 use crate::pipeline::exchange::endpoint::Answer;
@@ -21,7 +22,9 @@ use crate::pipeline::exchange::grant::Terms;
 use crate::pipeline::exchange::key::CacheKey;
 use crate::pipeline::exchange::lifetime::lifetime;
 use crate::pipeline::exchange::renewal::spread;
+use crate::pipeline::exchange::row::Row;
 use crate::pipeline::exchange::row::Sharing;
+use crate::telemetry::metrics::CacheResult;
 
 /// How a flight ended.
 #[derive(Clone, Debug)]
@@ -74,27 +77,48 @@ impl Shared {
 
     async fn ask(self: &Arc<Self>, journey: &Journey) -> Result<Answer, Error> {
         let url = journey.url().await?;
-        let actor = match journey.wants_actor() {
-            true => Some(self.actor(&journey.known).await?),
-            false => None,
-        };
-        let purpose = match &journey.load {
-            Load::User(caller, exchange) => {
-                Purpose::User { exchange, assertion: &caller.token, actor: actor.as_ref() }
+        if !journey.wants_actor() {
+            return self.ask_as(None, journey, &url).await;
+        }
+        let key = CacheKey::of_actor(&journey.known.provider);
+        let actor = self.actor(key, &journey.known).await?;
+        match self.ask_as(Some(&actor.token), journey, &url).await {
+            Err(error) if error.row == Some(Row::Refused) && self.may_be_void(key, &actor) => {
+                self.memory.evict(key, &actor.token);
+                let newer = self.actor(key, &journey.known).await?;
+                self.ask_as(Some(&newer.token), journey, &url).await
             }
+            settled => settled,
+        }
+    }
+
+    async fn ask_as(
+        &self,
+        actor: Option<&DownstreamToken>,
+        journey: &Journey,
+        url: &str,
+    ) -> Result<Answer, Error> {
+        let purpose = match &journey.load {
+            Load::User(caller, exchange) => Purpose::User { exchange, assertion: &caller.token, actor },
             Load::Ourselves(exchange) => Purpose::Ourselves { exchange },
             Load::Actor => Purpose::Actor,
         };
         let claims = journey.claims.as_ref().map(Claims::text);
         let terms = Terms { provider: &journey.known.provider, purpose, claims };
-        self.endpoint.ask(Question { url: &url, issuer: &journey.issuer, terms, tries: journey.tries }).await
+        self.endpoint.ask(Question { url, issuer: &journey.issuer, terms, tries: journey.tries }).await
     }
 
     /// The token that says who acts: kept, shared and renewed like any other.
-    async fn actor(self: &Arc<Self>, known: &Known) -> Result<DownstreamToken, Error> {
-        let key = CacheKey::of_actor(&known.provider);
-        let wanted = Wanted { key, errand: Errand::Actor(known), instead: None };
-        Box::pin(self.had(wanted)).await.map(|exchanged| exchanged.token)
+    async fn actor(self: &Arc<Self>, key: CacheKey, known: &Known) -> Result<Exchanged, Error> {
+        Box::pin(self.had(Wanted { key, errand: Errand::Actor(known), instead: None })).await
+    }
+
+    /// Whether a refused exchange may fare better with another actor token: an IdP that does not know a kept one any more
+    /// says no more than that the request is invalid (RFC 8693 section 2.2.2). Not all that is refused is refused for
+    /// that, so a new one is tried for now and then.
+    fn may_be_void(&self, key: CacheKey, actor: &Exchanged) -> bool {
+        let is_kept = self.memory.holds(key, &actor.token);
+        actor.cache != CacheResult::Miss && !(is_kept && self.memory.was_evicted_lately(key))
     }
 }
 

@@ -121,6 +121,51 @@ async fn one_actor_token_serves_every_user_until_it_is_old() {
     assert_eq!(token_b(&world, "dave", 1).await, "b:dave.1:ours1");
 }
 
+/// An endpoint that gives out `numbering` tokens, and refuses exchanges as long as the actor's is of before `oldest`.
+fn forgetful(oldest: Arc<AtomicUsize>) -> impl Fn(&idp::Received) -> Answer + Send + Sync {
+    let answers = numbering(3600);
+    move |received| {
+        let number = received.form.get("actor_token").and_then(|token| token.strip_prefix("ours"));
+        match number.map(|number| number.parse::<usize>().unwrap()) {
+            Some(number) if number < oldest.load(Ordering::SeqCst) => {
+                json(400, &json!({"error": "invalid_request"}))
+            }
+            _ => answers(received),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_actor_token_the_idp_has_forgotten_is_replaced() {
+    let oldest = Arc::new(AtomicUsize::new(0));
+    let idp = Idp::open(forgetful(oldest.clone())).await;
+    let world = world_of(&idp);
+    assert_eq!(token_b(&world, "alice", 1).await, "b:alice.1:ours0");
+    oldest.store(1, Ordering::SeqCst);
+    assert_eq!(token_b(&world, "bob", 1).await, "b:bob.1:ours1");
+    assert_eq!(token_b(&world, "carol", 1).await, "b:carol.1:ours1");
+    assert_eq!(idp.requests(), 6);
+}
+
+#[tokio::test]
+async fn what_no_other_actor_token_mends_has_one_fetched_now_and_then() {
+    let oldest = Arc::new(AtomicUsize::new(0));
+    let idp = Idp::open(forgetful(oldest.clone())).await;
+    let world = world_of(&idp);
+    token_b(&world, "alice", 1).await;
+    oldest.store(usize::MAX, Ordering::SeqCst);
+    let before = idp.requests();
+    for (user, requests) in [("bob", 3), ("carol", 4), ("dave", 5)] {
+        let refused = world.exchanger.token(&sample::subject(ISSUER, user, 1), &acting()).await;
+        assert_eq!(refused.unwrap_err().kind, Kind::Misconfigured);
+        assert_eq!(idp.requests() - before, requests, "{user}");
+    }
+    world.pass(31);
+    let refused = world.exchanger.token(&sample::subject(ISSUER, "erin", 1), &acting()).await;
+    assert_eq!(refused.unwrap_err().kind, Kind::Misconfigured);
+    assert_eq!(idp.requests() - before, 8);
+}
+
 #[tokio::test]
 async fn all_who_need_an_actor_token_at_once_share_one() {
     let idp = Idp::closed(numbering(3600)).await;
