@@ -82,7 +82,7 @@ fi
 interop() {
     cargo build --locked &&
         (cd tests/interop && npm ci) &&
-        tests/interop/node_modules/.bin/node tests/interop/run.mjs "${CARGO_TARGET_DIR:-target}/debug/obo-proxy"
+        tests/interop/node_modules/node-linux-*/bin/node tests/interop/run.mjs "${CARGO_TARGET_DIR:-target}/debug/obo-proxy"
 }
 if [ "$interop" = yes ]; then
     run interop

@@ -9,7 +9,7 @@ export const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
 const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token';
 const JWT = 'urn:ietf:params:oauth:token-type:jwt';
 
-export function registerGrants(provider, { accounts, apis, jwks, twoFactors }) {
+export function registerGrants(provider, { accounts, apis, jwks, generation, twoFactors }) {
   const publicKeys = createLocalJWKSet({ keys: jwks.keys.map(({ d, p, q, dp, dq, qi, ...key }) => key) });
 
   provider.registerGrantType(JWT_BEARER, async (ctx) => {
@@ -60,7 +60,8 @@ export function registerGrants(provider, { accounts, apis, jwks, twoFactors }) {
     const { actor_token: token, actor_token_type: type } = ctx.oidc.params;
     if (!token && !type) return undefined;
     const found = type === ACCESS_TOKEN && (await provider.ClientCredentials.find(token));
-    if (found?.clientId !== ctx.oidc.client.clientId) throw new errors.InvalidRequest('the actor token is not valid');
+    const isKnown = found && found.extra.generation === generation && found.clientId === ctx.oidc.client.clientId;
+    if (!isKnown) throw new errors.InvalidRequest('the actor token is not valid');
     return { sub: found.clientId };
   }
 

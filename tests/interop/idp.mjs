@@ -37,7 +37,10 @@ export async function startIdp({ accounts, clients, apis }) {
       conformIdTokenClaims: true,
       cookies: { keys: ['only for tests'] },
       enabledJWA: { clientAuthSigningAlgValues: ['RS256', 'PS256', 'ES256', 'EdDSA'] },
-      extraTokenClaims: (ctx) => ctx.state.exchanged ?? signedIn(ctx.oidc.entities.AuthorizationCode),
+      extraTokenClaims: (ctx, { kind }) => {
+        if (kind === 'ClientCredentials') return { generation };
+        return ctx.state.exchanged ?? signedIn(ctx.oidc.entities.AuthorizationCode);
+      },
       features: {
         claimsParameter: { enabled: true },
         clientCredentials: { enabled: true },
@@ -65,7 +68,7 @@ export async function startIdp({ accounts, clients, apis }) {
     };
   }
 
-  /** From now on there are these clients, and all signing keys are others; what was issued stays. */
+  /** From now on there are these clients, all signing keys are others, and clients' own tokens are forgotten. */
   function renew(registered) {
     generation += 1;
     const jwks = { keys: signingKeys(generation) };
@@ -76,7 +79,7 @@ export async function startIdp({ accounts, clients, apis }) {
       const { client, params } = ctx.oidc ?? {};
       if (ctx.status === 200 && params?.grant_type) count(issued, `${client.clientId} ${params.grant_type}`);
     });
-    registerGrants(provider, { accounts, apis, jwks, twoFactors: TWO_FACTORS });
+    registerGrants(provider, { accounts, apis, jwks, generation, twoFactors: TWO_FACTORS });
 
     const handle = provider.callback();
     server.removeAllListeners('request');
