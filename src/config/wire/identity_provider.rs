@@ -63,7 +63,8 @@ pub struct IdentityProvider {
     pub jwks: Option<Jwks>,
     /// Which signature algorithms are accepted.
     /// Default: `[RS256]` for `entra`, which uses no other; every asymmetric one for `oidc`. `none` and HS256 and its kin
-    /// are never accepted.
+    /// are never accepted. A published RSA key that does not name its algorithm serves the first RSA one in this list
+    /// alone: for an `oidc` whose keys are such and which signs with PS256, write `[PS256]`.
     pub algorithms: Option<OneOrMany>,
     /// Which `typ` values of a token's header are accepted, compared without case. A token without `typ` is accepted.
     /// Default: `[JWT, at+jwt]`.
