@@ -5,11 +5,15 @@
 mod accept;
 mod architecture;
 mod authenticate;
+mod bad_answers;
 mod cli;
 mod credential;
 mod documents;
 mod exchange;
 mod forward;
+mod grants;
+mod identities;
+mod issuers;
 mod respond;
 mod route;
 mod support;
