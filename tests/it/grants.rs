@@ -182,16 +182,37 @@ async fn each_tenants_users_are_exchanged_at_their_own_tenant_and_no_third_ones(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_known_by_its_domain_is_asked_by_its_id() {
+    let idp = Idp::start(|_| Answer::granted("b")).await;
+    let providers = contoso(&idp).replace(TENANT, "Contoso.Example");
+    let routes = "\n  orders: { match: /, exchange: { scopes: [api://orders-backend/.default] } }\n";
+    let sidecar = Sidecar::start(&providers, routes, &[]).await;
+    assert_eq!(sidecar.token_b("/", &idp.entra_token(TENANT, ALICE, json!({}))).await, "b");
+    assert_eq!(idp.last().path, format!("/{TENANT}/oauth2/v2.0/token"));
+    let stranger = idp.entra_token(OTHER_TENANT, ALICE, json!({}));
+    assert_eq!(sidecar.refused("/", &stranger).await, (401, "wrong_issuer".into()));
+    assert_eq!(idp.requests(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_application_gets_a_token_of_our_own_where_that_is_configured_and_none_elsewhere() {
     let idp = Idp::start(|asked| Answer::granted(&asked.get("grant_type").replace(':', "-"))).await;
+    let secret = "client_id: orders-proxy\n    credential: { secret: { env: SECRET } }";
+    let providers = [contoso(&idp), oidc("partner", &idp, secret)];
     let routes = "
+  partners:
+    match: /partners
+    identity_provider: partner
+    require: { clients: [robot] }
+    exchange: { audience: inventory, scopes: [read], app_tokens: client_credentials }
   apps:
     match: /apps
     require: { roles: [Robot] }
+    identity_provider: contoso
     exchange: { scopes: [api://orders-backend/.default], app_tokens: client_credentials }
-  users: { match: /users, exchange: { scopes: [api://orders-backend/.default], app_tokens: reject } }
+  users: { match: /users, identity_provider: contoso, exchange: { scopes: [api://orders-backend/.default], app_tokens: reject } }
 ";
-    let sidecar = Sidecar::start(&contoso(&idp), routes, &[]).await;
+    let sidecar = Sidecar::start(&providers.concat(), routes, &[]).await;
     let app = |roles: &[&str], oid: &str| {
         let own = json!({"idtyp": "app", "scp": null, "oid": oid, "sub": oid, "roles": roles});
         idp.entra_token(TENANT, oid, own)
@@ -217,6 +238,20 @@ async fn an_application_gets_a_token_of_our_own_where_that_is_configured_and_non
     assert_eq!(sidecar.refused("/apps", &other).await, (403, "insufficient_scope".into()));
     assert_eq!(sidecar.refused("/users", &robot).await, (403, "app_token_not_allowed".into()));
     assert_eq!(idp.requests(), 2);
+    // elsewhere an application is its own subject (RFC 9068 section 2.2)
+    let of_partner = idp.token("robot", json!({"client_id": "robot"}));
+    assert_eq!(sidecar.token_b("/partners", &of_partner).await, "client_credentials");
+    let form = [
+        ("audience", "inventory"),
+        ("client_id", "orders-proxy"),
+        ("client_secret", SECRET),
+        ("grant_type", "client_credentials"),
+        ("scope", "read"),
+    ];
+    assert_eq!(idp.last().without(&[]), form);
+    let stranger = idp.token("other", json!({"client_id": "other"}));
+    assert_eq!(sidecar.refused("/partners", &stranger).await, (403, "client_not_allowed".into()));
+    assert_eq!(idp.requests(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

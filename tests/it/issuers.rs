@@ -134,3 +134,22 @@ async fn a_challenge_leads_to_the_metadata_of_the_resource_which_names_the_issue
     assert_eq!(nowhere.status, 404);
     assert_eq!((idp.requests(), sidecar.echo.requests()), (0, 0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_that_comes_up_late_is_found_and_nobody_is_blamed_before() {
+    let idp = Idp::start(|_| Answer::exchanged("b")).await;
+    idp.close();
+    let sidecar = Sidecar::start(&provider(&idp, ""), ROUTES, &[]).await;
+    let token = idp.token("alice", json!({}));
+    for _ in 0..3 {
+        let answer = sidecar.ask("/inventory", Some(&token)).await;
+        assert_eq!((answer.status.as_u16(), answer.reason().as_str()), (503, "keys_unavailable"));
+        assert_eq!(answer.header("retry-after"), "1");
+        assert!(!answer.headers.contains_key("www-authenticate"));
+    }
+    idp.open();
+    assert_eq!(sidecar.token_b("/inventory", &token).await, "b");
+    // what is known serves on
+    idp.close();
+    assert_eq!(sidecar.token_b("/inventory", &idp.token("bob", json!({}))).await, "b");
+}

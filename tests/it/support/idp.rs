@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,6 +13,7 @@ use http::HeaderMap;
 use http::Method;
 use http::Request;
 use http::Response;
+use http::StatusCode;
 use http::header;
 use http_body::Frame;
 use http_body_util::BodyExt;
@@ -46,6 +49,8 @@ pub struct Idp {
 struct State {
     realm: Realm,
     keys: KeyRing,
+    /// Whether metadata and keys are to be had.
+    is_open: AtomicBool,
     /// What the metadata says beyond the usual.
     more: Value,
     received: Mutex<Vec<Received>>,
@@ -152,6 +157,7 @@ impl Idp {
         let state = Arc::new(State {
             realm: Realm { settings, authority, seen: Seen::default() },
             keys: tokio::task::spawn_blocking(KeyRing::generate).await.unwrap().unwrap(),
+            is_open: AtomicBool::new(true),
             more,
             received: Mutex::default(),
             script: Mutex::new(Arc::new(script)),
@@ -164,6 +170,16 @@ impl Idp {
     /// Answers by another script from now on.
     pub fn answers(&self, script: impl Fn(&Received) -> Answer + Send + Sync + 'static) {
         *self.state.script.lock().unwrap() = Arc::new(script);
+    }
+
+    /// Answers 503 to whoever wants metadata or keys, until [`Self::open`].
+    pub fn close(&self) {
+        self.state.is_open.store(false, Ordering::SeqCst);
+    }
+
+    /// Gives metadata and keys to whoever wants them.
+    pub fn open(&self) {
+        self.state.is_open.store(true, Ordering::SeqCst);
     }
 
     /// Its issuer, and Entra's authority: scheme, address and port.
@@ -227,7 +243,11 @@ fn members(object: Value) -> Map<String, Value> {
 impl State {
     async fn respond(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         if let Some(published) = self.published(request.uri().path()) {
-            return endpoints::json_answer(&published).map(whole);
+            let mut answer = endpoints::json_answer(&published).map(whole);
+            if !self.is_open.load(Ordering::SeqCst) {
+                *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            }
+            return answer;
         }
         let (head, body) = request.into_parts();
         // whoever asks may have gone away

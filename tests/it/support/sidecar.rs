@@ -1,7 +1,6 @@
 //! The real binary between callers and an echo API, with whatever identity providers a test has.
 
 use std::time::Duration;
-use std::time::Instant;
 
 use bytes::Bytes;
 use http::Request;
@@ -60,15 +59,19 @@ shutdown: {{ delay: 0s, drain: 2s }}
 
     /// Calls `path` with a token until the answer is what is waited for.
     pub async fn until(&self, path: &str, token: &str, is_it: impl Fn(&Answer) -> bool) -> Answer {
-        let begun = Instant::now();
-        loop {
-            let answer = self.ask(path, Some(token)).await;
-            if is_it(&answer) {
-                return answer;
+        let mut last = None;
+        let calling = async {
+            loop {
+                let answer = self.ask(path, Some(token)).await;
+                if is_it(&answer) {
+                    return answer;
+                }
+                last = Some(answer);
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            assert!(begun.elapsed() < PATIENCE, "{path}: {answer:?}\n{}", self.proxy.log());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        };
+        let answered = tokio::time::timeout(PATIENCE, calling).await;
+        answered.unwrap_or_else(|_| panic!("{path}: {last:?}\n{}", self.proxy.log()))
     }
 
     /// Calls `path`.
