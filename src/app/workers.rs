@@ -99,17 +99,22 @@ fn work(
 ) {
     runtime.block_on(async {
         let mut connections = JoinSet::new();
-        loop {
+        let mut is_dealt_to = true;
+        while is_dealt_to || !connections.is_empty() {
             tokio::select! {
                 biased;
                 () = ending.closed() => break,
-                Some(ended) = connections.join_next() => {
+                Some(ended) = connections.join_next(), if !connections.is_empty() => {
                     if ended.is_err_and(|error| error.is_panic()) {
                         // the text of a panic may hold anything: it stays out of the log
                         tracing::error!("a connection ended in a panic");
                     }
                 }
-                Some(Served { connection, load }) = dealt.recv() => {
+                served = dealt.recv(), if is_dealt_to => {
+                    let Some(Served { connection, load }) = served else {
+                        is_dealt_to = false;
+                        continue;
+                    };
                     let (pipeline, listener) = (pipeline.clone(), connection.listener().clone());
                     let handler = move |request, peer: Arc<Peer>| {
                         let (pipeline, listener) = (pipeline.clone(), listener.clone());
@@ -122,7 +127,6 @@ fn work(
                         drop(load);
                     });
                 }
-                else => break,
             }
         }
     });

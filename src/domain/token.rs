@@ -104,6 +104,11 @@ impl DownstreamToken {
         self.authorization.as_bytes().strip_prefix(BEARER) == Some(assertion.expose().as_bytes())
     }
 
+    /// Whether it is the same token.
+    pub fn equals(&self, other: &Self) -> bool {
+        self.authorization.as_bytes() == other.authorization.as_bytes()
+    }
+
     /// Bytes of memory the token takes.
     pub fn size(&self) -> usize {
         self.authorization.len()

@@ -11,7 +11,6 @@ use http::HeaderMap;
 use http::HeaderValue;
 use http::Request;
 use http::Response;
-use http::StatusCode;
 use http::header;
 use http::request::Parts;
 use http_body::Body as _;
@@ -29,7 +28,6 @@ use crate::domain::clock::Clock;
 use crate::domain::digest::Digest;
 use crate::domain::name::Name;
 use crate::domain::peer::Peer;
-use crate::domain::token::DownstreamToken;
 use crate::net::Body;
 use crate::net::client::Client;
 use crate::net::metadata::Metadata;
@@ -42,19 +40,21 @@ pub mod accept;
 pub mod authenticate;
 pub mod exchange;
 pub mod forward;
+mod onward;
 pub mod respond;
 pub mod route;
 
 use accept::Incoming;
 use authenticate::Authenticator;
+use exchange::Exchanged;
 use exchange::Exchanger;
-use forward::Authorization;
 use forward::Forwarder;
-use forward::Onward;
+use forward::capture::Keeper;
 use respond::Context;
 use respond::Responder;
 use respond::caught::caught;
 use respond::grpc::Dialect;
+use respond::reason::Reason;
 use respond::refusal::Refusal;
 use route::RouteTable;
 
@@ -69,6 +69,7 @@ struct Stages {
     routes: RouteTable,
     authenticator: Authenticator,
     exchanger: Exchanger,
+    keeper: Keeper,
     responder: Responder,
     observer: Observer,
     metrics: Arc<Metrics>,
@@ -124,6 +125,7 @@ impl Pipeline {
             routes: RouteTable::new(&config.routes),
             authenticator: Authenticator::new(providers, &config.cache, &outside),
             exchanger,
+            keeper: Keeper::default(),
             responder: Responder::new(providers, metadata),
             observer: Observer::new(&config.routes, metrics, clock.clone())?,
             metrics: metrics.clone(),
@@ -226,34 +228,6 @@ impl Pipeline {
         self.stages.responder.description(described.resource, routes.iter().filter_map(|route| policy(route)))
     }
 
-    /// The rest of the line: the request goes on, body and all.
-    async fn forward(
-        &self,
-        Admitted { route, path, sent }: Admitted,
-        peer: &Peer,
-        request: Request<Incoming>,
-        resource_metadata: Option<&str>,
-        journey: &mut Journey<'_>,
-    ) -> Result<Response<Body>, Refusal> {
-        let authorization = match &sent {
-            Sent::TokenB(token) => Authorization::Replace(token.authorization()),
-            Sent::AsItCame(value) => Authorization::Keep(value),
-            Sent::Nothing => Authorization::Remove,
-        };
-        let request_id = &journey.request_id;
-        let onward =
-            Onward { route: &route, path: &path, authorization, peer, scheme: Scheme::Http, request_id };
-        let asked = self.stages.clock.monotonic();
-        let response = self.forwarder.send(request, onward).await;
-        journey.upstream_answered(asked);
-        let mut response = response?;
-        if response.status() == StatusCode::UNAUTHORIZED && matches!(sent, Sent::TokenB(_)) {
-            let context = self.context(journey, Dialect::Http, resource_metadata);
-            self.stages.responder.rewrite_challenge(response.headers_mut(), context);
-        }
-        Ok(response)
-    }
-
     /// Authenticates and exchanges as the route says: what goes upstream in place of the caller's `Authorization`.
     async fn sent(
         &self,
@@ -273,7 +247,7 @@ impl Pipeline {
         let caller = self.authenticate(headers, policy, certificate, journey).await?;
         match token {
             ValidatedToken::Exchange(wanted) => {
-                Ok(Sent::TokenB(self.exchange(&caller, wanted, journey).await?))
+                Ok(Sent::TokenB(self.exchange(&caller, wanted, journey).await?, wanted.clone()))
             }
             ValidatedToken::Passthrough => Ok(Sent::AsItCame(caller.token.authorization().clone())),
             ValidatedToken::Remove => Ok(Sent::Nothing),
@@ -310,13 +284,13 @@ impl Pipeline {
         caller: &Caller,
         wanted: &Arc<config::Exchange>,
         journey: &mut Journey<'_>,
-    ) -> Result<DownstreamToken, Refusal> {
+    ) -> Result<Exchanged, Refusal> {
         let outcome = self.stages.exchanger.token(caller, wanted).await;
         let exchanged = outcome.inspect_err(|error| journey.exchange = error.waited)?;
         journey.exchange = exchanged.waited;
         journey.cache = Some(exchanged.cache);
-        journey.correlation_id = exchanged.correlation_id;
-        Ok(exchanged.token)
+        journey.correlation_id.clone_from(&exchanged.correlation_id);
+        Ok(exchanged)
     }
 
     fn refuse(
@@ -332,7 +306,16 @@ impl Pipeline {
         let route = journey.route.as_deref();
         self.stages.metrics.refusal(route.map(|route| &route.name), row.word);
         respond::log::log(refusal, journey);
-        self.stages.responder.answer(refusal, self.context(journey, dialect, resource_metadata))
+        let context = self.context(journey, dialect, resource_metadata);
+        if refusal.reason == Reason::ConsentRequired {
+            tracing::info!(
+                request_id = context.request_id,
+                identity_provider = context.identity_provider.map(Name::as_str),
+                admin_consent = self.stages.responder.admin_consent(context),
+                "consent is missing"
+            );
+        }
+        self.stages.responder.answer(refusal, context)
     }
 
     /// What an answer may say of the request.
@@ -381,10 +364,13 @@ struct Admitted {
 
 /// What goes upstream as `Authorization`.
 enum Sent {
-    /// The exchanged token.
-    TokenB(DownstreamToken),
+    /// The exchanged token, and what it is of.
+    TokenB(Exchanged, Arc<config::Exchange>),
     /// What the caller sent.
     AsItCame(HeaderValue),
     /// Nothing.
     Nothing,
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,8 @@ use tokio::net::TcpStream;
 
 use crate::support::Plan;
 use crate::support::World;
+use crate::support::process::Proxy;
+use crate::support::process::config;
 use crate::support::process::shell;
 
 #[track_caller]
@@ -211,4 +213,50 @@ async fn http_2_without_tls_is_spoken_on_the_same_port() {
     let answer = over_http2(url("/public/../orders"), "--path-as-is").await;
     assert!(answer.ends_with("\n2 400") && answer.contains("invalid_path"), "{answer}");
     assert_eq!(world.get_anonymously("/public").await.status, StatusCode::OK);
+}
+
+/// The clock ticks of CPU time, 100 a second, that a process has used.
+fn cpu_ticks(process: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    // after the name, which is in parentheses, user and system time are the 12th and 13th field
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+#[tokio::test]
+async fn without_descriptors_it_waits_idly_and_goes_on_when_there_are_some_again() {
+    let proxy = Proxy::start(&config("http://127.0.0.1:1", "127.0.0.1:1", "info"), &[("SECRET", "secret")]);
+    let used = std::fs::read_dir(format!("/proc/{}/fd", proxy.id())).unwrap().count();
+    shell(&format!("prlimit --pid {} --nofile={}", proxy.id(), used + 8));
+    let mut connections = Vec::new();
+    for _ in 0..40 {
+        connections.push(TcpStream::connect(&proxy.address).await.unwrap());
+    }
+    while !proxy.log().contains("cannot accept connections") {
+        tokio::task::yield_now().await;
+    }
+    let before = cpu_ticks(proxy.id());
+    let last = connections.last_mut().unwrap();
+    last.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let answered = tokio::time::timeout(Duration::from_secs(1), last.read_u8()).await;
+    assert!(answered.is_err(), "it cannot be accepted yet: {answered:?}");
+    let ticks = cpu_ticks(proxy.id()) - before;
+    assert!(ticks < 20, "{ticks} of 100 ticks were used to wait");
+    assert_eq!(proxy.log().matches("cannot accept connections").count(), 1, "{}", proxy.log());
+    let mut last = connections.pop().unwrap();
+    drop(connections);
+    let mut start = [0; 12];
+    tokio::time::timeout(Duration::from_secs(20), last.read_exact(&mut start)).await.unwrap().unwrap();
+    assert_eq!(&start, b"HTTP/1.1 401");
+}
+
+#[tokio::test]
+async fn an_idle_proxy_ends_without_waiting_for_anyone() {
+    let proxy = Proxy::start(&config("http://127.0.0.1:1", "127.0.0.1:1", "info"), &[("SECRET", "secret")]);
+    let answer = shell(&format!("curl -s -o /dev/null -w '%{{http_code}}' http://{}/", proxy.address));
+    assert_eq!(answer, "401");
+    let (code, log) = proxy.stop();
+    assert_eq!(code, Some(0), "{log}");
+    // it did wait out the whole drain time, with nothing to wait for
+    assert!(!log.contains("in flight"), "{log}");
 }

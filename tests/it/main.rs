@@ -6,6 +6,7 @@ mod accept;
 mod architecture;
 mod authenticate;
 mod bad_answers;
+mod challenges;
 mod cli;
 mod credential;
 mod documents;

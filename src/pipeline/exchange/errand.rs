@@ -11,9 +11,11 @@ use crate::config::IdentityProvider;
 use crate::domain::caller::Caller;
 use crate::domain::caller::Principal;
 use crate::domain::digest::Digest;
+use crate::domain::token::DownstreamToken;
 use crate::net::metadata;
 use crate::net::metadata::Endpoint;
 use crate::net::metadata::Metadata;
+use crate::pipeline::exchange::demand::Claims;
 use crate::pipeline::exchange::error::Error;
 use crate::pipeline::exchange::key::CacheKey;
 use crate::pipeline::exchange::row::Kind;
@@ -35,6 +37,17 @@ pub struct Wanted<'a> {
     pub key: CacheKey,
     /// What it is for.
     pub errand: Errand<'a>,
+    /// The token that it is to replace.
+    pub instead: Option<Instead<'a>>,
+}
+
+/// A token that will not do, though it is live.
+#[derive(Clone, Copy, Debug)]
+pub struct Instead<'a> {
+    /// The token.
+    pub of: &'a DownstreamToken,
+    /// What it lacks, if that is known.
+    pub claims: Option<&'a Claims>,
 }
 
 /// What a token is for.
@@ -47,6 +60,28 @@ pub enum Errand<'a> {
 }
 
 impl Wanted<'_> {
+    /// What its exchange and the refusals of its token A are filed under: an exchange that satisfies no claims is no
+    /// substitute for one that does.
+    pub fn flight(&self) -> CacheKey {
+        match self.claims() {
+            Some(claims) => self.key.demanding(claims.digest()),
+            None => self.key,
+        }
+    }
+
+    /// The claims that the token must satisfy.
+    pub fn claims(&self) -> Option<&Claims> {
+        self.instead.and_then(|instead| instead.claims)
+    }
+
+    /// Whether `token`, which was asked to satisfy the claims of that digest, will do.
+    pub fn is_met_by(&self, token: &DownstreamToken, claims: Option<Digest>) -> bool {
+        self.instead.is_none_or(|instead| {
+            !token.equals(instead.of)
+                && (instead.claims.is_none() || instead.claims.map(Claims::digest) == claims)
+        })
+    }
+
     /// What refusals are remembered for besides the key: token A, where there is one.
     pub fn assertion(&self) -> Digest {
         match self.errand {
@@ -61,6 +96,10 @@ impl Wanted<'_> {
 pub struct Journey {
     /// What its token is filed under.
     pub key: CacheKey,
+    /// What its refusals are filed under.
+    pub flight: CacheKey,
+    /// The claims that its token must satisfy.
+    pub claims: Option<Claims>,
     /// Whose token A it uses.
     pub assertion: Digest,
     /// Where it goes.
@@ -91,7 +130,7 @@ impl Journey {
     /// If there is nobody to act on behalf of, and nothing else to do, or Entra is to be asked for a caller of no
     /// tenant. Authentication lets no such caller through.
     pub fn of_caller(
-        key: CacheKey,
+        wanted: &Wanted<'_>,
         known: &Known,
         caller: &Caller,
         exchange: &Arc<Exchange>,
@@ -109,7 +148,16 @@ impl Journey {
             (Principal::Application, AppTokens::ClientCredentials) => Load::Ourselves(exchange.clone()),
             (Principal::Application, AppTokens::Reject) => return Err(Error::ours(Kind::Internal)),
         };
-        Ok(Self { key, assertion: caller.claims.token_digest, known: known.clone(), issuer, url, load })
+        Ok(Self {
+            key: wanted.key,
+            flight: wanted.flight(),
+            claims: wanted.claims().cloned(),
+            assertion: caller.claims.token_digest,
+            known: known.clone(),
+            issuer,
+            url,
+            load,
+        })
     }
 
     /// The journey to `known` for a token that says who we are.
@@ -120,8 +168,16 @@ impl Journey {
         let AuthorizationServer::Oidc(oidc) = &known.provider.server else {
             return Err(Error::ours(Kind::Internal));
         };
-        let (issuer, known) = (oidc.issuer.clone(), known.clone());
-        Ok(Self { key, assertion: Digest::of(b""), known, issuer, url: None, load: Load::Actor })
+        Ok(Self {
+            key,
+            flight: key,
+            claims: None,
+            assertion: Digest::of(b""),
+            known: known.clone(),
+            issuer: oidc.issuer.clone(),
+            url: None,
+            load: Load::Actor,
+        })
     }
 
     /// Whether the user's IdP is to be told that it is we who act.

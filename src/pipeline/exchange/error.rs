@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::pipeline::exchange::demand::Claims;
 use crate::pipeline::exchange::row::Kind;
 use crate::pipeline::exchange::row::Row;
 
@@ -41,6 +42,31 @@ impl Error {
     /// A fault of our own.
     pub(super) fn ours(kind: Kind) -> Self {
         Self { kind, answer: None, correlation_id: None, waited: None, row: None, source: None }
+    }
+
+    /// What an upstream demands of the user, as an error of ours.
+    pub(super) fn of_upstream(kind: Kind, answer: OAuthError) -> Self {
+        Self { answer: Some(Arc::new(answer)), ..Self::ours(kind) }
+    }
+
+    /// The same, with `claims` for the user to satisfy if the IdP demands an interaction and says no more.
+    pub(super) fn demanding(mut self, claims: &Claims) -> Self {
+        let answer = self.answer.get_or_insert_default();
+        if answer.claims.is_none() {
+            Arc::make_mut(answer).claims = Some(claims.text().to_owned());
+        }
+        self
+    }
+
+    /// Whether a sign-in of the user may mend it.
+    pub(super) fn is_interaction(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::ClaimsChallenge
+                | Kind::InteractionRequired
+                | Kind::ConsentRequired
+                | Kind::UpstreamChallenge
+        )
     }
 
     /// The same, caused by `source`.

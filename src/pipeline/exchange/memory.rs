@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use moka::Expiry;
 use moka::notification::RemovalCause;
+use moka::ops::compute::Op;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
@@ -36,11 +37,16 @@ const REFUSALS_SHARE: u64 = 4;
 /// Shortest gap between two attempts to renew one entry, in seconds.
 const RENEWAL_GAP: i64 = 10;
 
+/// For how long an eviction is known.
+const LATELY: Duration = Duration::from_secs(30);
+
 /// The memory tier of the cache.
 #[derive(Debug)]
 pub struct Memory {
     tokens: Cache<CacheKey, Arc<Entry>, DigestHashing>,
     refusals: Cache<Scope, Arc<Refusal>, DigestHashing>,
+    /// When the token of a key was last evicted as its upstream refused it.
+    evictions: Cache<CacheKey, Instant, DigestHashing>,
     negative_ttl: Duration,
     clock: Clock,
 }
@@ -70,6 +76,10 @@ pub enum Age {
 pub struct Entry {
     /// The token.
     pub token: DownstreamToken,
+    /// When it was asked for.
+    pub asked_at: Instant,
+    /// The digest of the claims that it was asked to satisfy.
+    pub claims: Option<Digest>,
     lifetime: Lifetime,
     /// The same end in monotonic time: setting the clock back does not bring a dead token to life.
     deadline: Instant,
@@ -101,7 +111,11 @@ impl Memory {
             RemovalCause::Replaced => {}
         });
         let refusals = bounded(Capacity::new(cache.max_entries, cache.max_bytes / REFUSALS_SHARE), |_| {});
-        Self { tokens, refusals, negative_ttl: cache.negative_ttl, clock }
+        let evictions = Cache::builder()
+            .max_capacity(cache.max_entries)
+            .time_to_live(LATELY)
+            .build_with_hasher(DigestHashing::default());
+        Self { tokens, refusals, evictions, negative_ttl: cache.negative_ttl, clock }
     }
 
     /// What there is for `key` and a caller with that token A.
@@ -111,24 +125,54 @@ impl Memory {
         {
             return Found::Live(entry, age);
         }
-        self.refusal(key, assertion).map_or(Found::Nothing, Found::Refused)
+        self.refusal(key, key, assertion).map_or(Found::Nothing, Found::Refused)
     }
 
-    /// The refusal that keeps the IdP from being asked for `key` with that token A.
-    pub fn refusal(&self, key: CacheKey, assertion: Digest) -> Option<Error> {
+    /// The refusal that keeps the IdP from being asked for `key` by an exchange that is filed under `flight`, with that
+    /// token A.
+    pub fn refusal(&self, key: CacheKey, flight: CacheKey, assertion: Digest) -> Option<Error> {
         let now = self.clock.monotonic();
-        [Scope::Key(key), Scope::Assertion(key, assertion)]
+        [Scope::Key(key), Scope::Assertion(flight, assertion)]
             .iter()
             .find_map(|scope| self.refusals.get(scope)?.holding(now))
     }
 
-    /// Keeps a token that was asked for at `asked_at`.
-    pub fn keep(&self, key: CacheKey, token: DownstreamToken, lifetime: Lifetime, asked_at: Moment) {
+    /// Whether `token` is the one that is served for `key`.
+    pub fn holds(&self, key: CacheKey, token: &DownstreamToken) -> bool {
+        self.tokens.get(&key).is_some_and(|entry| entry.token.equals(token))
+    }
+
+    /// Drops `token`, which its upstream refuses, unless another one has taken its place.
+    pub fn evict(&self, key: CacheKey, token: &DownstreamToken) {
+        self.evictions.insert(key, self.clock.monotonic());
+        self.tokens.entry(key).and_compute_with(|entry| match entry {
+            Some(entry) if entry.value().token.equals(token) => Op::Remove,
+            _ => Op::Nop,
+        });
+    }
+
+    /// Whether a token of `key` was evicted in the last half minute.
+    pub fn was_evicted_lately(&self, key: CacheKey) -> bool {
+        let now = self.clock.monotonic();
+        self.evictions.get(&key).is_some_and(|then| now.saturating_duration_since(then) < LATELY)
+    }
+
+    /// Keeps a token that was asked for at `asked_at`, to satisfy the claims of that digest.
+    pub fn keep(
+        &self,
+        key: CacheKey,
+        token: DownstreamToken,
+        claims: Option<Digest>,
+        lifetime: Lifetime,
+        asked_at: Moment,
+    ) {
         let Some(deadline) = asked_at.monotonic.checked_add(lifetime.expires_on.since(asked_at.wall)) else {
             return;
         };
         let entry = Entry {
             token,
+            asked_at: asked_at.monotonic,
+            claims,
             lifetime,
             deadline,
             kept_for: deadline.saturating_duration_since(self.clock.monotonic()),
@@ -139,18 +183,20 @@ impl Memory {
         }
     }
 
-    /// Draws the consequences of a refusal: remembers it for those it holds for, drops the token it disproves.
-    pub fn refuse(&self, key: CacheKey, assertion: Digest, error: &Error) {
+    /// Draws the consequences of the refusal of an exchange for `key` that is filed under `flight`: remembers it for
+    /// those it holds for, drops the token it disproves.
+    pub fn refuse(&self, key: CacheKey, flight: CacheKey, assertion: Digest, error: &Error) {
         let Some(row) = error.row else {
             return;
         };
-        if row.evicts() {
+        // claims that cannot be satisfied say nothing of a token that was not asked to satisfy them
+        if row.evicts() && flight == key {
             self.tokens.invalidate(&key);
         }
         let (scope, kept_for) = match row.remembered(self.negative_ttl) {
             Remembered::No => return,
             Remembered::ForKey(span) => (Scope::Key(key), span),
-            Remembered::ForAssertion(span) => (Scope::Assertion(key, assertion), span),
+            Remembered::ForAssertion(span) => (Scope::Assertion(flight, assertion), span),
         };
         if let Some(until) = self.clock.monotonic().checked_add(kept_for) {
             self.refusals.insert(scope, Arc::new(Refusal { error: error.clone(), until, kept_for }));

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 
 use tokio::runtime::Handle;
 
@@ -22,6 +23,7 @@ use crate::net::client::Client;
 use crate::net::client_authentication::ClientAuthentication;
 use crate::net::metadata::Metadata;
 use crate::pipeline::exchange::credential::Provers;
+use crate::pipeline::exchange::demand::Claims;
 use crate::pipeline::exchange::endpoint::Answer;
 use crate::pipeline::exchange::endpoint::Question;
 use crate::pipeline::exchange::endpoint::TokenEndpoint;
@@ -42,6 +44,7 @@ use crate::pipeline::exchange::memory::Age;
 use crate::pipeline::exchange::memory::Entry;
 use crate::pipeline::exchange::memory::Found;
 use crate::pipeline::exchange::memory::Memory;
+use crate::pipeline::exchange::rounds::Rounds;
 use crate::pipeline::exchange::row::Sharing;
 use crate::telemetry::logs;
 use crate::telemetry::metrics::CacheResult;
@@ -49,6 +52,7 @@ use crate::telemetry::metrics::Metrics;
 
 pub mod classify;
 pub mod credential;
+pub mod demand;
 mod endpoint;
 mod errand;
 mod error;
@@ -58,11 +62,15 @@ pub mod key;
 pub mod lifetime;
 mod memory;
 mod proof;
+mod rejected;
 mod request;
+mod rounds;
 pub mod row;
 
 pub use error::Error;
 pub use error::OAuthError;
+pub use rejected::Chance;
+pub use rejected::Rejected;
 pub use row::Kind;
 
 /// Exchanges tokens A for tokens B, and remembers them.
@@ -82,6 +90,8 @@ pub struct Exchanged {
     pub waited: Option<Duration>,
     /// Its exchange's id in the IdP's logs; `None` if it was there.
     pub correlation_id: Option<Arc<str>>,
+    /// When it was asked for.
+    pub asked_at: Instant,
 }
 
 /// What callers and flights share.
@@ -93,6 +103,7 @@ struct Shared {
     deriver: Deriver,
     margin: Duration,
     memory: Memory,
+    rounds: Rounds,
     flights: Arc<Flights<Landed>>,
     endpoint: TokenEndpoint,
     provers: Arc<Provers>,
@@ -115,6 +126,7 @@ struct Landed {
 struct Granted {
     token: DownstreamToken,
     correlation_id: Arc<str>,
+    asked_at: Instant,
 }
 
 impl Exchanger {
@@ -139,6 +151,7 @@ impl Exchanger {
             deriver: Deriver::new(),
             margin: cache.expiry_margin,
             memory: Memory::new(cache, clock.clone(), metrics.clone()),
+            rounds: Rounds::new(cache, clock.clone()),
             flights: Arc::new(Flights::new()),
             endpoint: TokenEndpoint::new(client, provers.clone(), clock.clone(), metrics.clone()),
             provers,
@@ -162,7 +175,8 @@ impl Exchanger {
     /// If there is none to be had: [`Error::kind`] says what the caller can do about it.
     pub async fn token(&self, caller: &Caller, exchange: &Arc<config::Exchange>) -> Result<Exchanged, Error> {
         let key = self.shared.key(caller, exchange)?;
-        let result = self.shared.had(Wanted { key, errand: Errand::Caller(caller, exchange) }).await;
+        let result =
+            self.shared.had(Wanted { key, errand: Errand::Caller(caller, exchange), instead: None }).await;
         let cache = result.as_ref().map_or(CacheResult::Miss, |exchanged| exchanged.cache);
         self.shared.metrics.cache_request(cache);
         result
@@ -221,7 +235,16 @@ impl Shared {
     }
 
     fn find(&self, wanted: Wanted<'_>) -> Found {
-        self.memory.find(wanted.key, wanted.assertion())
+        let found = self.memory.find(wanted.key, wanted.assertion());
+        match &found {
+            Found::Live(entry, _) if wanted.is_met_by(&entry.token, entry.claims) => found,
+            _ if wanted.instead.is_none() => found,
+            _ => self.refusal(wanted).map_or(Found::Nothing, Found::Refused),
+        }
+    }
+
+    fn refusal(&self, wanted: Wanted<'_>) -> Option<Error> {
+        self.memory.refusal(wanted.key, wanted.flight(), wanted.assertion())
     }
 
     async fn fetched(self: &Arc<Self>, wanted: Wanted<'_>) -> Result<Exchanged, Error> {
@@ -235,6 +258,7 @@ impl Shared {
                         cache: CacheResult::Miss,
                         waited: None,
                         correlation_id: Some(granted.correlation_id),
+                        asked_at: granted.asked_at,
                     });
                 }
             }
@@ -246,7 +270,9 @@ impl Shared {
     }
 
     fn serve(self: &Arc<Self>, entry: &Entry, age: Age, wanted: Wanted<'_>) -> Exchanged {
-        let is_open = || self.memory.refusal(wanted.key, wanted.assertion()).is_none();
+        // it is renewed for everyone, who need not want it instead of another one
+        let wanted = Wanted { instead: None, ..wanted };
+        let is_open = || self.refusal(wanted).is_none();
         let cache = match age {
             Age::Fresh => CacheResult::Hit,
             Age::Due => CacheResult::Stale,
@@ -254,14 +280,20 @@ impl Shared {
         if age == Age::Due && is_open() && entry.may_be_renewed(self.clock.now()) {
             self.renew(wanted);
         }
-        Exchanged { token: entry.token.clone(), cache, waited: None, correlation_id: None }
+        Exchanged {
+            token: entry.token.clone(),
+            cache,
+            waited: None,
+            correlation_id: None,
+            asked_at: entry.asked_at,
+        }
     }
 
     /// Fetches a new token while the old one serves. Nobody waits for it, so its failure is told here.
     fn renew(self: &Arc<Self>, wanted: Wanted<'_>) {
         // that there is an entry to be renewed means that its provider is known
         let Ok(journey) = self.journey(wanted) else { return };
-        let Boarding::Started(ticket, waiter) = self.flights.board(wanted.key, || false) else {
+        let Boarding::Started(ticket, waiter) = self.flights.board(wanted.flight(), || false) else {
             return;
         };
         let identity_provider = journey.known.provider.name.clone();
@@ -278,7 +310,7 @@ impl Shared {
     fn board(self: &Arc<Self>, wanted: Wanted<'_>) -> Result<Option<Waiter<Landed>>, Error> {
         let journey = self.journey(wanted)?;
         let is_needless = || !matches!(self.find(wanted), Found::Nothing);
-        Ok(match self.flights.board(wanted.key, is_needless) {
+        Ok(match self.flights.board(wanted.flight(), is_needless) {
             Boarding::Needless => None,
             Boarding::Joined(waiter) => {
                 self.metrics.exchange_coalesced();
@@ -298,31 +330,35 @@ impl Shared {
         };
     }
 
-    fn journey(&self, Wanted { key, errand }: Wanted<'_>) -> Result<Journey, Error> {
-        match errand {
+    fn journey(&self, wanted: Wanted<'_>) -> Result<Journey, Error> {
+        match wanted.errand {
             Errand::Caller(caller, exchange) => {
-                Journey::of_caller(key, self.known_to(caller)?, caller, exchange)
+                Journey::of_caller(&wanted, self.known_to(caller)?, caller, exchange)
             }
-            Errand::Actor(known) => Journey::of_actor(key, known),
+            Errand::Actor(known) => Journey::of_actor(wanted.key, known),
         }
     }
 
     async fn fly(self: Arc<Self>, journey: Journey, ticket: Ticket<Landed>) {
-        let Journey { key, assertion, known, .. } = &journey;
+        let Journey { key, flight, claims, assertion, known, .. } = &journey;
         let result = match self.ask(&journey).await.map_err(|error| journey.seen(error)) {
             Ok(answer) => {
                 let token = answer.success.token;
+                let claims = claims.as_ref().map(Claims::digest);
                 match lifetime(answer.success.stated, answer.asked_at.wall, self.margin) {
-                    Some(lifetime) => self.memory.keep(*key, token.clone(), lifetime, answer.asked_at),
+                    Some(lifetime) => {
+                        self.memory.keep(*key, token.clone(), claims, lifetime, answer.asked_at)
+                    }
                     None => tracing::warn!(
                         identity_provider = %known.provider.name,
                         "a token's stated life is over or absurd; it is used once. Are the clocks right?"
                     ),
                 }
-                Ok(Granted { token, correlation_id: answer.correlation_id })
+                let asked_at = answer.asked_at.monotonic;
+                Ok(Granted { token, correlation_id: answer.correlation_id, asked_at })
             }
             Err(error) => {
-                self.memory.refuse(*key, *assertion, &error);
+                self.memory.refuse(*key, *flight, *assertion, &error);
                 Err(error)
             }
         };
@@ -342,13 +378,15 @@ impl Shared {
             Load::Ourselves(exchange) => Purpose::Ourselves { exchange },
             Load::Actor => Purpose::Actor,
         };
-        let terms = Terms { provider: &journey.known.provider, purpose, claims: None };
+        let claims = journey.claims.as_ref().map(Claims::text);
+        let terms = Terms { provider: &journey.known.provider, purpose, claims };
         self.endpoint.ask(Question { url: &url, issuer: &journey.issuer, terms }).await
     }
 
     /// The token that says who acts: kept, shared and renewed like any other.
     async fn actor(self: &Arc<Self>, known: &Known) -> Result<DownstreamToken, Error> {
-        let wanted = Wanted { key: CacheKey::of_actor(&known.provider), errand: Errand::Actor(known) };
+        let key = CacheKey::of_actor(&known.provider);
+        let wanted = Wanted { key, errand: Errand::Actor(known), instead: None };
         Box::pin(self.had(wanted)).await.map(|exchanged| exchanged.token)
     }
 }

@@ -147,6 +147,10 @@ pub enum Kind {
     ConsentRequired,
     /// Token A is stale for the IdP, or of the wrong kind.
     AssertionRejected,
+    /// The upstream demands more of the user's sign-in.
+    UpstreamChallenge,
+    /// It does so again and again.
+    InteractionLoop,
     /// A fault of the proxy.
     Internal,
 }
@@ -160,7 +164,10 @@ impl Kind {
             Self::Throttled { .. } => "idp_throttled",
             Self::Misconfigured => "proxy_misconfigured",
             Self::Denied => "access_denied",
-            Self::ClaimsChallenge | Self::InteractionRequired => "interaction_required",
+            Self::ClaimsChallenge | Self::InteractionRequired | Self::UpstreamChallenge => {
+                "interaction_required"
+            }
+            Self::InteractionLoop => "interaction_loop",
             Self::ConsentRequired => "consent_required",
             Self::AssertionRejected => "assertion_rejected",
             Self::Internal => "internal_error",
@@ -180,6 +187,8 @@ impl fmt::Display for Kind {
             Self::InteractionRequired => "the identity provider demands that the user signs in anew",
             Self::ConsentRequired => "the identity provider demands consent",
             Self::AssertionRejected => "the identity provider refuses the caller's token",
+            Self::UpstreamChallenge => "the upstream demands more of the user's sign-in",
+            Self::InteractionLoop => "the upstream demands the same of the user's sign-in again and again",
             Self::Internal => "the exchange failed inside the proxy",
         })
     }

@@ -27,6 +27,7 @@ use crate::pipeline::forward::traffic::Late;
 use crate::pipeline::forward::traffic::Traffic;
 
 mod body;
+pub mod capture;
 mod failure;
 mod headers;
 mod pool;

@@ -206,6 +206,23 @@ mod tests {
         assert_eq!(header, expected);
     }
 
+    #[test]
+    fn another_sign_in_is_asked_for_in_the_words_of_rfc_9470() {
+        for (acr_values, max_age, expected) in [
+            (Some("gold  silver"), Some(300), r#", acr_values="gold silver", max_age="300""#),
+            // a comma in a quoted string leads clients astray that split at commas
+            (Some("a,b c"), None, r#", acr_values="c""#),
+            (None, None, ""),
+        ] {
+            check(
+                Demand::StepUp { acr_values, max_age },
+                &format!(
+                    r#"Bearer realm="26039cce-489d-4002-8293-5b0c5134eacb", error="insufficient_user_authentication"{expected}"#
+                ),
+            );
+        }
+    }
+
     proptest! {
         #[test]
         fn nothing_breaks_out_of_its_quotes(claims in ".*", word in ".*") {

@@ -105,6 +105,7 @@ mod tests {
             ("idp_throttled", 14),
             ("idp_unavailable", 14),
             ("insufficient_scope", 7),
+            ("interaction_loop", 16),
             ("interaction_required", 16),
             ("internal_error", 13),
             ("invalid_path", 3),

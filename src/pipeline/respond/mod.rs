@@ -17,6 +17,7 @@ use http_body_util::BodyExt;
 use http_body_util::Empty;
 use http_body_util::Full;
 use serde::Serialize;
+use url::form_urlencoded;
 
 use crate::config::AuthorizationServer;
 use crate::config::EntraVersion;
@@ -253,6 +254,20 @@ impl Responder {
 
     fn is_entra(&self, context: Context<'_>) -> bool {
         self.provider(context).is_some_and(|provider| provider.entra().is_some())
+    }
+
+    /// Where an administrator of the user's tenant may consent for everyone
+    /// (<https://learn.microsoft.com/entra/identity-platform/v2-admin-consent>); `None` off Entra.
+    pub fn admin_consent(&self, context: Context<'_>) -> Option<String> {
+        let provider = self.provider(context)?;
+        let tenancy = &provider.entra()?.tenancy;
+        let tenant = match (context.tenant, tenancy) {
+            (Some(tenant), _) | (None, Tenancy::Id(tenant)) => tenant.as_str(),
+            (None, Tenancy::Domain(domain)) => domain.as_str(),
+            (None, Tenancy::Shared { .. }) => return None,
+        };
+        let client_id: String = form_urlencoded::byte_serialize(provider.client_id.as_bytes()).collect();
+        Some(format!("{}/{tenant}/adminconsent?client_id={client_id}", provider.entra()?.origin()))
     }
 
     fn realm(&self, context: Context<'_>) -> Realm {

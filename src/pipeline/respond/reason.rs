@@ -23,6 +23,7 @@ pub enum Reason {
     IdpThrottled,
     IdpUnavailable,
     InsufficientScope,
+    InteractionLoop,
     InteractionRequired,
     InternalError,
     InvalidPath,
@@ -81,7 +82,7 @@ pub struct Row {
 
 impl Reason {
     /// Every reason, for tests and documentation.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::AccessDenied,
         Self::AlgNotAllowed,
         Self::AppTokenNotAllowed,
@@ -97,6 +98,7 @@ impl Reason {
         Self::IdpThrottled,
         Self::IdpUnavailable,
         Self::InsufficientScope,
+        Self::InteractionLoop,
         Self::InteractionRequired,
         Self::InternalError,
         Self::InvalidPath,
@@ -229,6 +231,13 @@ impl Reason {
                 Client,
                 ChallengeError::InsufficientScope,
                 "The token lacks a scope, role or claim that this route requires.",
+            ),
+            Self::InteractionLoop => (
+                "interaction_loop",
+                401,
+                Client,
+                Interaction,
+                "The user must sign in again with the claims given here. Tokens that do not satisfy them were sent again and again.",
             ),
             Self::InteractionRequired => (
                 "interaction_required",

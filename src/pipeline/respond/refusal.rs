@@ -138,7 +138,10 @@ impl From<exchange::Error> for Refusal {
             Kind::Throttled { retry_after } => (Reason::IdpThrottled, Some(retry_after)),
             Kind::Misconfigured => (Reason::ProxyMisconfigured, None),
             Kind::Denied => (Reason::AccessDenied, None),
-            Kind::ClaimsChallenge | Kind::InteractionRequired => (Reason::InteractionRequired, None),
+            Kind::ClaimsChallenge | Kind::InteractionRequired | Kind::UpstreamChallenge => {
+                (Reason::InteractionRequired, None)
+            }
+            Kind::InteractionLoop => (Reason::InteractionLoop, None),
             Kind::ConsentRequired => (Reason::ConsentRequired, None),
             Kind::AssertionRejected => (Reason::AssertionRejected, None),
             Kind::Internal => (Reason::InternalError, None),

@@ -89,6 +89,7 @@ fn every_reason_has_the_status_the_fault_and_the_challenge_of_the_contract() {
         ("idp_throttled", 503, IDP, ""),
         ("idp_unavailable", 503, IDP, ""),
         ("insufficient_scope", 403, CLIENT, &insufficient_scope),
+        ("interaction_loop", 401, CLIENT, &interaction),
         ("interaction_required", 401, CLIENT, &interaction),
         ("internal_error", 500, PROXY, ""),
         ("invalid_path", 400, CLIENT, ""),
@@ -300,6 +301,29 @@ async fn a_resource_is_described_by_the_servers_that_are_to_be_known() {
     );
     assert!(responder.description(resource(), [quiet]).is_none());
     assert!(responder.description(resource(), []).is_none());
+}
+
+#[test]
+fn an_administrator_of_the_user_s_tenant_can_consent() {
+    let name = Name::parse("contoso").unwrap();
+    let users = TenantId::parse("26039cce-489d-4002-8293-5b0c5134eacb").unwrap();
+    for (tenant, id) in [(Some(&users), users.as_str()), (None, "8eaef023-2b34-4da1-9baa-8bc8c9d6a490")] {
+        let context = Context {
+            request_id: "r-1",
+            identity_provider: Some(&name),
+            tenant,
+            scopes: &[],
+            resource_metadata: None,
+            dialect: Dialect::Http,
+        };
+        assert_eq!(
+            responder().admin_consent(context).unwrap(),
+            format!(
+                "https://login.microsoftonline.com/{id}/adminconsent?client_id=6731de76-14a6-49ae-97bc-6eba6914391e"
+            )
+        );
+        assert_eq!(responder().admin_consent(Context { identity_provider: None, ..context }), None);
+    }
 }
 
 #[tokio::test]

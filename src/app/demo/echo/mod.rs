@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Buf;
 use bytes::Bytes;
@@ -180,6 +181,31 @@ async fn special(kind: &str, request: Request<Incoming>) -> Response<Body> {
             response.headers_mut().insert(header::TRAILER, HeaderValue::from_static("x-checksum"));
             response
         }
+        ("challenge", acrs) => {
+            let claims = format!(r#"{{"access_token":{{"acrs":{{"essential":true,"value":"{acrs}"}}}}}}"#);
+            let challenge = format!(
+                r#"Bearer realm="", authorization_uri="https://login.example/common/oauth2/authorize", client_id="another", error="insufficient_claims", claims="{}""#,
+                STANDARD.encode(claims)
+            );
+            let is_satisfied = |token: &Map<String, Value>| {
+                let held = token.get("acrs").and_then(Value::as_array);
+                held.is_some_and(|held| held.iter().any(|held| held == acrs))
+            };
+            let is_endless = number(&request, "endless").is_some();
+            challenged(request, &challenge, |token| is_satisfied(token) && !is_endless).await
+        }
+        ("step-up", "") => {
+            let challenge =
+                r#"Bearer error="insufficient_user_authentication", acr_values="gold", max_age="300""#;
+            challenged(request, challenge, |_| false).await
+        }
+        ("issued-since", since) => {
+            let since: i64 = since.parse().unwrap_or(i64::MAX);
+            let is_young = |token: &Map<String, Value>| {
+                token.get("iat").and_then(Value::as_i64).is_some_and(|issued| issued >= since)
+            };
+            challenged(request, r#"Bearer realm="another", error="invalid_token""#, is_young).await
+        }
         ("hang", "") => std::future::pending().await,
         ("reset", "") => {
             let broken = Err(BoxError::from("broken off on request"));
@@ -188,9 +214,27 @@ async fn special(kind: &str, request: Request<Incoming>) -> Response<Body> {
         _ => plain(
             StatusCode::NOT_FOUND,
             "one of /demo/status/CODE, /demo/drip?chunks=N&pause_ms=N, /demo/echo-body, /demo/trailers, \
-             /demo/hang, /demo/reset\n",
+             /demo/challenge/ACRS[?endless=1], /demo/step-up, /demo/issued-since/SECONDS, /demo/hang, /demo/reset\n",
         ),
     }
+}
+
+/// The request described if its token `will_do`; else `401` with that challenge, when all of the request is there.
+async fn challenged(
+    request: Request<Incoming>,
+    challenge: &str,
+    will_do: impl FnOnce(&Map<String, Value>) -> bool,
+) -> Response<Body> {
+    let token = request.headers().get(header::AUTHORIZATION).and_then(claims);
+    let description = describe(request).await;
+    if token.is_some_and(|token| will_do(&token)) {
+        return description;
+    }
+    let mut response = plain(StatusCode::UNAUTHORIZED, "another token is needed\n");
+    if let Ok(challenge) = HeaderValue::try_from(challenge) {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    response
 }
 
 fn number(request: &Request<Incoming>, name: &str) -> Option<u64> {

@@ -63,8 +63,24 @@ pub fn for_proxy(
     key.sign(&claims, &Map::new())
 }
 
-/// A token B: for the API `resource`, from the proxy on behalf of the user `assertion` is of. Its shape is version 1,
-/// which most APIs have registered.
+/// The claims that a token B has as `claims` asks for them (OpenID Connect Core section 5.5): authentication contexts
+/// and what the client is capable of. The others follow from the user, or are not known here.
+pub fn requested(claims: &str) -> Map<String, Value> {
+    let claims: Value = serde_json::from_str(claims).unwrap_or_default();
+    let mut granted = Map::new();
+    for name in ["acrs", "xms_cc"] {
+        let wanted = claims.get("access_token").and_then(|token| token.get(name));
+        let values = wanted.and_then(|wanted| wanted.get("values")).cloned();
+        let value = wanted.and_then(|wanted| wanted.get("value")).map(|value| json!([value]));
+        if let Some(values) = values.or(value) {
+            granted.insert(name.to_owned(), values);
+        }
+    }
+    granted
+}
+
+/// A token B: for the API `resource`, from the proxy on behalf of the user `assertion` is of, with the `requested`
+/// claims. Its shape is version 1, which most APIs have registered.
 ///
 /// # Errors
 /// If the cryptography library fails.
@@ -74,6 +90,7 @@ pub fn for_api(
     assertion: &Map<String, Value>,
     resource: &str,
     scopes: &[String],
+    requested: &Map<String, Value>,
     now: UnixTime,
 ) -> anyhow::Result<String> {
     let text = |name: &str| assertion.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -91,6 +108,7 @@ pub fn for_api(
             claims.insert(name.into(), value.clone());
         }
     }
+    claims.extend(requested.clone());
     key.sign(&claims, &Map::new())
 }
 

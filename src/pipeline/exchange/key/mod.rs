@@ -143,6 +143,15 @@ impl CacheKey {
         Self(hasher.finish())
     }
 
+    /// The key of what is known of this token where it must satisfy claims of that digest.
+    pub fn demanding(&self, claims: Digest) -> Self {
+        let mut hasher = Hasher::new();
+        hasher.update(b"obo-cache-key/claims/v1\0");
+        hasher.update(self.0.as_bytes());
+        hasher.update(claims.as_bytes());
+        Self(hasher.finish())
+    }
+
     /// The digest itself.
     pub fn digest(&self) -> Digest {
         self.0

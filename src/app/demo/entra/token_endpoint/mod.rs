@@ -73,7 +73,7 @@ pub fn answer(request: Request<'_>, realm: &Realm, keys: &KeyRing, now: UnixTime
     let trace = Trace::new(request.headers, now)?;
     let at_once = |response| Ok(Answer { response, pause: Duration::ZERO });
     let refuse = |refusal| at_once(trace.refused(&realm.authority, &refusal)?);
-    let Exchange { assertion, granted } = match check(request, realm, keys, now) {
+    let Exchange { assertion, granted, claims } = match check(request, realm, keys, now) {
         Ok(exchange) => exchange,
         Err(refusal) => return refuse(refusal),
     };
@@ -91,7 +91,7 @@ pub fn answer(request: Request<'_>, realm: &Realm, keys: &KeyRing, now: UnixTime
         Fate::Down => return refuse(down()),
     };
     let access_token =
-        token::for_api(realm, keys.current(), &assertion, &granted.resource, &granted.scopes, now)?;
+        token::for_api(realm, keys.current(), &assertion, &granted.resource, &granted.scopes, &claims, now)?;
     let lifetime = realm.settings.downstream_lifetime.as_secs();
     let refresh_token = match granted.refresh {
         Refresh::Wanted => Some(random::text()?),
@@ -112,6 +112,8 @@ pub fn answer(request: Request<'_>, realm: &Realm, keys: &KeyRing, now: UnixTime
 struct Exchange {
     assertion: Map<String, Value>,
     granted: Granted,
+    /// What the token says as it was asked to.
+    claims: Map<String, Value>,
 }
 
 fn check(request: Request<'_>, realm: &Realm, keys: &KeyRing, now: UnixTime) -> Result<Exchange, Refusal> {
@@ -135,7 +137,8 @@ fn check(request: Request<'_>, realm: &Realm, keys: &KeyRing, now: UnixTime) -> 
     check_optional(&form)?;
     let granted = scopes::grant(form.required("scope")?, &realm.settings.downstream)?;
     let assertion = assertion::verify(form.required("assertion")?, keys, realm, tenant, now)?;
-    Ok(Exchange { assertion, granted })
+    let claims = form.optional("claims").map_or_else(Map::new, token::requested);
+    Ok(Exchange { assertion, granted, claims })
 }
 
 /// The client must show its secret or a signed assertion; a client that is not registered is told so first.

@@ -1,0 +1,185 @@
+//! The second half of the line: the request goes on, and once more if its upstream refuses token B.
+//!
+//! **In:** a request that may go on. **Out:** the upstream's answer, or why the caller does not get it. **Never:** sends a
+//! request a third time, or a second time without all of its body; hands on a challenge that is meant for us.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Request;
+use http::Response;
+use http::StatusCode;
+use http_body::Body as _;
+
+use crate::config;
+use crate::config::Scheme;
+use crate::domain::peer::Peer;
+use crate::net::Body;
+use crate::net::BoxError;
+use crate::pipeline::Admitted;
+use crate::pipeline::Pipeline;
+use crate::pipeline::Sent;
+use crate::pipeline::accept::Incoming;
+use crate::pipeline::exchange::Chance;
+use crate::pipeline::exchange::Exchanged;
+use crate::pipeline::exchange::Rejected;
+use crate::pipeline::exchange::demand::Demand;
+use crate::pipeline::forward::Authorization;
+use crate::pipeline::forward::Onward;
+use crate::pipeline::forward::capture::Captured;
+use crate::pipeline::forward::capture::Spare;
+use crate::pipeline::respond;
+use crate::pipeline::respond::grpc::Dialect;
+use crate::pipeline::respond::refusal::Refusal;
+use crate::telemetry::journey::Journey;
+
+impl Pipeline {
+    /// The rest of the line: the request goes on, body and all.
+    pub(super) async fn forward(
+        &self,
+        admitted: Admitted,
+        peer: &Peer,
+        request: Request<Incoming>,
+        resource_metadata: Option<&str>,
+        journey: &mut Journey<'_>,
+    ) -> Result<Response<Body>, Refusal> {
+        let (request, spare) = match &admitted.sent {
+            Sent::TokenB(..) => self.stages.keeper.keep(request),
+            Sent::AsItCame(_) | Sent::Nothing => (request.map(Captured::not), None),
+        };
+        let response = self.send(&admitted, peer, request, journey).await?;
+        match &admitted.sent {
+            Sent::TokenB(sent, wanted) if response.status() == StatusCode::UNAUTHORIZED => {
+                // rare, and large
+                let rejected = Refused {
+                    sent: sent.clone(),
+                    wanted: wanted.clone(),
+                    spare,
+                    response,
+                    resource_metadata,
+                };
+                Box::pin(self.rejected(admitted, peer, rejected, journey)).await
+            }
+            _ => Ok(response),
+        }
+    }
+
+    async fn send<B>(
+        &self,
+        Admitted { route, path, sent }: &Admitted,
+        peer: &Peer,
+        request: Request<B>,
+        journey: &mut Journey<'_>,
+    ) -> Result<Response<Body>, Refusal>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let authorization = match sent {
+            Sent::TokenB(exchanged, _) => Authorization::Replace(exchanged.token.authorization()),
+            Sent::AsItCame(value) => Authorization::Keep(value),
+            Sent::Nothing => Authorization::Remove,
+        };
+        let request_id = &journey.request_id;
+        let onward = Onward { route, path, authorization, peer, scheme: Scheme::Http, request_id };
+        let asked = self.stages.clock.monotonic();
+        let response = self.forwarder.send(request, onward).await;
+        journey.upstream_answered(asked);
+        Ok(response?)
+    }
+
+    /// The upstream refuses token B: the request is sent once more with another one, or the caller is told why not.
+    async fn rejected(
+        &self,
+        admitted: Admitted,
+        peer: &Peer,
+        refused: Refused<'_>,
+        journey: &mut Journey<'_>,
+    ) -> Result<Response<Body>, Refusal> {
+        let Refused { sent, wanted, spare, response, resource_metadata } = refused;
+        let spare = spare.and_then(Spare::whole);
+        let chance = if spare.is_some() { Chance::Once } else { Chance::Never };
+        let another = self.another(&sent, &wanted, chance, &Demand::of(response.headers()), journey).await;
+        let (spare, another) = match (spare, another) {
+            (Some(spare), Ok(Some(another))) => (spare, another),
+            (_, Ok(_)) => return Ok(self.passed_on(response, resource_metadata, journey)),
+            (_, Err(refusal)) => {
+                discard(response);
+                return Err(refusal);
+            }
+        };
+        discard(response);
+        let admitted = Admitted { sent: Sent::TokenB(another.clone(), wanted.clone()), ..admitted };
+        let response = self.send(&admitted, peer, spare, journey).await?;
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(response);
+        }
+        match self.another(&another, &wanted, Chance::Used, &Demand::of(response.headers()), journey).await {
+            Ok(_) => Ok(self.passed_on(response, resource_metadata, journey)),
+            Err(refusal) => {
+                discard(response);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Another token B in place of one that its upstream refuses, if it is worth a try.
+    async fn another(
+        &self,
+        sent: &Exchanged,
+        wanted: &Arc<config::Exchange>,
+        chance: Chance,
+        demand: &Demand,
+        journey: &mut Journey<'_>,
+    ) -> Result<Option<Exchanged>, Refusal> {
+        let Some(caller) = journey.caller.clone() else { return Ok(None) };
+        let rejected = Rejected {
+            caller: &caller,
+            exchange: wanted,
+            token: &sent.token,
+            asked_at: sent.asked_at,
+            demand,
+            chance,
+        };
+        let started = self.stages.clock.monotonic();
+        let outcome = self.stages.exchanger.rejected(rejected).await;
+        if let Ok(Some(another)) = &outcome {
+            journey.cache = Some(another.cache);
+            journey.correlation_id.clone_from(&another.correlation_id);
+        }
+        if !matches!(outcome, Ok(None)) && chance == Chance::Once {
+            let took = self.stages.clock.monotonic() - started;
+            journey.exchange = Some(journey.exchange.unwrap_or_default() + took);
+        }
+        Ok(outcome?)
+    }
+
+    /// The upstream's refusal as the caller gets it.
+    fn passed_on(
+        &self,
+        mut response: Response<Body>,
+        resource_metadata: Option<&str>,
+        journey: &Journey<'_>,
+    ) -> Response<Body> {
+        let context = self.context(journey, Dialect::Http, resource_metadata);
+        self.stages.responder.rewrite_challenge(response.headers_mut(), context);
+        response
+    }
+}
+
+/// Reads what is left of an answer that nobody gets, so that its connection can go on.
+fn discard(response: Response<Body>) {
+    if !response.body().is_end_stream() {
+        tokio::spawn(respond::drain::drain(response.into_body()));
+    }
+}
+
+/// A request whose token B the upstream refuses.
+struct Refused<'a> {
+    sent: Exchanged,
+    wanted: Arc<config::Exchange>,
+    spare: Option<Spare>,
+    response: Response<Body>,
+    /// Where the resource is described.
+    resource_metadata: Option<&'a str>,
+}
