@@ -27,6 +27,9 @@ pub enum Error {
     /// The connection could not be made, or broke.
     #[error("no answer from the server")]
     NoAnswer(#[source] BoxError),
+    /// The answer broke off after its head.
+    #[error("the server's answer broke off")]
+    Cut(#[source] BoxError),
     /// The deadline passed.
     #[error("the server did not answer within {0:?}")]
     Timeout(Duration),
@@ -103,7 +106,7 @@ impl Client {
         let body = Limited::new(body, longest).collect().await.map_err(|error| {
             match error.downcast_ref::<LengthLimitError>() {
                 Some(_) => Error::TooLong(longest),
-                None => Error::NoAnswer(error),
+                None => Error::Cut(error),
             }
         })?;
         Ok(Response::from_parts(head, body.to_bytes()))

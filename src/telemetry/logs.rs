@@ -23,6 +23,8 @@ use crate::config::Logs;
 use crate::domain::clock::Clock;
 use crate::domain::clock::Timestamp;
 use crate::telemetry::access_log;
+use crate::telemetry::flood::Floodgate;
+use crate::telemetry::flood::Passage;
 
 /// A subscriber that writes to stderr as `logs` says.
 ///
@@ -44,7 +46,7 @@ pub fn subscriber(
         LogFormat::Auto => Form::Json,
     };
     let layer =
-        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).event_format(Lines { form, clock });
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).event_format(Lines::new(form, clock));
     Ok(tracing_subscriber::registry().with(layer.with_filter(filter)))
 }
 
@@ -57,6 +59,23 @@ enum Form {
 struct Lines {
     form: Form,
     clock: Clock,
+    gate: Floodgate,
+}
+
+impl Lines {
+    fn new(form: Form, clock: Clock) -> Self {
+        Self { form, clock, gate: Floodgate::default() }
+    }
+
+    /// Holds a warning with a reason back while another like it is fresh. The reason of every request is in the access
+    /// log all the same.
+    fn passage(&self, event: &tracing::Metadata<'_>, fields: &Fields) -> Passage {
+        let is_access = event.target() == access_log::TARGET;
+        match *event.level() == tracing::Level::WARN && !is_access && fields.has("reason") {
+            true => self.gate.passage(fields.kind(), self.clock.monotonic()),
+            false => Passage::Open { suppressed: 0 },
+        }
+    }
 }
 
 impl<S, N> FormatEvent<S, N> for Lines
@@ -72,8 +91,13 @@ where
     ) -> fmt::Result {
         let mut fields = Fields::default();
         event.record(&mut fields);
-        let at = Timestamp::new(self.clock.since_epoch());
         let level = event.metadata().level();
+        match self.passage(event.metadata(), &fields) {
+            Passage::Shut => return Ok(()),
+            Passage::Open { suppressed: 0 } => {}
+            Passage::Open { suppressed } => fields.members.0.push(("suppressed", Value::from(suppressed))),
+        }
+        let at = Timestamp::new(self.clock.since_epoch());
         match self.form {
             Form::Json => write_json(&mut writer, at, *level, event.metadata().target(), fields),
             Form::Human => write_human(&mut writer, at, *level, event.metadata().target(), fields),
@@ -169,7 +193,20 @@ impl<'a> IntoIterator for &'a Members {
     }
 }
 
+/// Lines of one message that agree in these are of one kind.
+const KIND: [&str; 3] = ["reason", "route", "identity_provider"];
+
 impl Fields {
+    fn has(&self, name: &str) -> bool {
+        self.members.0.iter().any(|(own, _)| *own == name)
+    }
+
+    /// What lines of a kind have in common: words of ours and names from the configuration.
+    fn kind(&self) -> (&str, Vec<(&str, &str)>) {
+        let members = self.members.0.iter().filter(|(name, _)| KIND.contains(name));
+        (&self.message, members.filter_map(|(name, value)| Some((*name, value.as_str()?))).collect())
+    }
+
     fn add(&mut self, field: &Field, value: Value) {
         match (field.name(), value) {
             ("message", Value::String(text)) => self.message = text,
@@ -222,7 +259,15 @@ pub fn report(error: &(dyn std::error::Error + 'static)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::sync::Arc;
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use tracing_subscriber::fmt::MakeWriter;
+
     use super::*;
+    use crate::domain::clock::UnixTime;
 
     fn line(
         form: fn(&mut Writer<'_>, Timestamp, tracing::Level, &str, Fields) -> fmt::Result,
@@ -236,7 +281,7 @@ mod tests {
             ("route", "orders".into()),
         ]);
         let mut out = String::new();
-        let at = Timestamp::new(std::time::Duration::from_millis(1_493_678_600_250));
+        let at = Timestamp::new(Duration::from_millis(1_493_678_600_250));
         form(
             &mut Writer::new(&mut out),
             at,
@@ -264,5 +309,62 @@ mod tests {
     fn a_human_line_is_one_line_whatever_it_holds() {
         let text = line(write_human, access_log::TARGET);
         assert_eq!(text, "22:43:20 INFO  GET /a\\n{\"level\":\"forged\"} 200 1.5ms route=orders\n");
+    }
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl MakeWriter<'_> for Sink {
+        type Writer = Self;
+
+        fn make_writer(&self) -> Self {
+            self.clone()
+        }
+    }
+
+    #[test]
+    fn a_flood_of_warnings_is_one_line_a_second_for_each_kind_and_hides_no_other_line() {
+        let (clock, sink) = (Clock::manual(UnixTime::from_seconds(1_493_678_600)), Sink::default());
+        let layer = tracing_subscriber::fmt::layer()
+            .with_writer(sink.clone())
+            .event_format(Lines::new(Form::Json, clock.clone()));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            for _ in 0..2 {
+                for request_id in 0..100 {
+                    tracing::warn!(request_id, reason = "idp_unavailable", route = "orders", "refused");
+                    tracing::warn!(request_id, reason = "idp_unavailable", route = "reports", "refused");
+                    tracing::warn!(request_id, reason = "keys_unavailable", "refused");
+                    tracing::error!(request_id, reason = "internal_error", "refused");
+                    tracing::warn!(target: access_log::TARGET, request_id, reason = "idp_unavailable", "request");
+                }
+                clock.advance(Duration::from_secs(1));
+            }
+        });
+        let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let count = |level: &str, message: &str| {
+            lines.iter().filter(|line| line["level"] == level && line["msg"] == message).count()
+        };
+        // the access log has a line for every request
+        assert_eq!(
+            (count("warn", "refused"), count("error", "refused"), count("warn", "request")),
+            (6, 200, 200)
+        );
+        let (first, second): (Vec<&Value>, Vec<&Value>) = lines
+            .iter()
+            .filter(|line| line["level"] == "warn" && line["msg"] == "refused")
+            .partition(|line| line["suppressed"].is_null());
+        assert_eq!((first.len(), second.len()), (3, 3));
+        assert!(second.iter().all(|line| line["suppressed"] == 99 && line["request_id"] == 0), "{second:?}");
     }
 }

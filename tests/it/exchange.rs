@@ -7,10 +7,16 @@ use http_body_util::Empty;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::rt::TokioIo;
 use obo_proxy::app::demo::entra::script::Script;
+use obo_proxy::app::demo::entra::settings::Settings;
+use serde_json::Value;
 use serde_json::json;
 
 use crate::support::Plan;
 use crate::support::World;
+use crate::support::process::Demo;
+use crate::support::process::Proxy;
+use crate::support::process::config;
+use crate::support::process::shell;
 
 #[tokio::test]
 async fn token_a_goes_in_and_token_b_reaches_the_api() {
@@ -339,4 +345,46 @@ async fn ten_thousand_callers_of_one_cold_key_make_one_token_request_and_of_100_
     assert_eq!(token_requests_of_a_herd(&world, &[world.token("bob")]).await, 1);
     let keys = (0..100).map(|key| world.altered(json!({"acr": format!("key-{key}")}), json!({})));
     assert_eq!(token_requests_of_a_herd(&world, &keys.collect::<Vec<_>>()).await, 100);
+}
+
+#[test]
+fn the_binary_weathers_an_idp_that_is_slow_down_and_throttling() {
+    let demo = Demo::start();
+    let config = config(&format!("http://{}", demo.address("idp")), demo.address("upstream"), "info")
+        .replace("    credential:", "    timeout: 500ms\n    credential:");
+    let proxy = Proxy::start(&config, &[("SECRET", Settings::default().client_secret.expose())]);
+    let token =
+        |user: &str| shell(&format!("curl -sf 'http://{}/demo/token?user={user}'", demo.address("idp")));
+    // what each of `urls` came to: status and Retry-After
+    let call = |urls: &str, token: &str| {
+        shell(&format!(
+            "curl -s -o /dev/null -w '%{{http_code}} %header{{retry-after}}\\n' 'http://{}/{urls}' -H 'Authorization: Bearer {token}'",
+            proxy.address
+        ))
+    };
+    let is_served_by_and_by = |token: &str| (0..500).any(|_| call("", token) == "200 \n");
+    let [alice, bob, slow, down, throttled] = ["alice", "bob", "slow", "down", "throttled"].map(token);
+    // the keys may not be there yet
+    assert!(is_served_by_and_by(&alice));
+    assert_eq!(call("", &slow), "503 1\n");
+    assert_eq!(call("", &down), "503 1\n");
+    assert_eq!(call("", &throttled), "503 2\n"); // the fifth failure: from now on the IdP is spared
+    assert_eq!(call("[1-30]", &alice), "200 \n".repeat(30));
+    let refused = call("[1-100]", &down);
+    assert!(refused.lines().all(|line| line == "503 1"), "{refused}");
+    // a probe finds that it answers again
+    assert!(is_served_by_and_by(&bob));
+    let (code, log) = proxy.stop();
+    assert_eq!(code, Some(0), "{log}");
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told = |message: &str| lines.iter().filter(|line| line["msg"] == message).count();
+    assert!(
+        told("the token endpoint keeps failing; it is asked once a second until it answers") >= 1,
+        "{log}"
+    );
+    assert!(told("the token endpoint answers again") >= 1, "{log}");
+    assert!(told("request") >= 134, "{log}");
+    let refused = lines.iter().filter(|line| line["msg"] == "refused" && line["level"] == "warn").count();
+    assert!(refused < 50, "{log}");
+    assert!(lines.iter().any(|line| line["suppressed"].as_u64().is_some_and(|lines| lines > 0)), "{log}");
 }

@@ -56,7 +56,8 @@ pub struct IdentityProvider {
     /// Default: `60s`; at most `300s`. Expired tokens are accepted for as long.
     pub clock_skew: Option<DurationText>,
     /// Bound on one call to the identity provider, connecting included.
-    /// Default: `5s`. Too short answers with 503 while the identity provider is merely slow.
+    /// Default: `5s`. Too short answers with 503 while the identity provider is merely slow. A call that fails is made
+    /// once more after about a second, so that a caller without a cached token waits for up to twice as long and 1.5 s.
     pub timeout: Option<DurationText>,
     /// When the keys that tokens are signed with are fetched.
     pub jwks: Option<Jwks>,

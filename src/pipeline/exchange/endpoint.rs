@@ -31,6 +31,9 @@ use crate::pipeline::exchange::grant::Terms;
 use crate::pipeline::exchange::request::token_request;
 use crate::pipeline::exchange::row::Kind;
 use crate::pipeline::exchange::row::Row;
+use crate::pipeline::exchange::weather::Reply;
+use crate::pipeline::exchange::weather::Tries;
+use crate::pipeline::exchange::weather::Weather;
 use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
 
@@ -42,6 +45,7 @@ const LONGEST_ANSWER: usize = 256 * 1024;
 pub struct TokenEndpoint {
     client: Client,
     provers: Arc<Provers>,
+    weather: Weather,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
@@ -55,6 +59,8 @@ pub struct Question<'a> {
     pub issuer: &'a str,
     /// What is asked for, of whom, for whom.
     pub terms: Terms<'a>,
+    /// How often it is asked.
+    pub tries: Tries,
 }
 
 /// A token B, fresh from the IdP.
@@ -85,7 +91,8 @@ pub struct Moment {
 impl TokenEndpoint {
     /// One that asks through `client`, as whom the `provers` prove us to be.
     pub fn new(client: Client, provers: Arc<Provers>, clock: Clock, metrics: Arc<Metrics>) -> Self {
-        Self { client, provers, clock, metrics }
+        let weather = Weather::new(clock.clone());
+        Self { client, provers, weather, clock, metrics }
     }
 
     /// Asks for a token B with each of our credentials in turn, until one is not refused as such: while a credential
@@ -95,10 +102,12 @@ impl TokenEndpoint {
     /// If there is no usable token in the answer, no answer, or no question as our own credential is missing.
     pub async fn ask(&self, question: Question<'_>) -> Result<Answer, Error> {
         let mut refused = Error::ours(Kind::Misconfigured);
-        let identity_provider = &question.terms.provider.name;
+        let provider = question.terms.provider;
+        let identity_provider = &provider.name;
         let prover = self.provers.of(identity_provider).ok_or_else(|| Error::ours(Kind::Internal))?;
         for means in prover.means() {
-            match self.ask_with(prover, means, question).await {
+            let attempt = || self.ask_with(prover, means, question);
+            match self.weather.ask(provider, question.url, question.tries, attempt).await {
                 Err(error) if error.blames_credential() => {
                     if prover.means().len() > 1 {
                         tracing::warn!(%identity_provider, cause = logs::report(&error), "a credential does not work");
@@ -171,15 +180,17 @@ impl TokenEndpoint {
     ) -> Result<Success, Error> {
         let bounds = Bounds { timeout: terms.provider.timeout, body: LONGEST_ANSWER };
         let response = client.send(request, bounds).await.map_err(|error| {
-            let row = match error {
-                client::Error::TooLong(_) => Row::Malformed,
-                client::Error::NoAnswer(_) if is_garbage(&error) => Row::Malformed,
-                client::Error::NoAnswer(_) | client::Error::Timeout(_) => Row::NoAnswer,
+            let (row, reply) = match error {
+                client::Error::TooLong(_) => (Row::Malformed, Reply::Fragment),
+                client::Error::Cut(_) => (Row::NoAnswer, Reply::Fragment),
+                client::Error::NoAnswer(_) if is_garbage(&error) => (Row::Malformed, Reply::Fragment),
+                client::Error::NoAnswer(_) | client::Error::Timeout(_) => (Row::NoAnswer, Reply::Nothing),
             };
-            Error::of(row, None).caused_by(error)
+            Error::of(row, None).upon(reply).caused_by(error)
         })?;
+        let reply = Reply::of(response.status(), response.headers());
         let expected = Expected { requested: terms.requested_token_type(), asked_by: asked_by(terms) };
-        let result = classify(&response, expected, self.clock.now());
+        let result = classify(&response, expected, self.clock.now()).map_err(|error| error.upon(reply));
         // token B stands in it; where the buffer is ours alone, it is wiped
         if let Ok(mut body) = response.into_body().try_into_mut() {
             body.zeroize();

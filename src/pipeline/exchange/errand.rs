@@ -20,6 +20,7 @@ use crate::pipeline::exchange::error::Error;
 use crate::pipeline::exchange::key::CacheKey;
 use crate::pipeline::exchange::row::Kind;
 use crate::pipeline::exchange::row::Row;
+use crate::pipeline::exchange::weather::Tries;
 
 /// A provider, and what it says of its endpoints if they do not follow from its configuration.
 #[derive(Clone, Debug)]
@@ -110,6 +111,8 @@ pub struct Journey {
     url: Option<String>,
     /// What it is for.
     pub load: Load,
+    /// How often it asks, if nothing comes.
+    pub tries: Tries,
 }
 
 /// What a flight takes along.
@@ -124,6 +127,11 @@ pub enum Load {
 }
 
 impl Journey {
+    /// The same, asking so often.
+    pub fn trying(self, tries: Tries) -> Self {
+        Self { tries, ..self }
+    }
+
     /// The journey to `known` for a caller.
     ///
     /// # Errors
@@ -157,6 +165,7 @@ impl Journey {
             issuer,
             url,
             load,
+            tries: Tries::Two,
         })
     }
 
@@ -177,6 +186,7 @@ impl Journey {
             issuer: oidc.issuer.clone(),
             url: None,
             load: Load::Actor,
+            tries: Tries::Two,
         })
     }
 

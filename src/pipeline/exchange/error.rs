@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::pipeline::exchange::demand::Claims;
 use crate::pipeline::exchange::row::Kind;
 use crate::pipeline::exchange::row::Row;
+use crate::pipeline::exchange::weather::Reply;
 
 /// Why there is no token B. Cheap to clone: every waiter of a flight gets it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -22,6 +23,8 @@ pub struct Error {
     pub waited: Option<Duration>,
     /// The row of the classifier; `None` if the fault is our own.
     pub(super) row: Option<Row>,
+    /// What came back from the IdP.
+    pub(super) reply: Reply,
     #[source]
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
@@ -35,13 +38,22 @@ impl Error {
             correlation_id: None,
             waited: None,
             row: Some(row),
+            reply: Reply::Nothing,
             source: None,
         }
     }
 
     /// A fault of our own.
     pub(super) fn ours(kind: Kind) -> Self {
-        Self { kind, answer: None, correlation_id: None, waited: None, row: None, source: None }
+        Self {
+            kind,
+            answer: None,
+            correlation_id: None,
+            waited: None,
+            row: None,
+            reply: Reply::Nothing,
+            source: None,
+        }
     }
 
     /// What an upstream demands of the user, as an error of ours.
@@ -78,6 +90,11 @@ impl Error {
     pub(super) fn of_ourselves(self) -> Self {
         let row = self.row.map(|row| if row == Row::BadClient { row } else { Row::Refused });
         Self { kind: Kind::Misconfigured, row, ..self }
+    }
+
+    /// The same, upon that reply of the IdP.
+    pub(super) fn upon(self, reply: Reply) -> Self {
+        Self { reply, ..self }
     }
 
     /// The same, as the end of the request with that id.

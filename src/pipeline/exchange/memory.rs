@@ -2,8 +2,6 @@
 
 use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -24,6 +22,7 @@ use crate::pipeline::exchange::endpoint::Moment;
 use crate::pipeline::exchange::error::Error;
 use crate::pipeline::exchange::key::CacheKey;
 use crate::pipeline::exchange::lifetime::Lifetime;
+use crate::pipeline::exchange::renewal;
 use crate::pipeline::exchange::row::Kind;
 use crate::pipeline::exchange::row::Remembered;
 use crate::telemetry::metrics::Metrics;
@@ -33,9 +32,6 @@ const OVERHEAD: usize = 512;
 
 /// Refusals get this part of the bytes that tokens get.
 const REFUSALS_SHARE: u64 = 4;
-
-/// Shortest gap between two attempts to renew one entry, in seconds.
-const RENEWAL_GAP: i64 = 10;
 
 /// For how long an eviction is known.
 const LATELY: Duration = Duration::from_secs(30);
@@ -83,8 +79,10 @@ pub struct Entry {
     lifetime: Lifetime,
     /// The same end in monotonic time: setting the clock back does not bring a dead token to life.
     deadline: Instant,
+    /// The same moment of renewal in monotonic time: setting the clock back does not put renewal off.
+    due: Instant,
     kept_for: Duration,
-    renewal_tried: AtomicI64,
+    renewals: renewal::Attempts,
 }
 
 /// Whom a refusal holds for.
@@ -166,7 +164,9 @@ impl Memory {
         lifetime: Lifetime,
         asked_at: Moment,
     ) {
-        let Some(deadline) = asked_at.monotonic.checked_add(lifetime.expires_on.since(asked_at.wall)) else {
+        let monotonic = |moment: UnixTime| asked_at.monotonic.checked_add(moment.since(asked_at.wall));
+        let (Some(deadline), Some(due)) = (monotonic(lifetime.expires_on), monotonic(lifetime.renew_at))
+        else {
             return;
         };
         let entry = Entry {
@@ -175,8 +175,9 @@ impl Memory {
             claims,
             lifetime,
             deadline,
+            due,
             kept_for: deadline.saturating_duration_since(self.clock.monotonic()),
-            renewal_tried: AtomicI64::new(i64::MIN),
+            renewals: renewal::Attempts::default(),
         };
         if entry.age(&self.clock).is_some() {
             self.tokens.insert(key, Arc::new(entry));
@@ -211,23 +212,17 @@ impl Memory {
 }
 
 impl Entry {
-    /// Whether the one who asks may try to renew it now: only one may, every ten seconds.
-    pub fn may_be_renewed(&self, now: UnixTime) -> bool {
-        let tried = self.renewal_tried.load(Ordering::Relaxed);
-        let since = now.as_seconds().saturating_sub(tried);
-        // negative = the clock was set back; that must not put renewal off
-        !(0..RENEWAL_GAP).contains(&since)
-            && self
-                .renewal_tried
-                .compare_exchange(tried, now.as_seconds(), Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
+    /// Whether the one who asks may try to renew it now: only one may, and not soon again.
+    pub fn may_be_renewed(&self, now: Instant) -> bool {
+        self.renewals.begin(now)
     }
 
     /// How old it is; `None` if it is over.
     fn age(&self, clock: &Clock) -> Option<Age> {
-        let now = clock.now();
-        let is_live = now < self.lifetime.expires_on && clock.monotonic() < self.deadline;
-        is_live.then_some(if now < self.lifetime.renew_at { Age::Fresh } else { Age::Due })
+        let (wall, monotonic) = (clock.now(), clock.monotonic());
+        let is_live = wall < self.lifetime.expires_on && monotonic < self.deadline;
+        let is_fresh = wall < self.lifetime.renew_at && monotonic < self.due;
+        is_live.then_some(if is_fresh { Age::Fresh } else { Age::Due })
     }
 }
 

@@ -16,40 +16,33 @@ use crate::config::IdentityProvider;
 use crate::domain::caller::Caller;
 use crate::domain::clock::Clock;
 use crate::domain::derived::Deriver;
-use crate::domain::digest::Digest;
 use crate::domain::name::Name;
 use crate::domain::token::DownstreamToken;
 use crate::net::client::Client;
 use crate::net::client_authentication::ClientAuthentication;
 use crate::net::metadata::Metadata;
 use crate::pipeline::exchange::credential::Provers;
-use crate::pipeline::exchange::demand::Claims;
-use crate::pipeline::exchange::endpoint::Answer;
-use crate::pipeline::exchange::endpoint::Question;
 use crate::pipeline::exchange::endpoint::TokenEndpoint;
 use crate::pipeline::exchange::errand::Errand;
 use crate::pipeline::exchange::errand::Journey;
 use crate::pipeline::exchange::errand::Known;
-use crate::pipeline::exchange::errand::Load;
 use crate::pipeline::exchange::errand::Wanted;
 use crate::pipeline::exchange::flight::Boarding;
 use crate::pipeline::exchange::flight::Flights;
-use crate::pipeline::exchange::flight::Ticket;
 use crate::pipeline::exchange::flight::Waiter;
-use crate::pipeline::exchange::grant::Purpose;
-use crate::pipeline::exchange::grant::Terms;
 use crate::pipeline::exchange::key::CacheKey;
-use crate::pipeline::exchange::lifetime::lifetime;
+use crate::pipeline::exchange::landing::Landed;
 use crate::pipeline::exchange::memory::Age;
 use crate::pipeline::exchange::memory::Entry;
 use crate::pipeline::exchange::memory::Found;
 use crate::pipeline::exchange::memory::Memory;
 use crate::pipeline::exchange::rounds::Rounds;
-use crate::pipeline::exchange::row::Sharing;
+use crate::pipeline::exchange::weather::Tries;
 use crate::telemetry::logs;
 use crate::telemetry::metrics::CacheResult;
 use crate::telemetry::metrics::Metrics;
 
+mod breaker;
 pub mod classify;
 pub mod credential;
 pub mod demand;
@@ -59,19 +52,30 @@ mod error;
 mod flight;
 pub mod grant;
 pub mod key;
+mod landing;
 pub mod lifetime;
 mod memory;
 mod proof;
 mod rejected;
+mod renewal;
 mod request;
 mod rounds;
 pub mod row;
+mod weather;
 
 pub use error::Error;
 pub use error::OAuthError;
 pub use rejected::Chance;
 pub use rejected::Rejected;
 pub use row::Kind;
+
+/// How many flights one caller sees end for others. Callers of one key with different tokens A that are all refused fly
+/// one after the other, and no refusal of another's token A may answer them: so who still waits after this many is
+/// told to come back.
+const MOST_FLIGHTS: u32 = 8;
+
+/// When those come back.
+const OVERLOADED: Duration = Duration::from_secs(1);
 
 /// Exchanges tokens A for tokens B, and remembers them.
 #[derive(Debug)]
@@ -111,22 +115,6 @@ struct Shared {
     metrics: Arc<Metrics>,
     /// Where flights run: those who wait may be on runtimes of their own.
     runtime: Option<Handle>,
-}
-
-/// How a flight ended.
-#[derive(Clone, Debug)]
-struct Landed {
-    /// Whose token A it used.
-    assertion: Digest,
-    result: Result<Granted, Error>,
-}
-
-/// What a flight brings home.
-#[derive(Clone, Debug)]
-struct Granted {
-    token: DownstreamToken,
-    correlation_id: Arc<str>,
-    asked_at: Instant,
 }
 
 impl Exchanger {
@@ -248,7 +236,7 @@ impl Shared {
     }
 
     async fn fetched(self: &Arc<Self>, wanted: Wanted<'_>) -> Result<Exchanged, Error> {
-        loop {
+        for _ in 0..MOST_FLIGHTS {
             if let Some(waiter) = self.board(wanted)? {
                 let landed = waiter.landed().await.ok_or_else(|| Error::ours(Kind::Internal))?;
                 // a refusal of someone else's token A says nothing about this one: it gets a flight of its own
@@ -267,6 +255,7 @@ impl Shared {
                 return known;
             }
         }
+        Err(Error::ours(Kind::Overloaded { retry_after: OVERLOADED }))
     }
 
     fn serve(self: &Arc<Self>, entry: &Entry, age: Age, wanted: Wanted<'_>) -> Exchanged {
@@ -277,7 +266,7 @@ impl Shared {
             Age::Fresh => CacheResult::Hit,
             Age::Due => CacheResult::Stale,
         };
-        if age == Age::Due && is_open() && entry.may_be_renewed(self.clock.now()) {
+        if age == Age::Due && is_open() && entry.may_be_renewed(self.clock.monotonic()) {
             self.renew(wanted);
         }
         Exchanged {
@@ -292,7 +281,7 @@ impl Shared {
     /// Fetches a new token while the old one serves. Nobody waits for it, so its failure is told here.
     fn renew(self: &Arc<Self>, wanted: Wanted<'_>) {
         // that there is an entry to be renewed means that its provider is known
-        let Ok(journey) = self.journey(wanted) else { return };
+        let Ok(journey) = self.journey(wanted, Tries::One) else { return };
         let Boarding::Started(ticket, waiter) = self.flights.board(wanted.flight(), || false) else {
             return;
         };
@@ -308,7 +297,7 @@ impl Shared {
 
     /// A place on the flight for what is wanted; `None` if there is no need any more.
     fn board(self: &Arc<Self>, wanted: Wanted<'_>) -> Result<Option<Waiter<Landed>>, Error> {
-        let journey = self.journey(wanted)?;
+        let journey = self.journey(wanted, Tries::Two)?;
         let is_needless = || !matches!(self.find(wanted), Found::Nothing);
         Ok(match self.flights.board(wanted.flight(), is_needless) {
             Boarding::Needless => None,
@@ -330,74 +319,14 @@ impl Shared {
         };
     }
 
-    fn journey(&self, wanted: Wanted<'_>) -> Result<Journey, Error> {
-        match wanted.errand {
+    fn journey(&self, wanted: Wanted<'_>, tries: Tries) -> Result<Journey, Error> {
+        let journey = match wanted.errand {
             Errand::Caller(caller, exchange) => {
                 Journey::of_caller(&wanted, self.known_to(caller)?, caller, exchange)
             }
             Errand::Actor(known) => Journey::of_actor(wanted.key, known),
-        }
-    }
-
-    async fn fly(self: Arc<Self>, journey: Journey, ticket: Ticket<Landed>) {
-        let Journey { key, flight, claims, assertion, known, .. } = &journey;
-        let result = match self.ask(&journey).await.map_err(|error| journey.seen(error)) {
-            Ok(answer) => {
-                let token = answer.success.token;
-                let claims = claims.as_ref().map(Claims::digest);
-                match lifetime(answer.success.stated, answer.asked_at.wall, self.margin) {
-                    Some(lifetime) => {
-                        self.memory.keep(*key, token.clone(), claims, lifetime, answer.asked_at)
-                    }
-                    None => tracing::warn!(
-                        identity_provider = %known.provider.name,
-                        "a token's stated life is over or absurd; it is used once. Are the clocks right?"
-                    ),
-                }
-                let asked_at = answer.asked_at.monotonic;
-                Ok(Granted { token, correlation_id: answer.correlation_id, asked_at })
-            }
-            Err(error) => {
-                self.memory.refuse(*key, *flight, *assertion, &error);
-                Err(error)
-            }
         };
-        ticket.land(Landed { assertion: *assertion, result });
-    }
-
-    async fn ask(self: &Arc<Self>, journey: &Journey) -> Result<Answer, Error> {
-        let url = journey.url().await?;
-        let actor = match journey.wants_actor() {
-            true => Some(self.actor(&journey.known).await?),
-            false => None,
-        };
-        let purpose = match &journey.load {
-            Load::User(caller, exchange) => {
-                Purpose::User { exchange, assertion: &caller.token, actor: actor.as_ref() }
-            }
-            Load::Ourselves(exchange) => Purpose::Ourselves { exchange },
-            Load::Actor => Purpose::Actor,
-        };
-        let claims = journey.claims.as_ref().map(Claims::text);
-        let terms = Terms { provider: &journey.known.provider, purpose, claims };
-        self.endpoint.ask(Question { url: &url, issuer: &journey.issuer, terms }).await
-    }
-
-    /// The token that says who acts: kept, shared and renewed like any other.
-    async fn actor(self: &Arc<Self>, known: &Known) -> Result<DownstreamToken, Error> {
-        let key = CacheKey::of_actor(&known.provider);
-        let wanted = Wanted { key, errand: Errand::Actor(known), instead: None };
-        Box::pin(self.had(wanted)).await.map(|exchanged| exchanged.token)
-    }
-}
-
-impl Landed {
-    /// Whether it is also the answer for a caller with that token A.
-    fn answers(&self, assertion: Digest) -> bool {
-        match &self.result {
-            Err(Error { row: Some(row), .. }) => row.sharing() == Sharing::All || self.assertion == assertion,
-            _ => true,
-        }
+        journey.map(|journey| journey.trying(tries))
     }
 }
 

@@ -151,6 +151,11 @@ pub enum Kind {
     UpstreamChallenge,
     /// It does so again and again.
     InteractionLoop,
+    /// Too many wait for one key's exchanges, which are made one after the other.
+    Overloaded {
+        /// When to ask again.
+        retry_after: Duration,
+    },
     /// A fault of the proxy.
     Internal,
 }
@@ -170,6 +175,7 @@ impl Kind {
             Self::InteractionLoop => "interaction_loop",
             Self::ConsentRequired => "consent_required",
             Self::AssertionRejected => "assertion_rejected",
+            Self::Overloaded { .. } => "overloaded",
             Self::Internal => "internal_error",
         }
     }
@@ -189,6 +195,7 @@ impl fmt::Display for Kind {
             Self::AssertionRejected => "the identity provider refuses the caller's token",
             Self::UpstreamChallenge => "the upstream demands more of the user's sign-in",
             Self::InteractionLoop => "the upstream demands the same of the user's sign-in again and again",
+            Self::Overloaded { .. } => "too many exchanges are waited for",
             Self::Internal => "the exchange failed inside the proxy",
         })
     }

@@ -144,6 +144,7 @@ impl From<exchange::Error> for Refusal {
             Kind::InteractionLoop => (Reason::InteractionLoop, None),
             Kind::ConsentRequired => (Reason::ConsentRequired, None),
             Kind::AssertionRejected => (Reason::AssertionRejected, None),
+            Kind::Overloaded { retry_after } => (Reason::Overloaded, Some(retry_after)),
             Kind::Internal => (Reason::InternalError, None),
         };
         let idp = error.answer.clone();

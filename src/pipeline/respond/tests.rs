@@ -362,6 +362,7 @@ fn the_exchanges_word_for_a_metric_is_the_reason_of_the_answer() {
         Kind::InteractionRequired,
         Kind::ConsentRequired,
         Kind::AssertionRejected,
+        Kind::Overloaded { retry_after: second },
         Kind::Internal,
     ] {
         assert!(Reason::ALL.iter().any(|reason| reason.as_str() == kind.reason()), "{kind:?}");

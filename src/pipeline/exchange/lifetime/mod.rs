@@ -36,6 +36,8 @@ pub struct Lifetime {
     pub expires_on: UnixTime,
     /// From here on a new one is looked for.
     pub renew_at: UnixTime,
+    /// How long before the end that is at the latest.
+    pub margin: Duration,
 }
 
 /// The life of a token that was asked for at `asked_at`; `None` = it is used once and not kept, as the IdP said
@@ -52,7 +54,8 @@ pub fn lifetime(stated: Stated, asked_at: UnixTime, margin: Duration) -> Option<
     let margin = margin.min(expires_on.since(asked_at) / 4);
     let wished = stated.refresh_in.map(|refresh_in| asked_at.after(refresh_in));
     let latest = expires_on.before(margin);
-    Some(Lifetime { expires_on, renew_at: wished.map_or(latest, |wished| wished.min(latest)) })
+    let renew_at = wished.map_or(latest, |wished| wished.min(latest));
+    Some(Lifetime { expires_on, renew_at, margin })
 }
 
 /// A duration in seconds: a whole number above zero, or its decimal digits as text.

@@ -19,6 +19,9 @@ use crate::pipeline::exchange::tests::sample::caller;
 use crate::pipeline::exchange::tests::text;
 use crate::telemetry::metrics::CacheResult;
 
+/// From here on every token that lives an hour is due.
+const RENEWAL: u64 = 3330;
+
 #[tokio::test]
 async fn a_token_is_never_served_at_or_past_its_end() {
     let idp =
@@ -42,9 +45,9 @@ async fn a_token_is_renewed_ahead_while_the_old_one_serves() {
     let world = World::of(&idp);
     idp.open_gate_once();
     assert_eq!(world.fetch(&caller("alice", 1)).await.1, CacheResult::Miss);
-    world.pass(3299);
+    world.pass(3269);
     assert_eq!(world.fetch(&caller("alice", 2)).await, ("b:alice.1:a".into(), CacheResult::Hit));
-    world.pass(1);
+    world.pass(RENEWAL - 3269);
     for _ in 0..5 {
         assert_eq!(world.fetch(&caller("alice", 3)).await, ("b:alice.1:a".into(), CacheResult::Stale));
     }
@@ -56,19 +59,19 @@ async fn a_token_is_renewed_ahead_while_the_old_one_serves() {
             world.metrics.encode().contains("outcome=\"ok\"} 2") && idp.requests() == 2
         })
         .await;
-    world.pass(300); // the old one is over now
+    world.pass(3600 - RENEWAL); // the old one is over now
     assert_eq!(world.fetch(&caller("alice", 4)).await, ("b:alice.3:a".into(), CacheResult::Hit));
     assert_eq!(idp.requests(), 2);
 }
 
 #[tokio::test]
-async fn a_renewal_that_fails_is_tried_again_after_ten_seconds() {
+async fn a_renewal_that_fails_is_tried_again_ever_more_seldom_and_keeps_nobody_waiting() {
     let idp = Idp::open(in_turn(vec![granted, |_| json(500, &json!({}))])).await;
     let world = World::of(&idp);
     let user = caller("alice", 1);
     world.fetch(&user).await;
-    world.pass(3300);
-    for attempts in 1..=3 {
+    world.pass(RENEWAL);
+    for (attempts, gap) in [(1, 10), (2, 20), (3, 40), (4, 60), (5, 60)] {
         for _ in 0..5 {
             assert_eq!(world.fetch(&user).await.1, CacheResult::Stale);
         }
@@ -76,9 +79,10 @@ async fn a_renewal_that_fails_is_tried_again_after_ten_seconds() {
             "obo_exchanges_total{{identity_provider=\"contoso\",outcome=\"idp_unavailable\"}} {attempts}"
         );
         world.until(&failed).await;
-        world.pass(9);
+        world.pass(gap - 1);
         assert_eq!(world.fetch(&user).await.1, CacheResult::Stale);
         assert!(!world.is_flying(&user));
+        // nor is there a second try: the token lives
         assert_eq!(idp.requests(), 1 + attempts);
         world.pass(1);
     }
@@ -95,7 +99,7 @@ async fn a_renewal_is_not_tried_while_the_idp_asks_to_wait() {
     let world = World::of(&idp);
     let user = caller("alice", 1);
     world.fetch(&user).await;
-    world.pass(3300);
+    world.pass(RENEWAL);
     world.fetch(&user).await;
     assert!(world.is_flying(&user));
     world.until("obo_exchanges_total{identity_provider=\"contoso\",outcome=\"idp_throttled\"} 1").await;
@@ -131,7 +135,7 @@ async fn a_renewal_that_is_refused_ends_the_old_token() {
     let world = World::of(&idp);
     let user = caller("alice", 1);
     world.fetch(&user).await;
-    world.pass(3300);
+    world.pass(RENEWAL);
     assert_eq!(world.fetch(&user).await.1, CacheResult::Stale);
     world.until_that("the token is gone", || world.exchanger.cached() == 0).await;
     assert_eq!(world.kind(&user).await, Kind::InteractionRequired);

@@ -18,6 +18,7 @@ pub mod idp;
 mod idps;
 mod lives;
 mod ourselves;
+mod outages;
 mod refusals;
 mod rejected;
 pub mod sample;

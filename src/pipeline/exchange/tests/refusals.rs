@@ -61,6 +61,7 @@ async fn token_a_is_not_taken_for_token_b() {
 async fn what_says_nothing_about_the_next_try_is_not_remembered() {
     let idp = Idp::open(in_turn(vec![
         |_| json(500, &json!({})),
+        |_| json(500, &json!({})), // the second try
         |_| json(200, &json!({})),
         |_| json(400, &json!({"error": "invalid_grant", "suberror": "token_expired"})),
         |_| Answer { status: 302, headers: vec![("location", "/elsewhere".into())], body: String::new() },
@@ -80,7 +81,7 @@ async fn what_says_nothing_about_the_next_try_is_not_remembered() {
         assert_eq!(world.kind(&user).await, expected);
     }
     assert_eq!(world.fetch(&user).await.1, CacheResult::Miss);
-    assert_eq!(idp.requests(), 6); // the redirect was not followed
+    assert_eq!(idp.requests(), 7); // the redirect was not followed
 }
 
 #[tokio::test]

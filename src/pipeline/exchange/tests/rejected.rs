@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::GrantType;
+use crate::pipeline::exchange::demand::Claims;
 use crate::pipeline::exchange::demand::Demand;
 use crate::pipeline::exchange::demand::StepUp;
 use crate::pipeline::exchange::tests::idp::refused;

@@ -1,0 +1,109 @@
+//! One flight: what is wanted is asked for, and what comes of it is kept, whoever still waits for it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::domain::digest::Digest;
+use crate::domain::token::DownstreamToken;
+use crate::pipeline::exchange::Shared;
+use crate::pipeline::exchange::demand::Claims;
+use crate::pipeline::exchange::endpoint::Answer;
+use crate::pipeline::exchange::endpoint::Question;
+use crate::pipeline::exchange::errand::Errand;
+use crate::pipeline::exchange::errand::Journey;
+use crate::pipeline::exchange::errand::Known;
+use crate::pipeline::exchange::errand::Load;
+use crate::pipeline::exchange::errand::Wanted;
+use crate::pipeline::exchange::error::Error;
+use crate::pipeline::exchange::flight::Ticket;
+use crate::pipeline::exchange::grant::Purpose;
+use crate::pipeline::exchange::grant::Terms;
+use crate::pipeline::exchange::key::CacheKey;
+use crate::pipeline::exchange::lifetime::lifetime;
+use crate::pipeline::exchange::renewal::spread;
+use crate::pipeline::exchange::row::Sharing;
+
+/// How a flight ended.
+#[derive(Clone, Debug)]
+pub struct Landed {
+    /// Whose token A it used.
+    pub assertion: Digest,
+    /// What came of it.
+    pub result: Result<Granted, Error>,
+}
+
+/// What a flight brings home.
+#[derive(Clone, Debug)]
+pub struct Granted {
+    /// The token.
+    pub token: DownstreamToken,
+    /// Its request's id in the IdP's logs.
+    pub correlation_id: Arc<str>,
+    /// When it was asked for.
+    pub asked_at: Instant,
+}
+
+impl Shared {
+    /// Makes the journey, and lands with what came of it.
+    pub(super) async fn fly(self: Arc<Self>, journey: Journey, ticket: Ticket<Landed>) {
+        let Journey { key, flight, claims, assertion, known, .. } = &journey;
+        let result = match self.ask(&journey).await.map_err(|error| journey.seen(error)) {
+            Ok(answer) => {
+                let token = answer.success.token;
+                let claims = claims.as_ref().map(Claims::digest);
+                match lifetime(answer.success.stated, answer.asked_at.wall, self.margin) {
+                    Some(lifetime) => {
+                        let lifetime = spread(lifetime, answer.asked_at.wall, key.digest());
+                        self.memory.keep(*key, token.clone(), claims, lifetime, answer.asked_at)
+                    }
+                    None => tracing::warn!(
+                        identity_provider = %known.provider.name,
+                        "a token's stated life is over or absurd; it is used once. Are the clocks right?"
+                    ),
+                }
+                let asked_at = answer.asked_at.monotonic;
+                Ok(Granted { token, correlation_id: answer.correlation_id, asked_at })
+            }
+            Err(error) => {
+                self.memory.refuse(*key, *flight, *assertion, &error);
+                Err(error)
+            }
+        };
+        ticket.land(Landed { assertion: *assertion, result });
+    }
+
+    async fn ask(self: &Arc<Self>, journey: &Journey) -> Result<Answer, Error> {
+        let url = journey.url().await?;
+        let actor = match journey.wants_actor() {
+            true => Some(self.actor(&journey.known).await?),
+            false => None,
+        };
+        let purpose = match &journey.load {
+            Load::User(caller, exchange) => {
+                Purpose::User { exchange, assertion: &caller.token, actor: actor.as_ref() }
+            }
+            Load::Ourselves(exchange) => Purpose::Ourselves { exchange },
+            Load::Actor => Purpose::Actor,
+        };
+        let claims = journey.claims.as_ref().map(Claims::text);
+        let terms = Terms { provider: &journey.known.provider, purpose, claims };
+        self.endpoint.ask(Question { url: &url, issuer: &journey.issuer, terms, tries: journey.tries }).await
+    }
+
+    /// The token that says who acts: kept, shared and renewed like any other.
+    async fn actor(self: &Arc<Self>, known: &Known) -> Result<DownstreamToken, Error> {
+        let key = CacheKey::of_actor(&known.provider);
+        let wanted = Wanted { key, errand: Errand::Actor(known), instead: None };
+        Box::pin(self.had(wanted)).await.map(|exchanged| exchanged.token)
+    }
+}
+
+impl Landed {
+    /// Whether it is also the answer for a caller with that token A.
+    pub fn answers(&self, assertion: Digest) -> bool {
+        match &self.result {
+            Err(Error { row: Some(row), .. }) => row.sharing() == Sharing::All || self.assertion == assertion,
+            _ => true,
+        }
+    }
+}
