@@ -1,6 +1,9 @@
 //! What the documents say is so.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
 
 use crate::support::process::Demo;
 use crate::support::process::check_the_three_curls;
@@ -77,4 +80,134 @@ fn the_readme_names_every_reason() {
             );
         }
     }
+}
+
+/// What `check` needs to be told where an example takes a secret from the environment.
+const SECRETS: [&str; 6] = ["AUTH0", "ENTRA", "KEYCLOAK", "OKTA", "PING", "ZITADEL"];
+
+fn examples() -> Vec<PathBuf> {
+    fs::read_dir(repository("config/examples")).unwrap().map(|file| file.unwrap().path()).collect()
+}
+
+#[test]
+fn every_example_checks() {
+    let examples = examples();
+    assert!(examples.len() > 10);
+    for example in examples {
+        let mut command = obo_proxy(&["check", "--config", example.to_str().unwrap()]);
+        let secrets = SECRETS.map(|name| (format!("{name}_SECRET"), "x"));
+        let output = command.envs(secrets).output().unwrap();
+        let said = text(&output.stdout);
+        assert!(output.status.success() && said.contains("ok: "), "{}: {said}", example.display());
+        // without its secret it is not fine
+        let bare = run(&["check", "--config", example.to_str().unwrap()]);
+        let needs_secret = fs::read_to_string(&example).unwrap().contains("_SECRET");
+        assert_eq!(bare.status.code(), Some(if needs_secret { 78 } else { 0 }), "{}", example.display());
+    }
+}
+
+#[test]
+fn the_page_on_identity_providers_names_every_example() {
+    let page = fs::read_to_string(repository("docs/identity-providers.md")).unwrap();
+    for example in examples() {
+        let link = format!("(../config/examples/{})", example.file_name().unwrap().to_str().unwrap());
+        assert!(page.contains(&link), "{link} is missing");
+    }
+}
+
+#[test]
+fn every_link_between_the_documents_leads_somewhere() {
+    let mut links = 0;
+    for document in ["README.md", "ARCHITECTURE.md", "docs/identity-providers.md", "docs/requirements.md"] {
+        let document = repository(document);
+        let text = fs::read_to_string(&document).unwrap();
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|target| !target.starts_with("https://")) {
+            let (path, heading) = target.split_once('#').unwrap_or((target, ""));
+            let file = match path {
+                "" => document.clone(),
+                path => document.parent().unwrap().join(path),
+            };
+            assert!(file.exists(), "{}: {target}", document.display());
+            let headings = || headings(&fs::read_to_string(&file).unwrap());
+            assert!(heading.is_empty() || headings().contains(heading), "{}: {target}", document.display());
+            links += 1;
+        }
+    }
+    assert!(links > 40);
+}
+
+/// The headings of a page as links name them.
+fn headings(page: &str) -> BTreeSet<String> {
+    let titles =
+        page.lines().filter_map(|line| line.strip_prefix('#')).map(|line| line.trim_start_matches('#'));
+    let kept = |letter: &char| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_');
+    let anchor = |title: &str| title.trim().to_lowercase().chars().filter(kept).collect::<String>();
+    titles.map(|title| anchor(title).replace(' ', "-")).collect()
+}
+
+#[test]
+fn every_requirement_is_listed_once_with_what_meets_it() {
+    let page = fs::read_to_string(repository("docs/requirements.md")).unwrap();
+    let rows: Vec<Vec<&str>> = page
+        .lines()
+        .filter(|line| line.starts_with("| S-"))
+        .map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect())
+        .collect();
+    let ids: Vec<&str> = rows.iter().map(|row| row[0]).collect();
+    let ranges = [1..=16, 20..=31, 40..=47, 50..=61, 70..=75, 80..=81, 90..=99, 110..=117];
+    let expected: Vec<String> = ranges.into_iter().flatten().map(|id| format!("S-{id}")).collect();
+    assert_eq!(ids, expected);
+    let functions = functions();
+    for row in rows {
+        let [id, statement, place] = row[..] else { panic!("{row:?} has not three columns") };
+        assert!(!statement.is_empty(), "{id}");
+        let named: Vec<&str> = place.split('`').skip(1).step_by(2).collect();
+        let tests = named.iter().filter(|name| name.matches('_').count() >= 3);
+        let files = named.iter().filter(|name| name.contains('/') && !name.contains(':'));
+        let mut found = 0;
+        for test in tests {
+            assert!(functions.contains(*test), "{id}: there is no test {test}");
+            found += 1;
+        }
+        for file in files {
+            assert!(repository(file).exists(), "{id}: there is no file {file}");
+            found += 1;
+        }
+        let is_not_ours = ["operator", "client", "service"].iter().any(|who| place.starts_with(who));
+        assert!(found > 0 || is_not_ours, "{id}: {place}");
+    }
+}
+
+/// The names of all tests.
+fn functions() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut directories = vec![repository("src"), repository("tests/it")];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.extend(tests_in(&path));
+            }
+        }
+    }
+    found
+}
+
+/// The names of the functions of a file that are marked as tests.
+fn tests_in(file: &Path) -> Vec<String> {
+    let text = fs::read_to_string(file).unwrap();
+    let mut is_marked = false;
+    let mut found = Vec::new();
+    for line in text.lines().map(str::trim) {
+        if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
+            is_marked = true;
+        } else if let Some((_, rest)) = line.split_once("fn ").filter(|_| is_marked) {
+            found.extend(rest.split('(').next().map(String::from));
+            is_marked = false;
+        }
+    }
+    found
 }

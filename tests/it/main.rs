@@ -5,12 +5,16 @@
 mod accept;
 mod architecture;
 mod authenticate;
+mod bad_answers;
 mod challenges;
 mod cli;
 mod credential;
 mod documents;
 mod exchange;
 mod forward;
+mod grants;
+mod identities;
+mod issuers;
 mod respond;
 mod route;
 mod support;

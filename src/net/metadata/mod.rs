@@ -36,7 +36,8 @@ pub use document::Endpoint;
 /// Longest document that is read, in bytes.
 const LONGEST: usize = 256 * 1024;
 
-/// Pauses after failures: the first, doubled each time up to the last.
+/// Pauses after failures: the first, doubled each time up to the last. While there is no document that could serve, each is
+/// the first: callers are refused until there is one.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// Why an endpoint is not known. Cloned for everyone who asks before the next attempt.
@@ -182,7 +183,7 @@ impl Metadata {
             {
                 return Some(Ok(good.clone()));
             }
-            let failed = held.failed.as_ref().filter(|failed| since(failed.at) < pause(failed.times))?;
+            let failed = held.failed.as_ref().filter(|failed| since(failed.at) < held.pause(failed.times))?;
             Some(held.good.as_ref().map(|(good, _)| good.clone()).ok_or_else(|| failed.error.clone()))
         })
     }
@@ -246,10 +247,15 @@ impl Metadata {
     }
 }
 
-/// How long nobody asks after so many failures in a row.
-fn pause(failures: u32) -> Duration {
-    let (first, last) = PAUSES;
-    first.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(last)
+impl Held {
+    /// How long nobody asks after so many failures in a row.
+    fn pause(&self, failures: u32) -> Duration {
+        let (first, last) = PAUSES;
+        match self.good {
+            Some(_) => first.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(last),
+            None => first,
+        }
+    }
 }
 
 #[cfg(test)]

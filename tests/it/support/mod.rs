@@ -31,7 +31,10 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+pub mod certificates;
+pub mod idp;
 pub mod process;
+pub mod sidecar;
 
 /// Where the manual clock of a world stands at first.
 pub const NOW: i64 = 1_795_000_000;
