@@ -42,24 +42,25 @@ pub fn load(files: &[PathBuf], environment: &[(String, String)]) -> Result<Loade
     let mut cause = Cause::Invalid;
     for (order, path) in files.iter().enumerate() {
         let name: String = path.display().to_string().chars().map(mask::printable).collect();
-        let message = match read(path) {
+        let (message, help) = match read(path) {
             Ok(bytes) => match String::from_utf8(bytes) {
                 Ok(text) => {
                     inputs.push(Input { name, text });
                     continue;
                 }
-                Err(_) => "the file is not UTF-8 text".to_owned(),
+                Err(_) => ("the file is not UTF-8 text".to_owned(), None),
             },
             Err(error) => {
                 cause = Cause::Unreadable;
-                format!("the file cannot be read: {error}")
+                let help = "name the configuration with --config FILE or in OBO_CONFIG";
+                (format!("the file cannot be read: {error}"), Some(help.to_owned()))
             }
         };
         problems.push(Problem {
             severity: Severity::Error,
             location: Location::File { order, name, position: None },
             message,
-            help: None,
+            help,
             excerpt: None,
         });
     }

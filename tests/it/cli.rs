@@ -109,7 +109,12 @@ fn check_of_a_good_file_says_what_is_in_it() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_74_and_bad_usage_is_2() {
-    assert_eq!(run(&["check", "--config", "/nonexistent.yaml"]).status.code(), Some(74));
+    let output = run(&["check", "--config", "/nonexistent.yaml"]);
+    assert_eq!(output.status.code(), Some(74));
+    assert!(text(&output.stdout).contains("help: name the configuration with --config FILE"), "{output:?}");
+    let output = run(&["health", "--config", "/nonexistent.yaml"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).starts_with("error: the file cannot be read: "), "{output:?}");
     assert_eq!(run(&["chekc"]).status.code(), Some(2));
     assert_eq!(run(&[]).status.code(), Some(2));
 }

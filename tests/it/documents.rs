@@ -118,7 +118,13 @@ fn the_page_on_identity_providers_names_every_example() {
 #[test]
 fn every_link_between_the_documents_leads_somewhere() {
     let mut links = 0;
-    for document in ["README.md", "ARCHITECTURE.md", "docs/identity-providers.md", "docs/requirements.md"] {
+    for document in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "docs/answers.md",
+        "docs/identity-providers.md",
+        "docs/requirements.md",
+    ] {
         let document = repository(document);
         let text = fs::read_to_string(&document).unwrap();
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());

@@ -40,7 +40,7 @@ pub(super) struct Arguments {
     /// Where probes and metrics are served
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9902")]
     telemetry: SocketAddr,
-    /// Where the admin interface listens
+    /// Kept for the admin interface, of which there is none yet
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9901")]
     admin: SocketAddr,
     /// Print the addresses as one line of JSON

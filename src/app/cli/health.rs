@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 
 use crate::app::cli::load;
+use crate::config::problem::Report;
 use crate::net::client::Bounds;
 use crate::net::client::Client;
 
@@ -31,7 +32,10 @@ pub(super) fn run(files: &[PathBuf], arguments: &Arguments) -> ExitCode {
     match answer {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            match error.downcast_ref::<Report>() {
+                Some(report) => eprint!("{report}"),
+                None => eprintln!("error: {error:#}"),
+            }
             ExitCode::from(1)
         }
     }

@@ -149,7 +149,11 @@ fn secret(written: &wire::credential::Secret, at: &At<'_>) -> Option<Credential>
                 Some(secret) => Some(Credential::Secret(secret)),
                 None => {
                     let state = if found.is_some() { "empty" } else { "not set" };
-                    at.error(format!("the environment variable `{}` is {state}", at.shown(variable)));
+                    let help = "set it to the secret itself, or write { file: PATH }";
+                    at.error_with(
+                        format!("the environment variable `{}` is {state}", at.shown(variable)),
+                        help,
+                    );
                     None
                 }
             }

@@ -50,11 +50,11 @@ fn can_be_asked(oidc: &Oidc, introspection: Introspection, at: &At<'_>) -> bool 
     let is_unclear = |key: &str| at.key(key).is_poisoned();
     let (given, key, help) = match introspection {
         Introspection::Off => {
-            let help = "write jwks_uri, and token_endpoint if a route exchanges";
+            let help = "if its tokens name an https:// issuer, write that; if not, write jwks_uri, and token_endpoint if a route exchanges";
             (oidc.jwks_uri.is_some(), "jwks_uri", help)
         }
         Introspection::On => {
-            let help = "write introspection_endpoint, and token_endpoint if a route exchanges";
+            let help = "if its tokens name an https:// issuer, write that; if not, write introspection_endpoint, and token_endpoint if a route exchanges";
             (oidc.introspection_endpoint.is_some(), "introspection_endpoint", help)
         }
     };

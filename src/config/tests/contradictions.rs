@@ -79,9 +79,9 @@ fn a_provider_is_entra_or_another() {
         (others_server(""), "3:5 error: `issuer` is missing in `identity_providers.kc.oidc` [write the `iss` of its tokens, as in issuer: https://id.example/realms/b2b]"),
         (others_server("issuer: a b"), "3:21 error: `a b` is not an issuer"),
         (others_server("isuer: https://id.example"), "3:13 error: unknown setting `isuer` [did you mean `issuer`?]"),
-        (others_server("issuer: http://fs/adfs/services/trust"), "3:21 error: discovery cannot begin at `http://fs/adfs/services/trust`: it is not a plain https:// URL [write jwks_uri, and token_endpoint if a route exchanges]"),
-        (others_server("issuer: 'https://id.example/?x=1'"), "3:21 error: discovery cannot begin at `***`: it is not a plain https:// URL [write jwks_uri, and token_endpoint if a route exchanges]"),
-        (others_server("issuer: accounts.example, token_endpoint: https://id.example/token"), "3:21 error: discovery cannot begin at `accounts.example`: it is not a plain https:// URL [write jwks_uri, and token_endpoint if a route exchanges]"),
+        (others_server("issuer: http://fs/adfs/services/trust"), "3:21 error: discovery cannot begin at `http://fs/adfs/services/trust`: it is not a plain https:// URL [if its tokens name an https:// issuer, write that; if not, write jwks_uri, and token_endpoint if a route exchanges]"),
+        (others_server("issuer: 'https://id.example/?x=1'"), "3:21 error: discovery cannot begin at `***`: it is not a plain https:// URL [if its tokens name an https:// issuer, write that; if not, write jwks_uri, and token_endpoint if a route exchanges]"),
+        (others_server("issuer: accounts.example, token_endpoint: https://id.example/token"), "3:21 error: discovery cannot begin at `accounts.example`: it is not a plain https:// URL [if its tokens name an https:// issuer, write that; if not, write jwks_uri, and token_endpoint if a route exchanges]"),
         (others_server("issuer: accounts.example, jwks_uri: https://id.example/keys"), "11:5 error: the token endpoint of `kc` is not given, and cannot be discovered [write token_endpoint in its `oidc`]"),
         (others_server("issuer: https://id.example, token_endpoint: http://id.example/token"), "3:57 error: `http://id.example/token` is not https [secrets and tokens are sent there: plain http is only for 127.0.0.0/8, ::1 and localhost]"),
         (others_server("issuer: https://id.example, jwks_uri: /keys"), "3:51 error: `/keys` is not a URL [write it as https://host, https://host:port or https://host/path]"),
@@ -90,7 +90,7 @@ fn a_provider_is_entra_or_another() {
         (
             others_server("issuer: accounts.example, jwks_uri: https://a.example/k, token_endpoint: https://a.example/t")
                 .replace("grant: token_exchange", "introspection: true"),
-            "3:21 error: discovery cannot begin at `accounts.example`: it is not a plain https:// URL [write introspection_endpoint, and token_endpoint if a route exchanges]",
+            "3:21 error: discovery cannot begin at `accounts.example`: it is not a plain https:// URL [if its tokens name an https:// issuer, write that; if not, write introspection_endpoint, and token_endpoint if a route exchanges]",
         ),
         (other(5, "    auth_method: none\n    introspection: true"), "6:20 error: `introspection` and `auth_method: none` exclude each other [nobody is told about tokens without authentication: write a credential]"),
         (other(4, "    auth_method: none").replace("    credential: { secret: { file: /run/secrets/client_secret } }\n", ""), "2:3 error: `audiences` is missing in `identity_providers.kc` [write which `aud` is meant for us: without a client id there is no default]"),

@@ -174,7 +174,7 @@ fn every_wrong_setting_is_told_with_position_and_advice() {
         ),
         (
             with(5, "    credential: { secret: { env: NOT_THERE } }"),
-            "5:34 error: the environment variable `NOT_THERE` is not set",
+            "5:34 error: the environment variable `NOT_THERE` is not set [set it to the secret itself, or write { file: PATH }]",
         ),
         (
             with(5, "    credential: { secret: { fil: x } }"),

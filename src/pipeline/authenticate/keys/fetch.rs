@@ -9,6 +9,7 @@ use http::header::ACCEPT;
 use http::header::CONTENT_ENCODING;
 use http_body_util::Full;
 
+use crate::config::AuthorizationServer;
 use crate::config::EntraVersion;
 use crate::config::IdentityProvider;
 use crate::domain::tenant::TenantId;
@@ -90,11 +91,17 @@ impl Fetcher {
         Self { client, provider, origin }
     }
 
-    /// Where the keys come from, for a log.
+    /// Where the keys come from, for a log; the issuer until its metadata has named the place.
     pub fn source(&self) -> Option<String> {
         match &self.origin {
             Origin::Entra(version) => self.provider.entra().map(|entra| entra.metadata(*version)),
-            Origin::Server(metadata) => metadata.known(Endpoint::Keys).map(String::from),
+            Origin::Server(metadata) => {
+                let issuer = || match &self.provider.server {
+                    AuthorizationServer::Oidc(oidc) => oidc.discovery(),
+                    AuthorizationServer::Entra(_) => None,
+                };
+                metadata.known(Endpoint::Keys).or_else(issuer).map(String::from)
+            }
         }
     }
 
