@@ -260,3 +260,80 @@ async fn an_idle_proxy_ends_without_waiting_for_anyone() {
     // it did wait out the whole drain time, with nothing to wait for
     assert!(!log.contains("in flight"), "{log}");
 }
+
+/// Numbers that look random, the same each time.
+fn numbers(seed: u64) -> impl FnMut(u64) -> u64 {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    move |below| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    }
+}
+
+/// One answer, read to its end by its `content-length`: its status.
+async fn answer(socket: &mut TcpStream, read: &mut Vec<u8>) -> Option<String> {
+    loop {
+        let text = String::from_utf8_lossy(read).into_owned();
+        if let Some(end) = text.find("\r\n\r\n") {
+            let head = text[..end].to_ascii_lowercase();
+            let (_, length) = head.split_once("content-length: ").unwrap();
+            let length: usize = length.lines().next().unwrap().parse().unwrap();
+            if read.len() >= end + 4 + length {
+                read.drain(..end + 4 + length);
+                return Some(text[9..12].to_owned());
+            }
+        }
+        if socket.read_buf(read).await.ok()? == 0 {
+            return None;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_answered_at_whatever_moment_of_a_rest_it_comes() {
+    const CONNECTIONS: u64 = 300;
+    const ROUNDS: u64 = 20;
+    let proxy = Proxy::start(&config("http://127.0.0.1:1", "127.0.0.1:1", "info"), &[("SECRET", "secret")]);
+    let callers = (0..CONNECTIONS).map(|number| {
+        let address = proxy.address.clone();
+        tokio::spawn(async move {
+            let mut socket = TcpStream::connect(&address).await.unwrap();
+            socket.set_nodelay(true).unwrap();
+            let mut number = numbers(number + 1);
+            let mut read = Vec::new();
+            for round in 0..ROUNDS {
+                let get = "GET /orders HTTP/1.1\r\nHost: a\r\n\r\n";
+                let post = "POST /orders HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nGET ";
+                let chunked =
+                    "POST /orders HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
+                let (text, answers) = match number(5) {
+                    0 => (get.to_owned(), 1),
+                    1 => (post.to_owned(), 1),
+                    2 => (chunked.to_owned(), 1),
+                    3 => (format!("{get}{post}{get}"), 3),
+                    _ => (get.repeat(40), 40),
+                };
+                // in two pieces with a pause of a rest's length between, as often as not
+                let cut = usize::try_from(number(u64::try_from(text.len()).unwrap())).unwrap();
+                let cut = if number(2) == 0 { cut } else { text.len() };
+                socket.write_all(&text.as_bytes()[..cut]).await.unwrap();
+                if cut < text.len() {
+                    tokio::time::sleep(Duration::from_micros(47_000 + number(6_000))).await;
+                    socket.write_all(&text.as_bytes()[cut..]).await.unwrap();
+                }
+                for _ in 0..answers {
+                    let answered = tokio::time::timeout(Duration::from_secs(20), answer(&mut socket, &mut read));
+                    let status = answered.await.unwrap_or_else(|_| panic!("no answer, round {round}: {text:?} cut at {cut}"));
+                    assert_eq!(status.as_deref(), Some("401"), "round {round}: {text:?} cut at {cut}");
+                }
+                tokio::time::sleep(Duration::from_micros(46_000 + number(8_000))).await;
+            }
+            assert!(read.is_empty(), "more answers than requests: {}", String::from_utf8_lossy(&read));
+        })
+    });
+    for caller in callers.collect::<Vec<_>>() {
+        caller.await.unwrap();
+    }
+}

@@ -59,6 +59,13 @@ impl Breaker {
         }
     }
 
+    /// Takes back the yes it gave at `admitted`, of which no use was made: the endpoint was not asked.
+    pub fn unused(&mut self, admitted: Instant) {
+        if self.next_probe == Some(admitted + PROBE_EVERY) {
+            self.next_probe = Some(admitted);
+        }
+    }
+
     /// Whether the endpoint is being spared.
     pub fn is_open(&self) -> bool {
         self.next_probe.is_some()

@@ -50,6 +50,22 @@ fn five_failures_among_the_last_ten_answers_within_ten_seconds_open_it() {
 }
 
 #[test]
+fn a_yes_of_which_no_use_was_made_is_given_to_another_and_only_by_who_had_it() {
+    let start = origin();
+    let (first, second) = (start + ms(1000), start + ms(2100));
+    let mut breaker = open_at(start);
+    assert!(breaker.admits(first));
+    breaker.unused(first);
+    assert!(breaker.admits(first) && !breaker.admits(first));
+    assert!(breaker.admits(second));
+    breaker.unused(first); // late: another probe is under way
+    assert!(!breaker.admits(second));
+    breaker.note(Well, second);
+    breaker.unused(second);
+    assert!(!breaker.is_open());
+}
+
+#[test]
 fn an_open_one_lets_one_question_through_a_second() {
     let start = origin();
     let mut breaker = open_at(start);

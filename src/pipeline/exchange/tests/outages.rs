@@ -12,6 +12,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
+use crate::config::Credential;
 use crate::config::IdentityProvider;
 use crate::domain::clock::UnixTime;
 use crate::pipeline::exchange::row::Kind;
@@ -138,6 +139,28 @@ async fn a_thousand_keys_cost_an_idp_that_is_down_a_handful_of_requests_and_then
         }
         assert_eq!(idp.requests(), 5 + second);
     }
+}
+
+#[tokio::test]
+async fn a_credential_that_is_missing_does_not_use_up_the_probes_of_one_that_works() {
+    let (idp, up) = switchable().await;
+    up.store(false, Ordering::SeqCst);
+    let missing = Credential::SecretFile("/nonexistent/secret".into());
+    let credentials = vec![missing, sample::secret("right")];
+    let provider = IdentityProvider { credentials, ..sample::provider(&idp.authority()) };
+    let world = World::new(provider, &sample::cache());
+    for n in 0..10 {
+        assert_eq!(world.kind(&caller(&format!("user{n}"), 1)).await, DOWN);
+    }
+    assert_eq!(idp.requests(), 5);
+    world.pass(1);
+    for n in 0..10 {
+        assert_eq!(world.kind(&caller(&format!("user{n}"), 1)).await, DOWN);
+    }
+    assert_eq!(idp.requests(), 6, "one a second");
+    up.store(true, Ordering::SeqCst);
+    world.pass(1);
+    assert_eq!(world.fetch(&caller("alice", 1)).await.1, CacheResult::Miss);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
+use std::time::Instant;
 
 use http::HeaderMap;
 use http::StatusCode;
@@ -77,17 +78,17 @@ impl Weather {
         attempt: impl Fn() -> A,
     ) -> Result<T, Error> {
         let endpoint = Endpoint { weather: self, provider, url };
-        if !endpoint.admits() {
+        let Some(admitted) = endpoint.admits() else {
             return Err(Error::of(Row::NoAnswer, None).caused_by(Spared));
-        }
-        let first = endpoint.noted(attempt().await);
+        };
+        let first = endpoint.noted(attempt().await, admitted);
         match first {
             Err(error) if tries == Tries::Two && is_worth_a_second_try(&error) && !endpoint.is_spared() => {
                 tokio::time::sleep(pause(random())).await;
                 // others may have seen it fail meanwhile; then what came of the first try stands
                 match endpoint.admits() {
-                    true => endpoint.noted(attempt().await),
-                    false => Err(error),
+                    Some(admitted) => endpoint.noted(attempt().await, admitted),
+                    None => Err(error),
                 }
             }
             settled => settled,
@@ -121,20 +122,28 @@ struct Endpoint<'a> {
 }
 
 impl Endpoint<'_> {
-    fn admits(self) -> bool {
+    /// When an attempt was allowed: now, or it is not.
+    fn admits(self) -> Option<Instant> {
         let now = self.weather.clock.monotonic();
-        self.breaker(|breaker| breaker.admits(now))
+        self.breaker(|breaker| breaker.admits(now)).then_some(now)
     }
 
     fn is_spared(self) -> bool {
         self.breaker(|breaker| breaker.is_open())
     }
 
-    /// Draws the consequences of an attempt, and tells of them.
-    fn noted<T>(self, result: Result<T, Error>) -> Result<T, Error> {
+    /// Draws the consequences of an attempt that was `admitted` then, and tells of them.
+    fn noted<T>(self, result: Result<T, Error>, admitted: Instant) -> Result<T, Error> {
         let now = self.weather.clock.monotonic();
-        let health = result.as_ref().map_or_else(health, |_| Some(Health::Well));
-        let change = health.and_then(|health| self.breaker(|breaker| breaker.note(health, now)));
+        let change =
+            self.breaker(|breaker| match result.as_ref().map_or_else(health, |_| Some(Health::Well)) {
+                Some(health) => breaker.note(health, now),
+                // another of our credentials may be in order, and its question the one that finds the endpoint back
+                None => {
+                    breaker.unused(admitted);
+                    None
+                }
+            });
         let (identity_provider, url) = (&self.provider.name, self.url);
         match change {
             Some(Change::Opened) => tracing::warn!(

@@ -191,13 +191,16 @@ async fn what_counts_against_an_endpoint_is_what_shows_that_it_cannot_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fault_of_our_own_says_nothing_of_the_endpoint() {
+async fn a_fault_of_our_own_says_nothing_of_the_endpoint_and_uses_up_no_probe() {
     let world = World::new();
     world.fail(5).await;
     world.clock.advance(Duration::from_secs(1));
     let ours = Error::ours(Kind::Misconfigured);
     assert!(world.ask(URL, Tries::Two, &[Err(ours)]).await.is_err());
     world.attempts();
-    assert!(world.ask(URL, Tries::Two, &[Ok(())]).await.is_err()); // it is spared as before
-    assert_eq!(world.attempts(), 0);
+    // the probe is for who can ask, and only for the first of them
+    for asked in [1, 0] {
+        assert!(world.ask(URL, Tries::Two, &[Err(answered(Row::Outage, 503))]).await.is_err());
+        assert_eq!(world.attempts(), asked);
+    }
 }
