@@ -210,7 +210,11 @@ impl<S> Noted<S> {
 
     /// The same, with `bytes` in front of what is still to be read.
     pub fn preceded_by(self, bytes: Bytes) -> Self {
-        Self { again: bytes, ..self }
+        let again = match self.again.is_empty() {
+            true => bytes,
+            false => Bytes::from([bytes, self.again].concat()),
+        };
+        Self { again, ..self }
     }
 
     fn note<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -342,6 +346,19 @@ mod tests {
         far.write_all(b"G").await.unwrap();
         near.read_exact(&mut [0; 1]).await.unwrap();
         assert_eq!(left(&activity), Some(Duration::from_secs(10)), "the first byte of the next head counts");
+    }
+
+    #[tokio::test]
+    async fn bytes_given_back_come_before_those_given_back_earlier_and_none_is_lost() {
+        let activity = Activity::new(Instant::now(), limits(), Protocol::Http1);
+        let (near, mut far) = tokio::io::duplex(64);
+        far.write_all(b"three").await.unwrap();
+        drop(far);
+        let near = Noted::new(near, activity).preceded_by(Bytes::from_static(b"one two "));
+        let mut near = near.preceded_by(Bytes::from_static(b"zero "));
+        let mut all = [0; 18];
+        near.read_exact(&mut all).await.unwrap();
+        assert_eq!(&all, b"zero one two three");
     }
 
     #[tokio::test(start_paused = true)]
