@@ -14,6 +14,10 @@ const CLIENTS: [&str; 4] = ["client_id", "azp", "cid", "appid"];
 /// RFC 8417 section 2.2).
 const NOT_OF_ACCESS_TOKENS: [&str; 5] = ["at_hash", "c_hash", "s_hash", "nonce", "events"];
 
+/// Claims that Keycloak puts into the tokens of clients that act for themselves, which need not have a user name
+/// (<https://www.keycloak.org/docs/latest/server_admin/#_service_accounts>).
+const OF_SERVICE_ACCOUNTS: [&str; 2] = ["clientHost", "clientAddress"];
+
 /// In which form a token came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form<'t> {
@@ -24,19 +28,19 @@ pub enum Form<'t> {
 }
 
 /// Who stands behind a token of Entra's. Only delegated permissions make it a user's: an id_token has none, and an
-/// application has roles on its own behalf, with itself as subject and object.
+/// application has roles on its own behalf, with itself as subject and object. They stand in `scp`, whatever the
+/// configuration reads as scopes: an id_token has roles and groups too.
 ///
 /// # Errors
 /// [`Kind::NotAnAccessToken`].
-pub fn at_entra(stated: &Stated, has_scopes: bool, has_roles: bool) -> Result<Principal, Kind> {
+pub fn at_entra(stated: &Stated, has_roles: bool) -> Result<Principal, Kind> {
     if stated.text("idtyp") == Some("app") {
         return Ok(Principal::Application);
     }
-    if has_scopes {
+    if has_words(stated, "scp") {
         return Ok(Principal::User);
     }
-    let is_own_subject = stated.text("oid").is_some_and(|oid| stated.text("sub") == Some(oid));
-    if has_roles && is_own_subject { Ok(Principal::Application) } else { Err(Kind::NotAnAccessToken) }
+    if has_roles && is_own_subject(stated) { Ok(Principal::Application) } else { Err(Kind::NotAnAccessToken) }
 }
 
 /// Who stands behind a token of any other issuer's. Scopes prove nothing here, as applications are granted them too.
@@ -44,12 +48,7 @@ pub fn at_entra(stated: &Stated, has_scopes: bool, has_roles: bool) -> Result<Pr
 ///
 /// # Errors
 /// [`Kind::NotAnAccessToken`]; [`Kind::UnsupportedCnf`] for an access token that says it is not to be borne.
-pub fn elsewhere(
-    stated: &Stated,
-    form: Form<'_>,
-    provider: &IdentityProvider,
-    has_scopes: bool,
-) -> Result<Principal, Kind> {
+pub fn elsewhere(stated: &Stated, form: Form<'_>, provider: &IdentityProvider) -> Result<Principal, Kind> {
     // bound to a key of the caller's, wherever that is named (RFC 9449 section 5)
     if stated.text("token_type").is_some_and(|kind| kind.eq_ignore_ascii_case("DPoP")) {
         return Err(Kind::UnsupportedCnf);
@@ -57,7 +56,7 @@ pub fn elsewhere(
     let is_access_token = says_access_token(stated).unwrap_or_else(|| match form {
         Form::Opaque => true,
         Form::Jwt(Some(typ)) if jws::media_type_is(typ, "at+jwt") => true,
-        Form::Jwt(_) => looks_like_access_token(stated, provider, has_scopes),
+        Form::Jwt(_) => looks_like_access_token(stated, provider),
     });
     if !is_access_token {
         return Err(Kind::NotAnAccessToken);
@@ -86,18 +85,35 @@ fn says_access_token(stated: &Stated) -> Option<bool> {
 }
 
 /// For a JWT that nobody calls anything: it has no claim of other kinds of token, and is not for our own client alone,
-/// as the id_tokens of our own sign-ins would be.
-fn looks_like_access_token(stated: &Stated, provider: &IdentityProvider, has_scopes: bool) -> bool {
+/// as the id_tokens of our own sign-ins would be. What the configuration reads as scopes proves nothing: it may be a claim
+/// about the user.
+fn looks_like_access_token(stated: &Stated, provider: &IdentityProvider) -> bool {
     let is_for_the_client = stated.is_for_only(&provider.client_id);
     NOT_OF_ACCESS_TOKENS.iter().all(|claim| stated.find(claim).is_none())
-        && (has_scopes || !is_for_the_client)
+        && (has_scopes(stated) || !is_for_the_client)
+}
+
+/// Whether scopes were granted, by the names that standard and Entra, Okta and AD FS have for them.
+fn has_scopes(stated: &Stated) -> bool {
+    ["scope", "scp"].into_iter().any(|claim| has_words(stated, claim))
+}
+
+fn has_words(stated: &Stated, claim: &str) -> bool {
+    stated.words(claim).ok().flatten().is_some_and(|words| !words.is_empty())
+}
+
+/// Whether subject and object are one, as in Entra's tokens of applications.
+fn is_own_subject(stated: &Stated) -> bool {
+    stated.text("oid").is_some_and(|oid| stated.text("sub") == Some(oid))
 }
 
 fn may_be_an_application(stated: &Stated, provider: &IdentityProvider) -> bool {
     let grants = stated.words("gty").ok().flatten().unwrap_or_default(); // Auth0
     let is_said = stated.text("idtyp") == Some("app")
         || grants.iter().any(|grant| ["client-credentials", "client_credentials"].contains(&grant.as_str()))
-        || stated.text("preferred_username").is_some_and(|name| name.starts_with("service-account-")); // Keycloak
+        || (is_own_subject(stated) && !has_scopes(stated)) // Entra, by discovery
+        || stated.text("preferred_username").is_some_and(|name| name.starts_with("service-account-"))
+        || OF_SERVICE_ACCOUNTS.iter().any(|claim| stated.find(claim).is_some());
     if is_said {
         return true;
     }
@@ -134,8 +150,7 @@ mod tests {
     fn judged(changes: Value, form: Form<'_>, provider: &IdentityProvider) -> Result<Principal, Kind> {
         let claims = changed(json!({"exp": 1, "aud": "orders", "sub": "alice", "client_id": "spa"}), changes);
         let stated = Stated::parse(claims.to_string().as_bytes()).ok().unwrap();
-        let has_scopes = stated.words("scope").unwrap().is_some();
-        elsewhere(&stated, form, provider, has_scopes)
+        elsewhere(&stated, form, provider)
     }
 
     #[test]
@@ -159,6 +174,12 @@ mod tests {
             (json!({"gty": ["refresh_token", "client_credentials"]}), Application),
             (json!({"idtyp": "app"}), Application),
             (json!({"preferred_username": "service-account-batch"}), Application),
+            (json!({"sub": "5b1c", "clientHost": "10.0.0.1"}), Application),
+            (json!({"sub": "5b1c", "clientAddress": "10.0.0.1"}), Application),
+            (json!({"sub": "5b1c", "oid": "5b1c", "azp": "spa", "roles": ["Clerk"]}), Application),
+            (json!({"sub": "5b1c", "oid": "5b1c", "azp": "spa", "scp": "orders.read"}), User),
+            (json!({"sub": "5b1c", "oid": "5b1c", "azp": "spa", "scope": "orders.read"}), User),
+            (json!({"sub": "5b1c", "oid": "6a2d", "azp": "spa"}), User),
             // nothing says that `alice` is no client
             (json!({"client_id": null}), Application),
         ] {

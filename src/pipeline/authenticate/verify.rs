@@ -153,10 +153,10 @@ pub fn claims(
     if matches!(form, Form::Jwt(Some(typ)) if !is_accepted(typ)) {
         return Err(Kind::NotAnAccessToken);
     }
-    let has = |words: &Option<Vec<String>>| words.as_ref().is_some_and(|words| !words.is_empty());
+    let has_roles = roles.as_ref().is_some_and(|roles| !roles.is_empty());
     let principal = match is_entra {
-        true => principal::at_entra(&stated, has(&scopes), has(&roles))?,
-        false => principal::elsewhere(&stated, form, provider, has(&scopes))?,
+        true => principal::at_entra(&stated, has_roles)?,
+        false => principal::elsewhere(&stated, form, provider)?,
     };
     admits(expected.principals, principal)?;
     let holder = stated.find("cnf").map(confirmation::certificate).transpose()?;

@@ -1,8 +1,9 @@
 //! What is kept of a request so that it can be sent once more: its head, and its body if that is small. The pieces of
-//! the body are shared with those on their way, not copied.
+//! the body are copied: one that was shared would hold the whole buffer it was read into, however small it is.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -37,7 +38,6 @@ const BUDGET: usize = 16 * 1024 * 1024;
 pub struct Keeper(Arc<Semaphore>);
 
 /// A request that can be sent once more if its body was captured.
-#[derive(Debug)]
 pub struct Spare {
     method: Method,
     uri: Uri,
@@ -54,21 +54,19 @@ pub struct Captured<B> {
 }
 
 /// A captured body on its way once more.
-#[derive(Debug)]
 pub struct Copied {
     pieces: VecDeque<Bytes>,
     _room: Option<Arc<Kept>>,
 }
 
 /// What is kept of a body.
-#[derive(Debug)]
 struct Kept {
     length: u64,
     pieces: Mutex<Pieces>,
     _room: OwnedSemaphorePermit,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Pieces {
     bytes: VecDeque<Bytes>,
     length: u64,
@@ -149,11 +147,32 @@ impl Kept {
         match frame.data_ref() {
             Some(data) if pieces.bytes.len() < MOST_PIECES => {
                 pieces.length = pieces.length.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
-                pieces.bytes.push_back(data.clone());
+                pieces.bytes.push_back(Bytes::copy_from_slice(data));
             }
             // too many pieces, or trailers, which a body of known length seldom has
             _ => *pieces = Pieces { is_broken: true, ..Pieces::default() },
         }
+    }
+}
+
+/// Hides the request: it is the caller's, and token A is in it.
+impl fmt::Debug for Spare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Spare(..)")
+    }
+}
+
+/// Hides the body.
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Kept({} bytes)", self.length)
+    }
+}
+
+/// Hides the body.
+impl fmt::Debug for Copied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Copied({} pieces)", self.pieces.len())
     }
 }
 
@@ -291,6 +310,34 @@ mod tests {
             read(request.into_body(), pieces).await;
             assert_eq!(spare.unwrap().whole().is_some(), is_whole, "{pieces}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_small_piece_does_not_hold_the_large_buffer_it_was_read_into() {
+        struct Buffer(Arc<Vec<u8>>);
+        impl AsRef<[u8]> for Buffer {
+            fn as_ref(&self) -> &[u8] {
+                &self.0
+            }
+        }
+        let held = Arc::new(vec![7; 64 * 1024]);
+        let piece = Bytes::from_owner(Buffer(held.clone())).slice(..1);
+        let request = pieced(&[]).map(|_| Pieced([Frame::data(piece)].into(), Some(1)));
+        let (request, spare) = Keeper::default().keep(request);
+        read(request.into_body(), 1).await;
+        assert_eq!(Arc::strong_count(&held), 1);
+        let again = spare.unwrap().whole().unwrap().into_body().collect().await.unwrap();
+        assert_eq!(again.to_bytes(), vec![7]);
+    }
+
+    #[tokio::test]
+    async fn nothing_of_a_kept_request_is_shown() {
+        let request = Request::get("/a").header("authorization", "Bearer canary").header("cookie", "canary");
+        let (_, spare) = Keeper::default().keep(request.body(Full::<Bytes>::default()).unwrap());
+        assert!(!format!("{spare:?}").contains("canary"));
+        let (request, spare) = Keeper::default().keep(pieced(&[b"canary".to_vec()]));
+        read(request.into_body(), 1).await;
+        assert!(!format!("{spare:?} {:?}", spare.as_ref().unwrap().body).contains("canary"));
     }
 
     #[tokio::test]

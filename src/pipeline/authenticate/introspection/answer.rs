@@ -54,9 +54,12 @@ pub enum Fault {
     /// It answers what no introspection endpoint may.
     #[error("the introspection endpoint's answer makes no sense")]
     BadResponse,
-    /// It does not take us for who we are, or is none.
+    /// It does not take us for who we are.
     #[error("the introspection endpoint refuses us")]
     Refused,
+    /// It does not take the question, maybe for this very token, or is none.
+    #[error("the introspection endpoint does not take the question")]
+    Declined,
     /// We cannot say who we are, or do not know where it is.
     #[error("there is no way to ask the introspection endpoint")]
     Unaskable,
@@ -69,7 +72,7 @@ impl From<Fault> for Kind {
             Fault::Throttled { retry_after } => Self::IdpThrottled { retry_after },
             Fault::Failed => Self::IdpUnavailable { retry_after: PAUSE },
             Fault::BadResponse => Self::IdpBadResponse,
-            Fault::Refused | Fault::Unaskable => Self::Misconfigured,
+            Fault::Refused | Fault::Declined | Fault::Unaskable => Self::Misconfigured,
         }
     }
 }
@@ -80,7 +83,7 @@ impl Fault {
         match self {
             Self::Unavailable { retry_after } | Self::Throttled { retry_after } => Some(retry_after),
             Self::Refused | Self::Unaskable => Some(PAUSE),
-            Self::Failed | Self::BadResponse => None,
+            Self::Failed | Self::Declined | Self::BadResponse => None,
         }
     }
 }
@@ -97,7 +100,8 @@ impl Word {
             StatusCode::TOO_MANY_REQUESTS => return Err(Fault::Throttled { retry_after }),
             StatusCode::SERVICE_UNAVAILABLE => return Err(Fault::Unavailable { retry_after }),
             status if status.is_server_error() => return Err(Fault::Failed),
-            status if status.is_client_error() => return Err(Fault::Refused),
+            StatusCode::UNAUTHORIZED => return Err(Fault::Refused),
+            status if status.is_client_error() => return Err(Fault::Declined),
             // a redirect among them: tokens go where they are configured to go
             _ => return Err(Fault::BadResponse),
         }
@@ -195,10 +199,11 @@ mod tests {
             (429, Some("0"), throttled(1)),
             (429, Some("99999999"), throttled(3600)),
             (429, Some("-1"), throttled(1)),
-            (400, None, Fault::Refused),
+            (400, None, Fault::Declined),
             (401, None, Fault::Refused),
-            (403, None, Fault::Refused),
-            (404, None, Fault::Refused),
+            (403, None, Fault::Declined),
+            (404, None, Fault::Declined),
+            (413, None, Fault::Declined),
             (500, None, Fault::Failed),
             (502, Some("7"), Fault::Failed),
             (204, None, Fault::BadResponse),

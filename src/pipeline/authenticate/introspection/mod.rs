@@ -53,6 +53,8 @@ const REMEMBERED: Duration = Duration::from_secs(10);
 const MOST_REMEMBERED: u64 = 4 * 1024 * 1024;
 /// The most questions under way.
 const MOST_AT_ONCE: usize = 64;
+/// The most questions that are waited with for their turn: they do not end with those who asked.
+const MOST_QUESTIONS: usize = 1024;
 
 /// Asks one provider about opaque tokens. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -133,16 +135,19 @@ impl Introspector {
         if let Some(heard) = self.shared.remembered(&digest) {
             return Ok(heard);
         }
-        let mut question = self.question(token, digest);
+        let mut question = self.question(token, digest)?;
         let outcome = question.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
         outcome.unwrap_or(Err(Fault::BadResponse))
     }
 
-    /// The question under way, or a new one.
-    fn question(&self, token: &UserToken, digest: Digest) -> watch::Receiver<Option<Outcome>> {
+    /// The question under way, or a new one, unless there are too many.
+    fn question(&self, token: &UserToken, digest: Digest) -> Result<watch::Receiver<Option<Outcome>>, Fault> {
         let mut questions = self.shared.questions();
         if let Some(question) = questions.get(&digest) {
-            return question.clone();
+            return Ok(question.clone());
+        }
+        if questions.len() >= MOST_QUESTIONS {
+            return Err(Fault::Unavailable { retry_after: answer::PAUSE });
         }
         let (announce, question) = watch::channel(None);
         questions.insert(digest, question.clone());
@@ -157,7 +162,7 @@ impl Introspector {
             Some(runtime) => drop(runtime.spawn(task)),
             None => drop(tokio::spawn(task)),
         }
-        question
+        Ok(question)
     }
 }
 
@@ -200,9 +205,20 @@ impl Shared {
         let (Ok(Ok(_turn)), asked_at) = (turn, self.clock.monotonic()) else { return Err(late) };
         let answered = tokio::time::timeout(self.provider.timeout, self.ask_with_each_credential(token));
         let outcome = answered.await.unwrap_or(Err(late));
-        let pause = outcome.as_ref().err().and_then(|fault| Some((*fault, fault.pause()?)));
-        *self.pause() = pause.map(|(fault, pause)| (fault, self.clock.monotonic() + pause));
+        if let Err(fault) = &outcome {
+            self.rest(*fault);
+        }
         outcome.map(|(word, size)| Heard { word: Arc::new(word), asked_at, size })
+    }
+
+    /// Leaves the server alone for as long as `fault` asks for. What else it answers meanwhile, to questions that were under
+    /// way, makes that no shorter.
+    fn rest(&self, fault: Fault) {
+        let Some(until) = fault.pause().map(|pause| self.clock.monotonic() + pause) else { return };
+        let mut pause = self.pause();
+        if pause.is_none_or(|(_, longest)| longest < until) {
+            *pause = Some((fault, until));
+        }
     }
 
     /// One credential after the other, until one is not refused.

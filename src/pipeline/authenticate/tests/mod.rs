@@ -281,6 +281,22 @@ fn an_application_passes_where_applications_may() {
 }
 
 #[test]
+fn whatever_is_configured_to_be_read_as_scopes_makes_no_user_of_an_application() {
+    for scopes in ["roles", "groups", "tid"] {
+        let claim_names = config::ClaimNames { scopes: scopes.into(), ..provider().claim_names };
+        let authenticator = authenticator(IdentityProvider { claim_names, ..provider() }, NOW);
+        let both = json!({"scp": null, "roles": ["Clerk"], "groups": ["g"]});
+        let id_token = Signer::rsa().token(&user_claims(both.clone()));
+        assert_eq!(refused(&authenticator, &id_token, &policy()), Some(Kind::NotAnAccessToken), "{scopes}");
+        let application = Signer::rsa().token(&user_claims(changed(both, json!({"oid": "x", "sub": "x"}))));
+        let reason = refused(&authenticator, &application, &policy());
+        assert_eq!(reason, Some(Kind::AppTokenNotAllowed), "{scopes}");
+        let user = Signer::rsa().token(&user_claims(json!({"roles": ["Clerk"], "groups": ["g"]})));
+        assert_eq!(refused(&authenticator, &user, &policy()), None, "{scopes}");
+    }
+}
+
+#[test]
 fn claims_are_found_under_the_names_that_are_configured() {
     let claim_names = config::ClaimNames {
         user: Some("profile.id".into()),
@@ -289,7 +305,7 @@ fn claims_are_found_under_the_names_that_are_configured() {
     };
     let authenticator = authenticator(IdentityProvider { claim_names, ..provider() }, NOW);
     let changes = json!({
-        "scp": null, "scope": ["a", "b"], "realm_access": {"roles": ["Clerk"]}, "profile": {"id": "u1"},
+        "scope": ["a", "b"], "realm_access": {"roles": ["Clerk"]}, "profile": {"id": "u1"},
     });
     let token = Signer::rsa().token(&user_claims(changes.clone()));
     let caller = check(&authenticator, &token, &policy()).unwrap();

@@ -138,6 +138,13 @@ fn an_id_token_is_no_access_token() {
         let reason = if is_taken { None } else { Some(Kind::NotAnAccessToken) };
         assert_eq!(of(header.clone(), changes.clone()), reason, "{header} {changes}");
     }
+    // an id_token has groups too, whatever they are read as
+    let claim_names = ClaimNames { scopes: "groups".into(), ..partner().claim_names };
+    let by_group = IdentityProvider { claim_names, ..partner() };
+    let by_group = holding(by_group, json!([Signer::rsa().jwk(KID)]));
+    let id_token = partner_claims(json!({"aud": "orders-proxy", "scope": null, "groups": ["clerks"]}));
+    let reason = refused(&by_group, &Signer::rsa().token(&id_token), &partners());
+    assert_eq!(reason, Some(Kind::NotAnAccessToken));
     let strict = IdentityProvider { token_types: vec!["at+jwt".into()], ..partner() };
     let strict = holding(strict, json!([Signer::rsa().jwk(KID)]));
     let claims = partner_claims(json!({}));

@@ -3,6 +3,9 @@
 //! <https://learn.microsoft.com/azure/app-service/overview-managed-identity>
 
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -13,7 +16,6 @@ use http::StatusCode;
 use http::header;
 use http_body_util::Full;
 use serde::Deserialize;
-use tokio::sync::Mutex;
 use url::Url;
 use zeroize::Zeroize;
 
@@ -69,10 +71,12 @@ pub struct Tokens {
     timeout: Duration,
     /// Before the second try.
     pause: Duration,
-    last: Arc<Mutex<Last>>,
+    last: Mutex<Last>,
+    /// Whose turn it is to fetch.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// How the last fetch went. Locked while one is under way, so that there is one at a time.
+/// How the last fetch went.
 #[derive(Debug, Default)]
 struct Last {
     tried_at: Option<Instant>,
@@ -106,7 +110,7 @@ impl Tokens {
     /// Of the identity that `settings` name, asked for through `client`; one try takes `timeout` at most.
     pub fn new(settings: ManagedIdentity, client: Client, clock: Clock, timeout: Duration) -> Self {
         let pause = Duration::from_secs(1);
-        Self { settings, client, clock, timeout, pause, last: Arc::default() }
+        Self { settings, client, clock, timeout, pause, last: Mutex::default(), turn: Arc::default() }
     }
 
     /// The same, with the second try after this long.
@@ -121,25 +125,34 @@ impl Tokens {
     /// If there is none to be had.
     pub async fn token(self: &Arc<Self>, limit: Duration) -> Result<Secret, Arc<Error>> {
         let getting = async {
-            let mut last = self.last.clone().lock_owned().await;
-            if let Some(token) = self.settled(&last) {
-                return token;
+            if let Some(settled) = self.settled() {
+                return settled;
+            }
+            // whoever has a live token need not wait for the next one
+            let turn = match (self.turn.clone().try_lock_owned(), self.live()) {
+                (Ok(turn), _) => turn,
+                (Err(_), Some(token)) => return Ok(token),
+                (Err(_), None) => self.turn.clone().lock_owned().await,
+            };
+            // another may have had its turn in between
+            if let Some(settled) = self.settled() {
+                return settled;
             }
             let tokens = self.clone();
             let fetching = tokio::spawn(async move {
-                tokens.renew(&mut last).await;
-                tokens.answer(&last)
+                tokens.renew().await;
+                drop(turn);
+                tokens.answer()
             });
             fetching.await.unwrap_or_else(|_crash| Err(Error::Crash.into()))
         };
         let got = tokio::time::timeout(limit, getting).await;
-        got.unwrap_or_else(|_| Err(Error::TooSlow(limit).into()))
+        got.unwrap_or_else(|_| self.live().ok_or_else(|| Error::TooSlow(limit).into()))
     }
 
     /// The IdP refuses the token with that digest: the next one is fetched, but not in too quick a succession.
-    pub async fn refuse(&self, digest: Digest) {
-        let mut last = self.last.lock().await;
-        if let Some(token) = &mut last.token
+    pub fn refuse(&self, digest: Digest) {
+        if let Some(token) = &mut self.last().token
             && Digest::of(token.value.expose().as_bytes()) == digest
         {
             token.renew_from = UnixTime::from_seconds(0);
@@ -147,30 +160,33 @@ impl Tokens {
     }
 
     /// What is known, if there is no reason to ask.
-    fn settled(&self, last: &Last) -> Option<Result<Secret, Arc<Error>>> {
+    fn settled(&self) -> Option<Result<Secret, Arc<Error>>> {
         let now = self.clock.now();
+        let last = self.last();
         let is_fresh = last.token.as_ref().is_some_and(|token| now < token.renew_from);
         let is_recent = last
             .tried_at
             .is_some_and(|tried| self.clock.monotonic().saturating_duration_since(tried) < COOLDOWN);
-        (is_fresh || is_recent).then(|| self.answer(last))
+        drop(last);
+        (is_fresh || is_recent).then(|| self.answer())
     }
 
     /// The token, as long as it lives, whatever happened when a new one was asked for.
-    fn answer(&self, last: &Last) -> Result<Secret, Arc<Error>> {
-        let now = self.clock.now();
-        match (&last.token, &last.error) {
-            (Some(token), _) if now < token.expires_on => Ok(token.value.clone()),
-            (_, Some(error)) => Err(error.clone()),
-            (_, None) => Err(Error::Garbage.into()),
-        }
+    fn answer(&self) -> Result<Secret, Arc<Error>> {
+        self.live().ok_or_else(|| self.last().error.clone().unwrap_or_else(|| Error::Garbage.into()))
     }
 
-    async fn renew(&self, last: &mut Last) {
+    fn live(&self) -> Option<Secret> {
+        let now = self.clock.now();
+        self.last().token.as_ref().filter(|token| now < token.expires_on).map(|token| token.value.clone())
+    }
+
+    async fn renew(&self) {
         let fetched = self.fetch().await;
+        let mut last = self.last();
         last.tried_at = Some(self.clock.monotonic());
         match fetched {
-            Ok(token) => *last = Last { tried_at: last.tried_at, token: Some(token), error: None },
+            Ok(token) => (last.token, last.error) = (Some(token), None),
             Err(error) => {
                 if last.token.is_some() {
                     let cause = logs::report(&error);
@@ -179,6 +195,11 @@ impl Tokens {
                 last.error = Some(error.into());
             }
         }
+    }
+
+    /// Nothing that can fail happens under this lock, so a poisoned one is whole.
+    fn last(&self) -> MutexGuard<'_, Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn fetch(&self) -> Result<Token, Error> {

@@ -180,7 +180,7 @@ impl Prover {
     pub async fn renewed(&self, means: &Means, audience: Audience<'_>, content: Digest) -> Option<Proof> {
         match &means.0 {
             Kind::Nothing | Kind::Secret(_) => return None,
-            Kind::ManagedIdentity(tokens) => tokens.refuse(content).await,
+            Kind::ManagedIdentity(tokens) => tokens.refuse(content),
             Kind::SecretFile(_) | Kind::Signature(_) | Kind::Tls(_) | Kind::FederatedToken(_) => {}
         }
         let proof = self.prove(means, audience).await.ok()?;

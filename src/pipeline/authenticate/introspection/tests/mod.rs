@@ -1,5 +1,6 @@
 //! Opaque tokens from the header to the caller, over a real connection to an issuer that answers as told.
 
+mod crowds;
 mod server;
 
 use http::HeaderValue;

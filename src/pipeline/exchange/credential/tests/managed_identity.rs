@@ -231,11 +231,30 @@ async fn a_token_that_cannot_be_renewed_serves_to_its_end() {
 }
 
 #[tokio::test]
+async fn a_live_token_serves_while_its_endpoint_is_slow() {
+    let idp = Idp::closed(|_| issued("mi", NOW + 3600)).await;
+    let (tokens, clock) = tokens(imds(&idp));
+    idp.open_gate_once();
+    assert_eq!(get(&tokens).await.unwrap(), "mi");
+    clock.advance(Duration::from_secs(3400));
+    const SHORT: Duration = Duration::from_millis(20);
+    for _ in 0..3 {
+        assert_eq!(tokens.token(SHORT).await.map(|token| token.expose().to_owned()).unwrap(), "mi");
+    }
+    idp.arrived(2).await;
+    // a refusal is taken note of meanwhile
+    tokens.refuse(Digest::of(b"mi"));
+    clock.advance(Duration::from_secs(200));
+    assert!(matches!(*tokens.token(SHORT).await.unwrap_err(), Error::TooSlow(_)));
+    assert_eq!(idp.requests(), 2);
+}
+
+#[tokio::test]
 async fn a_token_that_the_idp_refuses_is_fetched_anew_but_not_in_a_storm() {
     let idp = Idp::open(|_| issued("mi", NOW + 86_400)).await;
     let (tokens, clock) = tokens(imds(&idp));
     let refuse = async |token: &str| {
-        tokens.refuse(Digest::of(token.as_bytes())).await;
+        tokens.refuse(Digest::of(token.as_bytes()));
         get(&tokens).await.unwrap();
         idp.requests()
     };
