@@ -7,6 +7,7 @@ use std::time::Instant;
 use crate::config;
 use crate::config::AuthorizationServer;
 use crate::domain::caller::Caller;
+use crate::domain::caller::Principal;
 use crate::domain::token::DownstreamToken;
 use crate::pipeline::exchange::Exchanged;
 use crate::pipeline::exchange::Exchanger;
@@ -64,14 +65,20 @@ impl Exchanger {
         let Rejected { caller, exchange, demand, .. } = rejected;
         let key = self.shared.key(caller, exchange)?;
         let known = self.shared.known_to(caller)?;
-        match (&demand.claims, &demand.step_up, &known.provider.server) {
+        let outcome = match (&demand.claims, &demand.step_up, &known.provider.server) {
             (Some(claims), _, _) => self.shared.challenged(rejected, key, claims).await.map(Some),
             // Entra knows no other way to ask for a sign-in than by claims
             (None, Some(step_up), AuthorizationServer::Oidc(_)) => {
                 Err(self.shared.stepped_up(rejected, key, step_up))
             }
             (None, _, _) => self.shared.refused(rejected, key).await,
-        }
+        };
+        let is_ours = caller.claims.principal == Principal::Application;
+        outcome.map_err(|error| match error.is_interaction() || error.kind == Kind::InteractionLoop {
+            // the token is our own, and no sign-in of the caller's changes it
+            true if is_ours => Error::ours(Kind::Misconfigured).caused_by(error),
+            _ => error,
+        })
     }
 }
 

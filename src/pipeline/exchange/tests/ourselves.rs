@@ -10,6 +10,9 @@ use crate::config::Actor;
 use crate::config::AppTokens;
 use crate::config::Exchange;
 use crate::config::GrantType;
+use crate::pipeline::exchange::demand::Claims;
+use crate::pipeline::exchange::demand::Demand;
+use crate::pipeline::exchange::demand::StepUp;
 use crate::pipeline::exchange::tests::idp::json;
 
 const ISSUER: &str = "https://id.example";
@@ -236,4 +239,22 @@ async fn a_token_endpoint_that_cannot_be_found_is_no_fault_of_the_callers() {
     let caller = sample::subject(&issuer, "alice", 1);
     let error = world.exchanger.token(&caller, &sample::exchange(&["a"])).await.unwrap_err();
     assert_eq!(error.kind, unavailable);
+}
+
+#[tokio::test]
+async fn an_application_is_not_blamed_for_what_our_own_token_lacks() {
+    let idp = Idp::open(numbering(3600)).await;
+    let world = world_of(&idp);
+    let (exchange, robot) = (for_applications(), sample::application("robot"));
+    let had = world.exchanger.token(&robot, &exchange).await.unwrap();
+    let claims = Demand { claims: Claims::parse(r#"{"access_token":{}}"#), step_up: None };
+    let step_up = Demand { claims: None, step_up: Some(StepUp { acr_values: None, max_age: Some(5) }) };
+    // again and again, too
+    for demand in [&claims, &step_up, &claims, &claims, &claims] {
+        let Exchanged { token, asked_at, .. } = &had;
+        let (caller, exchange, asked_at, chance) = (&robot, &exchange, *asked_at, Chance::Never);
+        let rejected = Rejected { caller, exchange, token, asked_at, demand, chance };
+        let error = world.exchanger.rejected(rejected).await.unwrap_err();
+        assert_eq!(error.kind, Kind::Misconfigured, "{demand:?}");
+    }
 }
