@@ -31,6 +31,7 @@ mod load;
 mod loopback;
 mod mask;
 mod node;
+mod redis;
 mod schema;
 mod source;
 mod tree;
@@ -62,6 +63,12 @@ pub use crate::config::load::Loaded;
 pub use crate::config::load::load;
 pub use crate::config::load::load_text;
 pub use crate::config::loopback::is_loopback;
+pub use crate::config::redis::Login;
+pub use crate::config::redis::Redis;
+pub use crate::config::redis::RedisServer;
+pub use crate::config::redis::SecretSource;
+pub use crate::config::redis::Topology;
+pub use crate::config::redis::Transport;
 pub use crate::config::schema::schema;
 
 /// Everything the proxy was told, checked: names resolve, addresses parse, no two routes tie.
@@ -425,6 +432,8 @@ pub struct Cache {
     pub expiry_margin: Duration,
     /// How long a refusal is remembered.
     pub negative_ttl: Duration,
+    /// The tier that proxies share.
+    pub redis: Option<Arc<Redis>>,
 }
 
 /// What a cache entry belongs to.

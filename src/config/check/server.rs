@@ -109,6 +109,7 @@ pub fn cache(written: Option<&wire::server::Cache>, at: &At<'_>) -> Cache {
         },
         expiry_margin: or_seconds(written.and_then(|cache| cache.expiry_margin), 300),
         negative_ttl: or_seconds(written.and_then(|cache| cache.negative_ttl), 30),
+        redis: None,
     }
 }
 

@@ -178,6 +178,7 @@ pub fn cache() -> Cache {
         key: CacheKeyMode::User,
         expiry_margin: Duration::from_secs(300),
         negative_ttl: Duration::from_secs(30),
+        redis: None,
     }
 }
 
