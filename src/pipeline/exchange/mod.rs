@@ -49,6 +49,7 @@ pub mod demand;
 mod endpoint;
 mod errand;
 mod error;
+mod filed;
 mod flight;
 pub mod grant;
 pub mod key;
