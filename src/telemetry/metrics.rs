@@ -43,6 +43,8 @@ pub enum CacheResult {
     Miss,
     /// A live token B was there, and its renewal was begun.
     Stale,
+    /// A live token B was in the tier that proxies share.
+    Shared,
 }
 
 impl CacheResult {
@@ -52,6 +54,7 @@ impl CacheResult {
             Self::Hit => "hit",
             Self::Miss => "miss",
             Self::Stale => "stale",
+            Self::Shared => "shared",
         }
     }
 }
@@ -231,8 +234,9 @@ impl Metrics {
         self.exchanges_coalesced.inc();
     }
 
-    /// A look-up in the memory tier.
+    /// A look-up in the memory tier, which missed what only another tier had.
     pub fn cache_request(&self, result: CacheResult) {
+        let result = if result == CacheResult::Shared { CacheResult::Miss } else { result };
         if let Some(counter) = self.memory_requests.get(result as usize) {
             counter.inc();
         }
@@ -375,14 +379,14 @@ mod tests {
     #[test]
     fn each_result_of_a_look_up_has_its_own_count() {
         let metrics = Metrics::new();
-        let results = [CacheResult::Hit, CacheResult::Miss, CacheResult::Stale];
+        let results = [CacheResult::Hit, CacheResult::Miss, CacheResult::Stale, CacheResult::Shared];
         for (result, times) in results.into_iter().zip(1..) {
             for _ in 0..times {
                 metrics.cache_request(result);
             }
         }
         let text = metrics.encode();
-        for (result, times) in ["hit", "miss", "stale"].into_iter().zip(1..) {
+        for (result, times) in [("hit", 1), ("miss", 2 + 4), ("stale", 3)] {
             let line = format!("obo_cache_requests_total{{tier=\"memory\",result=\"{result}\"}} {times}\n");
             assert!(text.contains(&line), "{line} in {text}");
         }

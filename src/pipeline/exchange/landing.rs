@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::config::CacheKeyMode;
 use crate::domain::digest::Digest;
 use crate::domain::token::DownstreamToken;
 use crate::pipeline::exchange::Exchanged;
@@ -52,6 +53,9 @@ impl Shared {
         let Journey { key, flight, claims, assertion, known, .. } = &journey;
         let result = match self.ask(&journey).await.map_err(|error| journey.seen(error)) {
             Ok(answer) => {
+                if let (CacheKeyMode::User, Load::User(caller, _)) = (self.mode, &journey.load) {
+                    self.advice.give(&caller.claims);
+                }
                 let token = answer.success.token;
                 let claims = claims.as_ref().map(Claims::digest);
                 match lifetime(answer.success.stated, answer.asked_at.wall, self.margin) {

@@ -37,6 +37,7 @@ use crate::pipeline::exchange::memory::Entry;
 use crate::pipeline::exchange::memory::Found;
 use crate::pipeline::exchange::memory::Memory;
 use crate::pipeline::exchange::rounds::Rounds;
+use crate::pipeline::exchange::session::Advice;
 use crate::pipeline::exchange::weather::Tries;
 use crate::telemetry::logs;
 use crate::telemetry::metrics::CacheResult;
@@ -62,6 +63,7 @@ mod renewal;
 mod request;
 mod rounds;
 pub mod row;
+mod session;
 mod weather;
 
 pub use error::Error;
@@ -109,6 +111,7 @@ struct Shared {
     margin: Duration,
     memory: Memory,
     rounds: Rounds,
+    advice: Advice,
     flights: Arc<Flights<Landed>>,
     endpoint: TokenEndpoint,
     provers: Arc<Provers>,
@@ -141,6 +144,7 @@ impl Exchanger {
             margin: cache.expiry_margin,
             memory: Memory::new(cache, clock.clone(), metrics.clone()),
             rounds: Rounds::new(cache, clock.clone()),
+            advice: Advice::default(),
             flights: Arc::new(Flights::new()),
             endpoint: TokenEndpoint::new(client, provers.clone(), clock.clone(), metrics.clone()),
             provers,
