@@ -111,8 +111,21 @@ pub struct Journey {
     url: Option<String>,
     /// What it is for.
     pub load: Load,
+    /// What its token takes the place of.
+    pub replacing: Replacing,
     /// How often it asks, if nothing comes.
     pub tries: Tries,
+}
+
+/// What a token takes the place of.
+#[derive(Clone, Debug)]
+pub enum Replacing {
+    /// There is none.
+    Nothing,
+    /// One that its upstream refuses.
+    Refused(DownstreamToken),
+    /// One whose end is near.
+    Due,
 }
 
 /// What a flight takes along.
@@ -127,9 +140,9 @@ pub enum Load {
 }
 
 impl Journey {
-    /// The same, asking so often.
-    pub fn trying(self, tries: Tries) -> Self {
-        Self { tries, ..self }
+    /// The same, for what is there and serves meanwhile: nobody waits, and who comes next tries again.
+    pub fn renewing(self) -> Self {
+        Self { replacing: Replacing::Due, tries: Tries::One, ..self }
     }
 
     /// The journey to `known` for a caller.
@@ -165,6 +178,9 @@ impl Journey {
             issuer,
             url,
             load,
+            replacing: wanted
+                .instead
+                .map_or(Replacing::Nothing, |instead| Replacing::Refused(instead.of.clone())),
             tries: Tries::Two,
         })
     }
@@ -186,6 +202,7 @@ impl Journey {
             issuer: oidc.issuer.clone(),
             url: None,
             load: Load::Actor,
+            replacing: Replacing::Nothing,
             tries: Tries::Two,
         })
     }

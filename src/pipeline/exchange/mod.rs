@@ -38,7 +38,6 @@ use crate::pipeline::exchange::memory::Found;
 use crate::pipeline::exchange::memory::Memory;
 use crate::pipeline::exchange::rounds::Rounds;
 use crate::pipeline::exchange::session::Advice;
-use crate::pipeline::exchange::weather::Tries;
 use crate::telemetry::logs;
 use crate::telemetry::metrics::CacheResult;
 use crate::telemetry::metrics::Metrics;
@@ -286,7 +285,7 @@ impl Shared {
     /// Fetches a new token while the old one serves. Nobody waits for it, so its failure is told here.
     fn renew(self: &Arc<Self>, wanted: Wanted<'_>) {
         // that there is an entry to be renewed means that its provider is known
-        let Ok(journey) = self.journey(wanted, Tries::One) else { return };
+        let Ok(journey) = self.journey(wanted).map(Journey::renewing) else { return };
         let Boarding::Started(ticket, waiter) = self.flights.board(wanted.flight(), || false) else {
             return;
         };
@@ -302,7 +301,7 @@ impl Shared {
 
     /// A place on the flight for what is wanted; `None` if there is no need any more.
     fn board(self: &Arc<Self>, wanted: Wanted<'_>) -> Result<Option<Waiter<Landed>>, Error> {
-        let journey = self.journey(wanted, Tries::Two)?;
+        let journey = self.journey(wanted)?;
         let is_needless = || !matches!(self.find(wanted), Found::Nothing);
         Ok(match self.flights.board(wanted.flight(), is_needless) {
             Boarding::Needless => None,
@@ -324,14 +323,13 @@ impl Shared {
         };
     }
 
-    fn journey(&self, wanted: Wanted<'_>, tries: Tries) -> Result<Journey, Error> {
-        let journey = match wanted.errand {
+    fn journey(&self, wanted: Wanted<'_>) -> Result<Journey, Error> {
+        match wanted.errand {
             Errand::Caller(caller, exchange) => {
                 Journey::of_caller(&wanted, self.known_to(caller)?, caller, exchange)
             }
             Errand::Actor(known) => Journey::of_actor(wanted.key, known),
-        };
-        journey.map(|journey| journey.trying(tries))
+        }
     }
 }
 
