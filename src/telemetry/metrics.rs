@@ -242,6 +242,11 @@ impl Metrics {
         }
     }
 
+    /// A look-up in the tier that proxies share: `hit`, `miss` or `error`.
+    pub fn shared_cache_request(&self, result: &'static str) {
+        self.cache_requests.get_or_create(&ByTierAndResult { tier: "redis", result }).inc();
+    }
+
     /// How many tokens the memory tier holds.
     pub fn cache_entries(&self, entries: u64) {
         self.cache_entries

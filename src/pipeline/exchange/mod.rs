@@ -57,6 +57,7 @@ mod landing;
 pub mod lifetime;
 mod memory;
 mod proof;
+mod redis;
 mod rejected;
 mod renewal;
 mod request;

@@ -84,13 +84,17 @@ pub enum What {
     Key,
     /// A token that another issuer made for us.
     FederatedToken,
+    /// The password of a server.
+    Password,
+    /// What shared values are sealed with.
+    EncryptionKey,
 }
 
 impl What {
     /// The most bytes that are read of it: none comes near.
     pub fn longest(self) -> u64 {
         match self {
-            Self::Secret | Self::FederatedToken => 16 * 1024,
+            Self::Secret | Self::FederatedToken | Self::Password | Self::EncryptionKey => 16 * 1024,
             Self::Certificate | Self::Key => 256 * 1024,
         }
     }
@@ -103,6 +107,8 @@ impl fmt::Display for What {
             Self::Certificate => "certificate",
             Self::Key => "private key",
             Self::FederatedToken => "federated token",
+            Self::Password => "password",
+            Self::EncryptionKey => "encryption key",
         })
     }
 }

@@ -29,9 +29,9 @@ use crate::telemetry::metrics::Metrics;
 
 pub mod assertion;
 pub mod certificate;
-mod error;
+pub mod error;
 pub mod federated;
-mod file;
+pub mod file;
 mod keeper;
 pub mod managed_identity;
 mod proof;

@@ -13,7 +13,7 @@ use crate::domain::clock::UnixTime;
 const LAST_MOMENT: u64 = 4_102_444_800;
 
 /// No IdP issues access tokens for longer than a leap year.
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+pub const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// `expires_on` and `expires_in` describe one instant; they may differ by the time the answer took.
 const TOLERANCE: Duration = Duration::from_secs(60);
