@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::config::layers::Input;
 use crate::config::layers::Layers;
 use crate::config::load;
+use crate::config::load_text;
 use crate::config::node::Kind;
 use crate::config::node::Node;
 use crate::config::schema;
@@ -67,21 +68,52 @@ fn the_schema_knows_what_a_name_may_be() {
 
 #[test]
 fn the_reference_holds_exactly_the_keys_of_the_schema() {
-    let text = std::fs::read_to_string(example("reference.yaml")).unwrap();
+    let text = with_alternatives(&std::fs::read_to_string(example("reference.yaml")).unwrap());
     let root = Layers::merge(&[Input { name: "reference.yaml".into(), text }], &[]).unwrap().root;
     let schema = schema();
     let mut walk = Walk { schema: &schema, all: BTreeSet::new(), written: BTreeSet::new() };
     walk.collect(&schema, "", 0);
     walk.visit(&root, &schema, "");
-    // what may stand in `defaults` stands in the routes of the reference already
-    let repeated = |key: &&String| !key.starts_with("defaults.");
-    let all: Vec<_> = walk.all.iter().filter(repeated).collect();
-    let written: Vec<_> = walk.written.iter().filter(repeated).collect();
+    // what may stand in `defaults` stands in the routes of the reference already; where a secret may be, in a credential
+    let is_place = |key: &str| key.ends_with(".env") || key.ends_with(".value");
+    let once =
+        |key: &&String| !key.starts_with("defaults.") && !(key.starts_with("cache.redis.") && is_place(key));
+    let all: Vec<_> = walk.all.iter().filter(once).collect();
+    let written: Vec<_> = walk.written.iter().filter(once).collect();
     assert_eq!(written, all);
     let routes: BTreeSet<_> = walk.all.iter().filter_map(|key| key.strip_prefix("routes.*.")).collect();
     let defaults: BTreeSet<_> = walk.all.iter().filter_map(|key| key.strip_prefix("defaults.")).collect();
     let expected: BTreeSet<_> = routes.into_iter().filter(|key| !key.starts_with("match")).collect();
     assert_eq!(defaults, expected, "any route setting but match may stand in defaults");
+}
+
+/// The reference with the settings that exclude others: those behind a `#` without a space.
+fn with_alternatives(text: &str) -> String {
+    let line = |line: &str| match line.split_once('#') {
+        Some((indent, rest)) if indent.trim().is_empty() && rest.starts_with(char::is_alphabetic) => {
+            format!("{indent}{rest}\n")
+        }
+        _ => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
+}
+
+#[test]
+fn each_alternative_of_the_reference_loads_alone() {
+    let text = std::fs::read_to_string(example("reference.yaml")).unwrap();
+    let url = "    url: rediss://redis:6380/0\n";
+    assert!(text.contains(url));
+    let whole = with_alternatives(&text);
+    let cluster = whole.lines().find(|line| line.starts_with("    cluster: ")).unwrap();
+    let start = whole.find("    sentinel:\n").unwrap();
+    let sentinel = &whole[start..start + whole[start..].find("    # The ACL user").unwrap()];
+    for alternative in [cluster, sentinel] {
+        let text = text.replace(url, &format!("{alternative}\n"));
+        let environment = env(&[("PARTNERS_SECRET", "x"), ("AZURE_FEDERATED_TOKEN_FILE", "/token")]);
+        let loaded =
+            load_text("reference.yaml", &text, &environment).unwrap_or_else(|report| panic!("{report}"));
+        assert_eq!(loaded.warnings.len(), 1, "{alternative}");
+    }
 }
 
 /// Walks a schema, and a file along it. Names that an operator chooses are `*`.
