@@ -13,6 +13,7 @@ use crate::config::load_text;
 use crate::config::node::Kind;
 use crate::config::node::Node;
 use crate::config::schema;
+use crate::config::tests::FINE;
 use crate::config::tests::env;
 
 fn example(name: &str) -> PathBuf {
@@ -76,8 +77,11 @@ fn the_reference_holds_exactly_the_keys_of_the_schema() {
     walk.visit(&root, &schema, "");
     // what may stand in `defaults` stands in the routes of the reference already; where a secret may be, in a credential
     let is_place = |key: &str| key.ends_with(".env") || key.ends_with(".value");
-    let once =
-        |key: &&String| !key.starts_with("defaults.") && !(key.starts_with("cache.redis.") && is_place(key));
+    let once = |key: &&String| match key.split_once('.') {
+        Some(("defaults", _)) => false,
+        Some(("cache", below)) => !(below.starts_with("redis.") && is_place(below)),
+        _ => true,
+    };
     let all: Vec<_> = walk.all.iter().filter(once).collect();
     let written: Vec<_> = walk.written.iter().filter(once).collect();
     assert_eq!(written, all);
@@ -113,6 +117,19 @@ fn each_alternative_of_the_reference_loads_alone() {
         let loaded =
             load_text("reference.yaml", &text, &environment).unwrap_or_else(|report| panic!("{report}"));
         assert_eq!(loaded.warnings.len(), 1, "{alternative}");
+    }
+}
+
+#[test]
+fn what_the_page_on_the_shared_cache_shows_loads_and_warns_of_nothing() {
+    let page = std::fs::read_to_string(example("../docs/shared-cache.md")).unwrap();
+    let shown: Vec<&str> =
+        page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(shown.len() > 1);
+    for text in shown {
+        let loaded = load_text("shared-cache.md", &format!("{FINE}{text}"), &[]);
+        let loaded = loaded.unwrap_or_else(|report| panic!("{report}"));
+        assert!(loaded.warnings.is_empty() && loaded.config.cache.redis.is_some(), "{text}");
     }
 }
 
