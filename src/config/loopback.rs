@@ -1,5 +1,7 @@
 //! Which hosts are this machine.
 
+use std::net::IpAddr;
+
 use url::Host;
 use url::Url;
 
@@ -10,5 +12,13 @@ pub fn is_loopback(url: &Url) -> bool {
         Some(Host::Ipv6(address)) => address.is_loopback(),
         Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
         None => false,
+    }
+}
+
+/// The same of a host that is no part of a URL: a name or an address without brackets.
+pub fn is_loopback_host(host: &str) -> bool {
+    match host.parse::<IpAddr>() {
+        Ok(address) => address.is_loopback(),
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
     }
 }

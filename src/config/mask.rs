@@ -73,9 +73,10 @@ pub fn is_secret_key(path: &Path) -> bool {
 }
 
 /// Whether `value` looks like a secret wherever it stands: a JWT, a PEM block, a client secret as Entra makes them, a
-/// URL with a password or a query, or a text that has swallowed part of the file.
+/// URL with a password (even without its scheme) or a query, or a text that has swallowed part of the file.
 pub fn looks_secret(value: &str) -> bool {
-    let url = value.split_once("://").is_some_and(|(_, rest)| rest.contains('@') || rest.contains('?'));
+    let login = value.contains('@') && value.contains(':');
+    let url = login || value.split_once("://").is_some_and(|(_, rest)| rest.contains('?'));
     let swallowed = value.contains('\n') || (value.contains(':') && secret_word_end(value).is_some());
     let of_entra = value.find("Q~") == Some(4);
     value.starts_with("eyJ") || of_entra || value.contains("-----BEGIN") || url || swallowed
@@ -199,6 +200,11 @@ mod tests {
             "identity_providers.contoso.credential.client_id",
             "identity_providers.contoso.parameters.client-assertion",
             "cache.redis.password.value",
+            "cache.redis.password",
+            "cache.redis.encryption_keys",
+            "cache.redis.encryption_keys.value",
+            "cache.redis.encryption_key.valu",
+            "cache.redis.sentinel.password.value",
             "x.token_value",
             "x.api_key",
             "x.apiKey",
@@ -221,6 +227,14 @@ mod tests {
             "routes.orders.exchange.requested_token_type",
             "cache.key",
             "cache.expiry_margin",
+            "cache.redis.url",
+            "cache.redis.cluster",
+            "cache.redis.username",
+            "cache.redis.password.file",
+            "cache.redis.encryption_keys.env",
+            "cache.redis.tls.client_certificate.file",
+            "cache.redis.sentinel.master",
+            "cache.redis.timeout",
         ] {
             assert!(!is_secret_value(&path(open)), "{open}");
         }
@@ -240,6 +254,8 @@ mod tests {
         for hidden in [
             "https://user:pw@host/",
             "https://host/?code=1",
+            "user:pw@host",
+            "pw@host:6379",
             "eyJhbGciOiJub25lIn0",
             "-----BEGIN KEY-----",
             "abc8Q~abcdefghijklmnopqrstuvwxyz01234567",

@@ -79,7 +79,7 @@ pub struct Login {
 }
 
 /// Where a secret is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretSource {
     /// In a file, which may be replaced.
     File(PathBuf),

@@ -177,9 +177,17 @@ fn wrong_value(
         }
         Fault::Invalid { expected } => {
             let help = match path.keys().as_slice() {
-                [.., "credential", "secret"] => Some("write { file: PATH } or { env: NAME }".into()),
+                [.., "credential", "secret"]
+                | ["cache", "redis", "encryption_keys"]
+                | ["cache", "redis", .., "password"] => Some("write { file: PATH } or { env: NAME }".into()),
                 [.., "credential", "certificate"] => Some("write { file: PATH, key: PATH }".into()),
                 [.., "credential", "federated_token"] => Some("write { file: PATH }".into()),
+                ["cache", "redis"] => {
+                    Some("write { url: rediss://HOST, encryption_keys: [{ file: PATH }] }".into())
+                }
+                ["cache", "redis", "sentinel"] => {
+                    Some("write { urls: [rediss://HOST], master: NAME }".into())
+                }
                 _ => None,
             };
             (format!("{shown} is not {expected}"), help)

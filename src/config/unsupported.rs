@@ -14,7 +14,6 @@ const LATER: &[&[&str]] = &[
     &["routes", "*", "limits"],
     &["routes", "*", "cors"],
     &["routes", "*", "require", "client_certificate"],
-    &["cache", "redis"],
     &["telemetry", "traces"],
 ];
 

@@ -124,6 +124,7 @@ fn every_link_between_the_documents_leads_somewhere() {
         "docs/answers.md",
         "docs/identity-providers.md",
         "docs/requirements.md",
+        "docs/shared-cache.md",
     ] {
         let document = repository(document);
         let text = fs::read_to_string(&document).unwrap();

@@ -7,16 +7,17 @@ use crate::config::AssertionAudience;
 use crate::config::AuthMethod;
 use crate::config::Certificate;
 use crate::config::Credential;
+use crate::config::SecretSource;
 use crate::config::SendChain;
 use crate::config::check::At;
 use crate::config::check::algorithm;
 use crate::config::check::managed_identity;
+use crate::config::check::secret;
 use crate::config::check::upstream;
 use crate::config::check::visible;
 use crate::config::wire;
 use crate::config::wire::credential::CredentialParts;
 use crate::config::wire::identity_provider::AuthMethod as Written;
-use crate::domain::secret::Secret;
 
 const KINDS: &str =
     "write exactly one of secret, certificate, federated_token, workload_identity and managed_identity";
@@ -103,7 +104,12 @@ fn one(
         }
     };
     match (secret, certificate, federated_token, workload_identity, managed_identity) {
-        (Some(secret), None, None, None, None) => self::secret(secret, &at.key("secret")),
+        (Some(secret), None, None, None, None) => {
+            secret::check(secret, UNREADABLE, &at.key("secret")).map(|source| match source {
+                SecretSource::File(path) => Credential::SecretFile(path),
+                SecretSource::Here(secret) => Credential::Secret(secret),
+            })
+        }
         (None, Some(certificate), None, None, None) => {
             self::certificate(certificate, method, verifier, &at.key("certificate"))
                 .map(Credential::Certificate)
@@ -133,49 +139,6 @@ fn one(
         }
         _ => {
             at.error_with("this names more than one credential", KINDS);
-            None
-        }
-    }
-}
-
-fn secret(written: &wire::credential::Secret, at: &At<'_>) -> Option<Credential> {
-    let help = "write exactly one of file, env and value";
-    match (&written.file, &written.env, &written.value) {
-        (Some(file), None, None) => Some(Credential::SecretFile(file_at(file, &at.key("file"))?)),
-        (None, Some(variable), None) => {
-            let at = at.key("env");
-            let found = at.environment(variable);
-            match found.and_then(Secret::from_line) {
-                Some(secret) => Some(Credential::Secret(secret)),
-                None => {
-                    let state = if found.is_some() { "empty" } else { "not set" };
-                    let help = "set it to the secret itself, or write { file: PATH }";
-                    at.error_with(
-                        format!("the environment variable `{}` is {state}", at.shown(variable)),
-                        help,
-                    );
-                    None
-                }
-            }
-        }
-        (None, None, Some(secret)) => {
-            let at = at.key("value");
-            let Some(secret) = Secret::from_line(secret) else {
-                at.error("this secret is empty");
-                return None;
-            };
-            let help = "write { file: PATH } or { env: NAME }";
-            at.warning("a secret stands in the configuration itself: whoever can read that has it", help);
-            Some(Credential::Secret(secret))
-        }
-        (None, None, None) => {
-            if !at.is_poisoned() {
-                at.error_with("this says nowhere what the secret is", help);
-            }
-            None
-        }
-        _ => {
-            at.error_with("this says more than once where the secret is", help);
             None
         }
     }

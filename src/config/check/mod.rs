@@ -39,8 +39,11 @@ mod managed_identity;
 mod matches;
 mod oidc;
 mod overlap;
+mod redis;
 mod route;
+mod secret;
 mod server;
+mod tls;
 mod upstream;
 mod words;
 

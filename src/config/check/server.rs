@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -24,6 +25,7 @@ use crate::config::check::address;
 use crate::config::check::items;
 use crate::config::check::name;
 use crate::config::check::positive;
+use crate::config::check::redis;
 use crate::config::wire;
 use crate::config::wire::scalar::DurationText;
 use crate::domain::name::Name;
@@ -90,7 +92,7 @@ fn network(text: &str, at: &At<'_>) -> Option<IpNet> {
     }
 }
 
-/// The token cache's bounds.
+/// The token cache.
 pub fn cache(written: Option<&wire::server::Cache>, at: &At<'_>) -> Cache {
     let max_entries = written.and_then(|cache| cache.max_entries).unwrap_or(10_000);
     let max_bytes = written.and_then(|cache| cache.max_bytes).map_or(64 * MIB, |size| size.0);
@@ -109,7 +111,10 @@ pub fn cache(written: Option<&wire::server::Cache>, at: &At<'_>) -> Cache {
         },
         expiry_margin: or_seconds(written.and_then(|cache| cache.expiry_margin), 300),
         negative_ttl: or_seconds(written.and_then(|cache| cache.negative_ttl), 30),
-        redis: None,
+        redis: written
+            .and_then(|cache| cache.redis.as_ref())
+            .and_then(|redis| redis::check(redis, &at.key("redis")))
+            .map(Arc::new),
     }
 }
 

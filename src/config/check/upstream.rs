@@ -12,6 +12,7 @@ use crate::config::Upstream;
 use crate::config::UpstreamTls;
 use crate::config::check::At;
 use crate::config::check::endpoint;
+use crate::config::check::tls;
 use crate::config::is_loopback;
 use crate::config::wire;
 
@@ -36,7 +37,7 @@ impl Target {
                 None
             }
         };
-        let own_tls = wire.tls.as_ref().map(|wire| tls(wire, &at.key("tls"))).unwrap_or_default();
+        let own_tls = wire.tls.as_ref().map(|wire| own_tls(wire, &at.key("tls"))).unwrap_or_default();
         if let Some(target) = &mut target {
             if wire.tls.is_some() && target.scheme() == Scheme::Http {
                 at.key("tls")
@@ -48,7 +49,9 @@ impl Target {
                 Some(wire::upstream::Http2::Never) => Http2::Never,
             };
             if target.scheme() == Scheme::Https {
-                look_at(&own_tls, &at.key("tls"));
+                let help = "`run` reads it once, and does not start without it";
+                let (ca, client) = (own_tls.ca.as_ref(), own_tls.client_certificate.as_ref());
+                tls::look_at(ca, client, help, &at.key("tls"));
             }
             target.tls = own_tls;
             target.timeouts = wire.timeouts.unwrap_or_default();
@@ -98,19 +101,7 @@ impl Target {
     }
 }
 
-fn tls(wire: &wire::upstream::Tls, at: &At<'_>) -> UpstreamTls {
-    let ca = wire.ca.as_deref().filter(|ca| *ca != "system");
-    let client = wire.client_certificate.as_ref().and_then(|client| {
-        let at = at.key("client_certificate");
-        if client.file.is_none() {
-            at.missing("file", "write the path of a PEM file with the certificate");
-        }
-        if client.key.is_none() {
-            at.missing("key", "write the path of a PEM file with the private key");
-        }
-        let file = path(client.file.as_deref()?, &at.key("file"))?;
-        Some((file, path(client.key.as_deref()?, &at.key("key"))?))
-    });
+fn own_tls(wire: &wire::upstream::Tls, at: &At<'_>) -> UpstreamTls {
     if let Some(name) = &wire.server_name {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':');
         if name.is_empty() || name.len() > 253 || !name.bytes().all(plain) {
@@ -122,21 +113,9 @@ fn tls(wire: &wire::upstream::Tls, at: &At<'_>) -> UpstreamTls {
         }
     }
     UpstreamTls {
-        ca: ca.and_then(|ca| path(ca, &at.key("ca"))),
+        ca: tls::ca(wire.ca.as_deref(), at),
         server_name: wire.server_name.clone(),
-        client_certificate: client,
-    }
-}
-
-fn look_at(tls: &UpstreamTls, at: &At<'_>) {
-    let help = "`run` reads it once, and does not start without it";
-    if let Some(ca) = &tls.ca {
-        at.key("ca").look_at(ca, help);
-    }
-    if let Some((file, key)) = &tls.client_certificate {
-        let at = at.key("client_certificate");
-        at.key("file").look_at(file, help);
-        at.key("key").look_at(key, help);
+        client_certificate: tls::client_certificate(wire.client_certificate.as_ref(), at),
     }
 }
 

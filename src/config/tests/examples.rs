@@ -9,9 +9,11 @@ use serde_json::Value;
 use crate::config::layers::Input;
 use crate::config::layers::Layers;
 use crate::config::load;
+use crate::config::load_text;
 use crate::config::node::Kind;
 use crate::config::node::Node;
 use crate::config::schema;
+use crate::config::tests::FINE;
 use crate::config::tests::env;
 
 fn example(name: &str) -> PathBuf {
@@ -67,21 +69,68 @@ fn the_schema_knows_what_a_name_may_be() {
 
 #[test]
 fn the_reference_holds_exactly_the_keys_of_the_schema() {
-    let text = std::fs::read_to_string(example("reference.yaml")).unwrap();
+    let text = with_alternatives(&std::fs::read_to_string(example("reference.yaml")).unwrap());
     let root = Layers::merge(&[Input { name: "reference.yaml".into(), text }], &[]).unwrap().root;
     let schema = schema();
     let mut walk = Walk { schema: &schema, all: BTreeSet::new(), written: BTreeSet::new() };
     walk.collect(&schema, "", 0);
     walk.visit(&root, &schema, "");
-    // what may stand in `defaults` stands in the routes of the reference already
-    let repeated = |key: &&String| !key.starts_with("defaults.");
-    let all: Vec<_> = walk.all.iter().filter(repeated).collect();
-    let written: Vec<_> = walk.written.iter().filter(repeated).collect();
+    // what may stand in `defaults` stands in the routes of the reference already; where a secret may be, in a credential
+    let is_place = |key: &str| key.ends_with(".env") || key.ends_with(".value");
+    let once = |key: &&String| match key.split_once('.') {
+        Some(("defaults", _)) => false,
+        Some(("cache", below)) => !(below.starts_with("redis.") && is_place(below)),
+        _ => true,
+    };
+    let all: Vec<_> = walk.all.iter().filter(once).collect();
+    let written: Vec<_> = walk.written.iter().filter(once).collect();
     assert_eq!(written, all);
     let routes: BTreeSet<_> = walk.all.iter().filter_map(|key| key.strip_prefix("routes.*.")).collect();
     let defaults: BTreeSet<_> = walk.all.iter().filter_map(|key| key.strip_prefix("defaults.")).collect();
     let expected: BTreeSet<_> = routes.into_iter().filter(|key| !key.starts_with("match")).collect();
     assert_eq!(defaults, expected, "any route setting but match may stand in defaults");
+}
+
+/// The reference with the settings that exclude others: those behind a `#` without a space.
+fn with_alternatives(text: &str) -> String {
+    let line = |line: &str| match line.split_once('#') {
+        Some((indent, rest)) if indent.trim().is_empty() && rest.starts_with(char::is_alphabetic) => {
+            format!("{indent}{rest}\n")
+        }
+        _ => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
+}
+
+#[test]
+fn each_alternative_of_the_reference_loads_alone() {
+    let text = std::fs::read_to_string(example("reference.yaml")).unwrap();
+    let url = "    url: rediss://redis:6380/0\n";
+    assert!(text.contains(url));
+    let whole = with_alternatives(&text);
+    let cluster = whole.lines().find(|line| line.starts_with("    cluster: ")).unwrap();
+    let start = whole.find("    sentinel:\n").unwrap();
+    let sentinel = &whole[start..start + whole[start..].find("    # The ACL user").unwrap()];
+    for alternative in [cluster, sentinel] {
+        let text = text.replace(url, &format!("{alternative}\n"));
+        let environment = env(&[("PARTNERS_SECRET", "x"), ("AZURE_FEDERATED_TOKEN_FILE", "/token")]);
+        let loaded =
+            load_text("reference.yaml", &text, &environment).unwrap_or_else(|report| panic!("{report}"));
+        assert_eq!(loaded.warnings.len(), 1, "{alternative}");
+    }
+}
+
+#[test]
+fn what_the_page_on_the_shared_cache_shows_loads_and_warns_of_nothing() {
+    let page = std::fs::read_to_string(example("../docs/shared-cache.md")).unwrap();
+    let shown: Vec<&str> =
+        page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(shown.len() > 1);
+    for text in shown {
+        let loaded = load_text("shared-cache.md", &format!("{FINE}{text}"), &[]);
+        let loaded = loaded.unwrap_or_else(|report| panic!("{report}"));
+        assert!(loaded.warnings.is_empty() && loaded.config.cache.redis.is_some(), "{text}");
+    }
 }
 
 /// Walks a schema, and a file along it. Names that an operator chooses are `*`.

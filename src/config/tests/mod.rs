@@ -6,6 +6,7 @@ mod examples;
 mod files;
 mod malformed;
 mod providers;
+mod redis;
 mod routes;
 mod secrets;
 mod settings;

@@ -62,7 +62,7 @@ pub struct CredentialParts {
 #[serde(deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 pub struct Secret {
-    /// The file that holds it, read anew for each exchange: a new secret needs no restart.
+    /// The file that holds it, read anew when it is used: a new secret needs no restart.
     pub file: Option<String>,
     /// The environment variable that holds it.
     pub env: Option<String>,

@@ -23,6 +23,7 @@ use crate::config::wire::upstream::Upstream;
 pub mod credential;
 pub mod identity_provider;
 pub mod listener;
+pub mod redis;
 pub mod route;
 pub mod scalar;
 pub mod server;

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::config::wire::redis::Redis;
 use crate::config::wire::scalar::DurationText;
 use crate::config::wire::scalar::Size;
 
@@ -28,6 +29,9 @@ pub struct Cache {
     /// Default: `30s`. Too long keeps users out who have just satisfied a demand; too short lets clients that retry
     /// flood the identity provider.
     pub negative_ttl: Option<DurationText>,
+    /// A tier that proxies share, asked after memory.
+    /// Default: none, each proxy keeps its tokens to itself.
+    pub redis: Option<Redis>,
 }
 
 /// What a kept token belongs to.
