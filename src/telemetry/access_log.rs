@@ -100,8 +100,8 @@ fn milliseconds(duration: Duration) -> f64 {
 }
 
 /// Hashes users with a key of this process: the same user has the same word in all its lines, and nobody who reads
-/// them can tell who it is or compare them with another process's.
-#[derive(Debug)]
+/// them can tell who it is or compare them with another process's. Clones share the key.
+#[derive(Clone, Debug)]
 pub struct UserHash(hmac::Key);
 
 impl UserHash {
@@ -116,11 +116,12 @@ impl UserHash {
 
     /// The word for the user of `claims`: 16 hexadecimal digits.
     pub fn of(&self, claims: &Claims) -> String {
-        let mut context = hmac::Context::with_key(&self.0);
-        context.update(claims.tenant.as_ref().map_or("", |tenant| tenant.as_str()).as_bytes());
-        context.update(b"\0");
-        context.update(claims.user.as_bytes());
-        let hash = Digest::of(context.sign().as_ref());
-        hash.as_bytes().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        self.word(claims.user_digest)
+    }
+
+    /// The same, for the user of that digest.
+    pub fn word(&self, user: Digest) -> String {
+        let hash = hmac::sign(&self.0, user.as_bytes());
+        hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 }
