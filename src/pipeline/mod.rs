@@ -165,8 +165,7 @@ impl Pipeline {
     /// the next request is an exchange, and keeps nothing that was asked for before. Another process has other words for
     /// its users, and after a restart so has this one.
     pub fn purge(&self, word: &str) -> Purged {
-        let (user_hash, word) = (self.stages.observer.user_hash().clone(), word.to_owned());
-        self.stages.exchanger.purge(move |user| user_hash.word(user) == word)
+        self.stages.exchanger.purge(self.stages.observer.user_hash().is_called(word))
     }
 
     /// Answers one request. Turns every refusal into an answer, logs and counts.
