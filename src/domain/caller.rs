@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::domain::clock::UnixTime;
 use crate::domain::derived::Derived;
 use crate::domain::digest::Digest;
+use crate::domain::digest::Hasher;
 use crate::domain::name::Name;
 use crate::domain::scope::Scopes;
 use crate::domain::tenant::TenantId;
@@ -33,6 +34,8 @@ pub struct Claims {
     pub tenant: Option<TenantId>,
     /// Who it is for.
     pub user: UserKey,
+    /// Who that is among all there are: see [`user_digest`].
+    pub user_digest: Digest,
     /// `azp` or `appid`: the client the token was issued to.
     pub client: Option<String>,
     /// Delegated permissions.
@@ -107,6 +110,15 @@ impl fmt::Debug for UserKey {
     }
 }
 
+/// What stands for a user wherever one is told from another: SHA-256 of the tenant, a zero byte, and the user's key.
+pub fn user_digest(tenant: Option<&TenantId>, user: &UserKey) -> Digest {
+    let mut hasher = Hasher::new();
+    hasher.update(tenant.map_or("", TenantId::as_str).as_bytes());
+    hasher.update(b"\0");
+    hasher.update(user.as_bytes());
+    hasher.finish()
+}
+
 /// The claims that differ between two tokens of one session.
 const VOLATILE: [&str; 14] = [
     "iat", "nbf", "exp", "uti", "jti", "aio", "rh", "nonce", "at_hash", "c_hash", "s_hash", "e_exp",
@@ -166,12 +178,27 @@ fn write_canonical(out: &mut String, value: &Value) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use serde_json::json;
 
     use super::*;
 
     fn digest(value: Value) -> Digest {
         claims_digest(value.as_object().unwrap())
+    }
+
+    #[test]
+    fn users_differ_by_tenant_and_by_key() {
+        let tenants = ["26039cce-489d-4002-8293-5b0c5134eacb", "8eaef023-2b34-4da1-9baa-8bc8c9d6a490"];
+        let users = [UserKey::entra("a"), UserKey::entra("b"), UserKey::subject("i", "a")];
+        let digests: HashSet<[u8; 32]> = [TenantId::parse(tenants[0]), TenantId::parse(tenants[1]), None]
+            .iter()
+            .flat_map(|tenant| users.iter().map(|user| *user_digest(tenant.as_ref(), user).as_bytes()))
+            .collect();
+        assert_eq!(digests.len(), 9);
+        assert_eq!(user_digest(None, &users[0]), Digest::of(b"\0oid:a"));
+        assert_eq!(user_digest(None, &UserKey::entra("A")), user_digest(None, &users[0]));
     }
 
     #[test]

@@ -3,11 +3,13 @@
 //! **In:** strings and bytes. **Out:** types that mean one thing. **Never:** reads a file, a socket or the real
 //! clock (but for [`clock::Clock::system`], which is handed down from `app`).
 
+pub mod bounded;
 pub mod caller;
 pub mod capacity;
 pub mod clock;
 pub mod derived;
 pub mod digest;
+pub mod holdings;
 pub mod name;
 pub mod peer;
 pub mod scope;

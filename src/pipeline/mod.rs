@@ -48,6 +48,7 @@ use accept::Incoming;
 use authenticate::Authenticator;
 use exchange::Exchanged;
 use exchange::Exchanger;
+use exchange::Purged;
 use forward::Forwarder;
 use forward::capture::Keeper;
 use respond::Context;
@@ -158,6 +159,13 @@ impl Pipeline {
     /// How many tokens the cache holds.
     pub fn cached_tokens(&self) -> u64 {
         self.stages.exchanger.cached()
+    }
+
+    /// Drops what the cache holds of the user whom the log calls `word` (its field `user`: 16 hexadecimal digits), so that
+    /// the next request is an exchange, and keeps nothing that was asked for before. Another process has other words for
+    /// its users, and after a restart so has this one.
+    pub fn purge(&self, word: &str) -> Purged {
+        self.stages.exchanger.purge(self.stages.observer.user_hash().is_called(word))
     }
 
     /// Answers one request. Turns every refusal into an answer, logs and counts.

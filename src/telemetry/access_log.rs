@@ -100,8 +100,8 @@ fn milliseconds(duration: Duration) -> f64 {
 }
 
 /// Hashes users with a key of this process: the same user has the same word in all its lines, and nobody who reads
-/// them can tell who it is or compare them with another process's.
-#[derive(Debug)]
+/// them can tell who it is or compare them with another process's. Clones share the key.
+#[derive(Clone, Debug)]
 pub struct UserHash(hmac::Key);
 
 impl UserHash {
@@ -116,11 +116,47 @@ impl UserHash {
 
     /// The word for the user of `claims`: 16 hexadecimal digits.
     pub fn of(&self, claims: &Claims) -> String {
-        let mut context = hmac::Context::with_key(&self.0);
-        context.update(claims.tenant.as_ref().map_or("", |tenant| tenant.as_str()).as_bytes());
-        context.update(b"\0");
-        context.update(claims.user.as_bytes());
-        let hash = Digest::of(context.sign().as_ref());
-        hash.as_bytes().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        self.word(claims.user_digest)
+    }
+
+    /// The same, for the user of that digest.
+    pub fn word(&self, user: Digest) -> String {
+        let hash = hmac::sign(&self.0, user.as_bytes());
+        hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Whether a user is the one with that word.
+    pub fn is_called(&self, word: &str) -> impl Fn(Digest) -> bool + Send + Sync + use<> {
+        let (user_hash, word) = (self.clone(), word.to_owned());
+        move |user| user_hash.word(user) == word
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_s_word_is_its_own_and_this_process_s() {
+        let [alice, bob] = [b"alice".as_slice(), b"bob"].map(Digest::of);
+        let (ours, theirs) = (UserHash::new().unwrap(), UserHash::new().unwrap());
+        let word = ours.word(alice);
+        assert!(
+            word.len() == 16 && word.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')),
+            "{word}"
+        );
+        assert_eq!((ours.word(alice), ours.clone().word(alice)), (word.clone(), word.clone()));
+        assert!(ours.word(bob) != word && theirs.word(alice) != word);
+        let is_alice = ours.is_called(&word);
+        assert_eq!((is_alice(alice), is_alice(bob)), (true, false));
+        for other in [
+            "",
+            &word[1..],
+            &format!("{word}0"),
+            &word.to_uppercase().replace(|c: char| c.is_ascii_digit(), "A"),
+        ] {
+            assert!(!ours.is_called(other)(alice), "{other}");
+        }
+        assert!(!theirs.is_called(&word)(alice));
     }
 }

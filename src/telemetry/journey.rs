@@ -67,6 +67,11 @@ impl Observer {
         })
     }
 
+    /// What users are called in the log.
+    pub fn user_hash(&self) -> &UserHash {
+        &self.user_hash
+    }
+
     /// The metrics of `route`, which is told by where it is.
     fn requests_of(&self, route: Option<&Arc<Route>>) -> &Requests {
         let known = route.and_then(|route| self.routes.iter().find(|(known, _)| Arc::ptr_eq(known, route)));

@@ -7,19 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
-use moka::Expiry;
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
 use serde_json::Map;
 use serde_json::Value;
 
 use crate::config;
 use crate::config::EntraVersion;
 use crate::config::Policy;
+use crate::domain::bounded::Bounded;
+use crate::domain::bounded::Kept;
 use crate::domain::caller::Claims;
 use crate::domain::capacity::Capacity;
 use crate::domain::digest::Digest;
-use crate::domain::digest::DigestHashing;
+use crate::domain::holdings;
 use crate::domain::name::Name;
 use crate::pipeline::authenticate::keys::Generation;
 
@@ -28,7 +27,7 @@ const OVERHEAD: usize = 768;
 
 /// The validated tokens. Neither they nor anything that could stand for them is kept: only what they said.
 #[derive(Debug)]
-pub struct Memo(Cache<Digest, Arc<Memoised>, DigestHashing>);
+pub struct Memo(Bounded<Digest, Memoised>);
 
 /// What a validated token said, and what must still be so for it to count.
 #[derive(Debug)]
@@ -67,13 +66,7 @@ impl Memo {
     /// An empty memo within the bounds of the token cache.
     pub fn new(cache: &config::Cache) -> Self {
         let capacity = Capacity::new(cache.max_entries, cache.max_bytes);
-        let cache = Cache::builder()
-            .max_capacity(capacity.total())
-            .weigher(move |_: &Digest, value: &Arc<Memoised>| capacity.weight(value.size()))
-            .eviction_policy(EvictionPolicy::lru())
-            .expire_after(Housekeeping)
-            .build_with_hasher(DigestHashing::default());
-        Self(cache)
+        Self(Bounded::new(capacity, holdings::MOST, |_| {}))
     }
 
     /// What the token of that digest said, if it is known.
@@ -87,10 +80,13 @@ impl Memo {
     }
 
     /// How many tokens are remembered.
-    #[cfg(test)]
     pub fn tokens(&self) -> u64 {
-        self.0.run_pending_tasks();
-        self.0.entry_count()
+        self.0.count()
+    }
+
+    /// Bytes that they take, by our reckoning.
+    pub fn bytes(&self) -> u64 {
+        self.0.weight()
     }
 }
 
@@ -101,6 +97,13 @@ impl Memoised {
         admitted.contains(&self.claims.identity_provider)
             && !self.rivals.iter().any(|rival| admitted.contains(rival))
     }
+}
+
+impl Kept for Memoised {
+    /// Applications too: each can have as many tokens made as it likes.
+    fn holder(&self) -> Option<Digest> {
+        Some(self.claims.user_digest)
+    }
 
     fn size(&self) -> usize {
         let Claims { issuer, client, roles, all, .. } = &*self.claims;
@@ -108,6 +111,10 @@ impl Memoised {
         let roles: usize = roles.iter().map(|role| size_of::<String>() + role.len()).sum();
         // the scopes and the user's key are further copies of what is among the claims
         OVERHEAD + texts + roles + 2 * members(all)
+    }
+
+    fn kept_for(&self) -> Duration {
+        self.kept_for
     }
 }
 
@@ -123,24 +130,4 @@ fn value_size(value: &Value) -> usize {
             Value::Array(items) => items.iter().map(value_size).sum(),
             Value::Object(inner) => members(inner),
         }
-}
-
-/// Drops what is over, some time. What still counts is decided on every hit, by the proxy's own clock.
-struct Housekeeping;
-
-impl Expiry<Digest, Arc<Memoised>> for Housekeeping {
-    fn expire_after_create(&self, _: &Digest, value: &Arc<Memoised>, _: Instant) -> Option<Duration> {
-        Some(value.kept_for)
-    }
-
-    fn expire_after_update(
-        &self,
-        _: &Digest,
-        value: &Arc<Memoised>,
-        _: Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        // the new value's time, not what was left of the old one's
-        Some(value.kept_for)
-    }
 }

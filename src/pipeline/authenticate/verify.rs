@@ -16,6 +16,7 @@ use crate::domain::caller::Claims;
 use crate::domain::caller::Principal;
 use crate::domain::caller::UserKey;
 use crate::domain::caller::claims_digest;
+use crate::domain::caller::user_digest;
 use crate::domain::clock::UnixTime;
 use crate::domain::derived::Derived;
 use crate::domain::digest::Digest;
@@ -173,6 +174,7 @@ pub fn claims(
         identity_provider: provider.name.clone(),
         issuer,
         tenant: tenant.cloned(),
+        user_digest: user_digest(tenant, &user),
         user,
         client,
         scopes: scopes.unwrap_or_default().into_iter().collect(),

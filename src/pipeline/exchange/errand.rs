@@ -17,6 +17,7 @@ use crate::net::metadata::Endpoint;
 use crate::net::metadata::Metadata;
 use crate::pipeline::exchange::demand::Claims;
 use crate::pipeline::exchange::error::Error;
+use crate::pipeline::exchange::filed::Filed;
 use crate::pipeline::exchange::key::CacheKey;
 use crate::pipeline::exchange::row::Kind;
 use crate::pipeline::exchange::row::Row;
@@ -68,6 +69,15 @@ impl Wanted<'_> {
             Some(claims) => self.key.demanding(claims.digest()),
             None => self.key,
         }
+    }
+
+    /// What it is filed under, and whose it is: a user's, or our own.
+    pub fn filed(&self) -> Filed {
+        let holder = match self.errand {
+            Errand::Caller(caller, _) => holder(caller),
+            Errand::Actor(_) => None,
+        };
+        Filed { key: self.key, holder }
     }
 
     /// The claims that the token must satisfy.
@@ -207,6 +217,15 @@ impl Journey {
         })
     }
 
+    /// What its token is filed under, and whose it is: a user's, or our own.
+    pub fn filed(&self) -> Filed {
+        let holder = match &self.load {
+            Load::User(caller, _) => holder(caller),
+            Load::Ourselves(_) | Load::Actor => None,
+        };
+        Filed { key: self.key, holder }
+    }
+
     /// Whether the user's IdP is to be told that it is we who act.
     pub fn wants_actor(&self) -> bool {
         matches!(&self.load, Load::User(_, exchange) if exchange.actor == Actor::Ourselves)
@@ -236,6 +255,11 @@ impl Journey {
             (Load::Ourselves(_) | Load::Actor, _) => error.of_ourselves(),
         }
     }
+}
+
+/// Whose token the caller gets: an application is given one of our own.
+fn holder(caller: &Caller) -> Option<Digest> {
+    (caller.claims.principal == Principal::User).then_some(caller.claims.user_digest)
 }
 
 /// What it means that the token endpoint cannot be found.

@@ -61,7 +61,7 @@ impl Shared {
                 match lifetime(answer.success.stated, answer.asked_at.wall, self.margin) {
                     Some(lifetime) => {
                         let lifetime = spread(lifetime, answer.asked_at.wall, key.digest());
-                        self.memory.keep(*key, token.clone(), claims, lifetime, answer.asked_at)
+                        self.memory.keep(journey.filed(), token.clone(), claims, lifetime, answer.asked_at);
                     }
                     None => tracing::warn!(
                         identity_provider = %known.provider.name,
@@ -72,7 +72,7 @@ impl Shared {
                 Ok(Granted { token, correlation_id: answer.correlation_id, asked_at })
             }
             Err(error) => {
-                self.memory.refuse(*key, *flight, *assertion, &error);
+                self.memory.refuse(journey.filed(), *flight, *assertion, &error);
                 Err(error)
             }
         };

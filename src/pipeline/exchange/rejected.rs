@@ -109,7 +109,7 @@ impl Shared {
             settled => return settled,
         };
         let told = error.answer.as_ref().and_then(|answer| Claims::parse(answer.claims.as_deref()?));
-        self.rounds.note(wanted.flight(), told.as_ref().unwrap_or(claims));
+        self.rounds.note(wanted.flight(), wanted.filed().holder, told.as_ref().unwrap_or(claims));
         Err(error)
     }
 

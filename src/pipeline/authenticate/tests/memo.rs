@@ -314,6 +314,31 @@ fn memory_is_bounded_in_entries_and_in_bytes() {
 }
 
 #[test]
+fn a_flood_by_one_user_evicts_only_that_user_s_tokens() {
+    let bounds = config::Cache { max_entries: 100, ..cache() };
+    let providers = [Arc::new(provider())];
+    let authenticator = Authenticator::new(&providers, &bounds, &outside(&providers, &Clock::manual(NOW)));
+    give_keys(&authenticator, 0, &json!([Signer::rsa().jwk(KID)]));
+    let token = |user: u32, number: u32| {
+        let oid = format!("00000000-0000-4000-8000-{user:012}");
+        Signer::rsa().token(&user_claims(json!({"oid": oid, "uti": number.to_string()})))
+    };
+    let others: Vec<String> = (1..=36).map(|user| token(user, 0)).collect();
+    let flood: Vec<String> = (0..200).map(|number| token(0, number)).collect();
+    for token in others.iter().chain(&flood) {
+        assert_eq!(refused(&authenticator, token, &policy()), None);
+    }
+    let is_known = |token: &String| authenticator.memo.find(&Digest::of(token.as_bytes())).is_some();
+    assert!(others.iter().all(is_known));
+    assert_eq!(
+        flood.iter().map(is_known).collect::<Vec<_>>(),
+        (0..200).map(|at| at >= 136).collect::<Vec<_>>()
+    );
+    // what is not known is verified again, no more
+    assert_eq!(refused(&authenticator, &flood[0], &policy()), None);
+}
+
+#[test]
 fn nothing_of_a_token_is_shown_by_the_memory() {
     let authenticator = authenticator(provider(), NOW);
     let token = Signer::rsa().token(&user_claims(json!({"name": "canary-name"})));

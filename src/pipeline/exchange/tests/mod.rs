@@ -19,6 +19,7 @@ mod idps;
 mod lives;
 mod ourselves;
 mod outages;
+mod purging;
 mod refusals;
 mod rejected;
 pub mod sample;

@@ -32,6 +32,7 @@ use crate::domain::caller::Claims;
 use crate::domain::caller::Principal;
 use crate::domain::caller::UserKey;
 use crate::domain::caller::claims_digest;
+use crate::domain::caller::user_digest;
 use crate::domain::clock::UnixTime;
 use crate::domain::derived::Derived;
 use crate::domain::digest::Digest;
@@ -150,6 +151,7 @@ pub fn caller_of(token: &str, claims: &Value) -> Caller {
             issuer: text("iss"),
             tenant: TenantId::parse(&text("tid")),
             user: UserKey::entra(&text("oid")),
+            user_digest: user_digest(TenantId::parse(&text("tid")).as_ref(), &UserKey::entra(&text("oid"))),
             client: None,
             scopes: Scopes::parse(&text("scp")),
             roles: vec![],
@@ -168,7 +170,10 @@ pub fn caller_of(token: &str, claims: &Value) -> Caller {
 pub fn subject(issuer: &str, subject: &str, uti: u32) -> Caller {
     let all = json!({"iss": issuer, "sub": subject, "jti": uti});
     let caller = caller_of(&format!("{subject}.{uti}"), &all);
-    with_claims(caller, |claims| claims.user = UserKey::subject(issuer, subject))
+    with_claims(caller, |claims| {
+        claims.user = UserKey::subject(issuer, subject);
+        claims.user_digest = user_digest(None, &claims.user);
+    })
 }
 
 /// An application that calls on its own behalf.
