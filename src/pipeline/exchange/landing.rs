@@ -22,6 +22,8 @@ use crate::pipeline::exchange::grant::Purpose;
 use crate::pipeline::exchange::grant::Terms;
 use crate::pipeline::exchange::key::CacheKey;
 use crate::pipeline::exchange::lifetime::lifetime;
+use crate::pipeline::exchange::redis::Claim;
+use crate::pipeline::exchange::redis::Record;
 use crate::pipeline::exchange::renewal::spread;
 use crate::pipeline::exchange::row::Row;
 use crate::pipeline::exchange::row::Sharing;
@@ -41,42 +43,68 @@ pub struct Landed {
 pub struct Granted {
     /// The token.
     pub token: DownstreamToken,
-    /// Its request's id in the IdP's logs.
-    pub correlation_id: Arc<str>,
+    /// The digest of the claims that it was asked to satisfy.
+    pub claims: Option<Digest>,
+    /// Who asked for it: this proxy, or another one.
+    pub cache: CacheResult,
+    /// Its request's id in the IdP's logs, if this proxy sent it.
+    pub correlation_id: Option<Arc<str>>,
     /// When it was asked for.
     pub asked_at: Instant,
 }
 
 impl Shared {
-    /// Makes the journey, and lands with what came of it.
+    /// Makes the journey, unless another proxy did, and lands with what came of it.
     pub(super) async fn fly(self: Arc<Self>, journey: Journey, ticket: Ticket<Landed>) {
-        let Journey { key, flight, claims, assertion, known, .. } = &journey;
-        let result = match self.ask(&journey).await.map_err(|error| journey.seen(error)) {
+        let assertion = journey.assertion;
+        let land = |result| ticket.land(Landed { assertion, result });
+        let lease = match self.claim(&journey).await {
+            Claim::Found(record) => return land(Ok(self.adopt(&journey, record))),
+            Claim::Ours(lease) => Some(lease),
+            Claim::Free => None,
+        };
+        match self.ask(&journey).await.map_err(|error| journey.seen(error)) {
             Ok(answer) => {
-                if let (CacheKeyMode::User, Load::User(caller, _)) = (self.mode, &journey.load) {
-                    self.advice.give(&caller.claims);
-                }
-                let token = answer.success.token;
-                let claims = claims.as_ref().map(Claims::digest);
-                match lifetime(answer.success.stated, answer.asked_at.wall, self.margin) {
-                    Some(lifetime) => {
-                        let lifetime = spread(lifetime, answer.asked_at.wall, key.digest());
-                        self.memory.keep(journey.filed(), token.clone(), claims, lifetime, answer.asked_at);
-                    }
-                    None => tracing::warn!(
-                        identity_provider = %known.provider.name,
-                        "a token's stated life is over or absurd; it is used once. Are the clocks right?"
-                    ),
-                }
-                let asked_at = answer.asked_at.monotonic;
-                Ok(Granted { token, correlation_id: answer.correlation_id, asked_at })
+                let (granted, record) = self.keep(&journey, answer);
+                land(Ok(granted));
+                self.share(&journey, record.as_ref(), lease).await;
             }
             Err(error) => {
-                self.memory.refuse(journey.filed(), *flight, *assertion, &error);
-                Err(error)
+                if self.memory.refuse(journey.filed(), journey.flight, assertion, &error) {
+                    self.disown(journey.key);
+                }
+                // before it lands: whoever goes next must not find the lease taken
+                self.share(&journey, None, lease).await;
+                land(Err(error));
             }
+        }
+    }
+
+    /// Keeps the answer as long as it may be: a record of it is for others too.
+    fn keep(&self, journey: &Journey, answer: Answer) -> (Granted, Option<Record>) {
+        let Journey { key, known, .. } = journey;
+        if let (CacheKeyMode::User, Load::User(caller, _)) = (self.mode, &journey.load) {
+            self.advice.give(&caller.claims);
+        }
+        let (token, asked_at) = (answer.success.token, answer.asked_at);
+        let granted = Granted {
+            token: token.clone(),
+            claims: journey.claims.as_ref().map(Claims::digest),
+            cache: CacheResult::Miss,
+            correlation_id: Some(answer.correlation_id),
+            asked_at: asked_at.monotonic,
         };
-        ticket.land(Landed { assertion: *assertion, result });
+        let Some(lifetime) = lifetime(answer.success.stated, asked_at.wall, self.margin) else {
+            tracing::warn!(
+                identity_provider = %known.provider.name,
+                "a token's stated life is over or absurd; it is used once. Are the clocks right?"
+            );
+            return (granted, None);
+        };
+        let lifetime = spread(lifetime, asked_at.wall, key.digest());
+        let is_kept = self.memory.keep(journey.filed(), token.clone(), granted.claims, lifetime, asked_at);
+        let record = Record { token, claims: granted.claims, lifetime, asked_at: asked_at.wall };
+        (granted, is_kept.then_some(record))
     }
 
     async fn ask(self: &Arc<Self>, journey: &Journey) -> Result<Answer, Error> {
@@ -88,7 +116,7 @@ impl Shared {
         let actor = self.actor(key, &journey.known).await?;
         match self.ask_as(Some(&actor.token), journey, &url).await {
             Err(error) if error.row == Some(Row::Refused) && self.may_be_void(key, &actor) => {
-                self.memory.evict(key, &actor.token);
+                self.evict(key, &actor.token);
                 let newer = self.actor(key, &journey.known).await?;
                 self.ask_as(Some(&newer.token), journey, &url).await
             }
@@ -127,11 +155,17 @@ impl Shared {
 }
 
 impl Landed {
-    /// Whether it is also the answer for a caller with that token A.
-    pub fn answers(&self, assertion: Digest) -> bool {
+    /// Whether it is also the answer to what is wanted: a refusal of another's token A may not be, nor a token that another
+    /// proxy left.
+    pub fn answers(&self, wanted: &Wanted<'_>) -> bool {
         match &self.result {
-            Err(Error { row: Some(row), .. }) => row.sharing() == Sharing::All || self.assertion == assertion,
-            _ => true,
+            Err(Error { row: Some(row), .. }) => {
+                row.sharing() == Sharing::All || self.assertion == wanted.assertion()
+            }
+            Err(_) => true,
+            Ok(granted) => {
+                granted.cache != CacheResult::Shared || wanted.is_met_by(&granted.token, granted.claims)
+            }
         }
     }
 }

@@ -36,6 +36,7 @@ use crate::pipeline::exchange::memory::Age;
 use crate::pipeline::exchange::memory::Entry;
 use crate::pipeline::exchange::memory::Found;
 use crate::pipeline::exchange::memory::Memory;
+use crate::pipeline::exchange::redis::Redis;
 use crate::pipeline::exchange::rounds::Rounds;
 use crate::pipeline::exchange::session::Advice;
 use crate::telemetry::logs;
@@ -57,14 +58,15 @@ mod landing;
 pub mod lifetime;
 pub mod memory;
 mod proof;
-mod redis;
 mod purge;
+mod redis;
 mod rejected;
 mod renewal;
 mod request;
 mod rounds;
 pub mod row;
 mod session;
+mod tiers;
 mod weather;
 
 pub use endpoint::Moment;
@@ -113,6 +115,8 @@ struct Shared {
     deriver: Deriver,
     margin: Duration,
     memory: Memory,
+    /// What proxies share; `None` = each has its own.
+    redis: Option<Arc<Redis>>,
     rounds: Rounds,
     advice: Advice,
     flights: Arc<Flights<Landed>>,
@@ -146,6 +150,10 @@ impl Exchanger {
             deriver: Deriver::new(),
             margin: cache.expiry_margin,
             memory: Memory::new(cache, clock.clone(), metrics.clone()),
+            redis: cache
+                .redis
+                .clone()
+                .map(|redis| Arc::new(Redis::new(redis, clock.clone(), metrics.clone()))),
             rounds: Rounds::new(cache, clock.clone()),
             advice: Advice::default(),
             flights: Arc::new(Flights::new()),
@@ -247,13 +255,13 @@ impl Shared {
         for _ in 0..MOST_FLIGHTS {
             if let Some(waiter) = self.board(wanted)? {
                 let landed = waiter.landed().await.ok_or_else(|| Error::ours(Kind::Internal))?;
-                // a refusal of someone else's token A says nothing about this one: it gets a flight of its own
-                if landed.answers(wanted.assertion()) {
+                // where it says nothing of this token A, or will not do here, there is a flight of its own
+                if landed.answers(&wanted) {
                     return landed.result.map(|granted| Exchanged {
                         token: granted.token,
-                        cache: CacheResult::Miss,
+                        cache: granted.cache,
                         waited: None,
-                        correlation_id: Some(granted.correlation_id),
+                        correlation_id: granted.correlation_id,
                         asked_at: granted.asked_at,
                     });
                 }

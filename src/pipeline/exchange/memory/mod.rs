@@ -191,21 +191,22 @@ impl Memory {
     }
 
     /// Draws the consequences of the refusal of an exchange for what is filed there, itself filed under `flight`:
-    /// remembers it for those it holds for, drops the token it disproves.
-    pub fn refuse(&self, filed: Filed, flight: CacheKey, assertion: Digest, error: &Error) {
+    /// remembers it for those it holds for, drops the token it disproves. Whether it disproves any, also one held elsewhere.
+    pub fn refuse(&self, filed: Filed, flight: CacheKey, assertion: Digest, error: &Error) -> bool {
         let Some(row) = error.row else {
-            return;
+            return false;
         };
         let Filed { key, holder } = filed;
         // claims that cannot be satisfied say nothing of a token that was not asked to satisfy them
-        if row.evicts() && flight == key {
+        let disproves = row.evicts() && flight == key;
+        if disproves {
             self.disowned.insert(key, self.clock.monotonic());
             if self.tokens.remove(&key) {
                 self.metrics.cache_eviction("explicit");
             }
         }
         let (scope, kept_for) = match row.remembered(self.negative_ttl) {
-            Remembered::No => return,
+            Remembered::No => return disproves,
             Remembered::ForKey(span) => (Scope::Key(key), span),
             Remembered::ForAssertion(span) => (Scope::Assertion(flight, assertion), span),
         };
@@ -213,6 +214,7 @@ impl Memory {
             let refusal = Refusal { error: error.clone(), holder, until, kept_for };
             self.refusals.insert(scope, Arc::new(refusal));
         }
+        disproves
     }
 
     /// Drops every token and refusal of the users who are meant. From now on nothing of theirs is kept that was asked

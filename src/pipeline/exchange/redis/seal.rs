@@ -189,18 +189,20 @@ mod tests {
         assert_eq!(names, NAMES);
     }
 
-    const NAMES: [&str; 3] = ["obo:token:", "obo:lease:", "obo:purge:"];
-
-    /// Sealed by this very code: what was kept before an upgrade is found after it.
-    const SEALED: &str = "";
+    /// These and the sealed text were made by another implementation of the same RFCs: what was kept before an upgrade is
+    /// found after it.
+    const NAMES: [&str; 3] = [
+        "obo:token:6562f201bbbcfac41a8cf9f317366521536583de097b4bae8749190ded67feb8",
+        "obo:lease:488adf8ac5eec839a7604f7ed27f70497532c645103f5ef1a67e5dccbdc30745",
+        "obo:purge:4c66496705a43cb7cb112bf160a52451c652e4a4d11af28b00afdbd3bfd46fae",
+    ];
+    const SEALED: u128 = 0x6c8715493e4e0fefb656c0798d6890a0;
+    const SEALED_END: [u8; 7] = [0xf7, 0x8a, 0x02, 0x9b, 0xbc, 0x1e, 0xca];
 
     #[test]
-    fn what_was_sealed_by_an_older_version_opens() {
-        let sealed: Vec<u8> = SEALED
-            .as_bytes()
-            .chunks(2)
-            .map(|two| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap())
-            .collect();
+    fn what_was_sealed_before_an_upgrade_opens_after_it() {
+        let nonce = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11];
+        let sealed = [&nonce[..], &SEALED.to_be_bytes(), &SEALED_END].concat();
         assert_eq!(opened(&key(SECRET), Purpose::Token, "a", &sealed).as_deref(), Some(&b"a token"[..]));
     }
 

@@ -91,7 +91,7 @@ async fn what_is_wanted_and_what_flies_are_filed_alike() {
     ] {
         let key = shared.key(&caller, exchange).unwrap();
         let wanted = Wanted { key, errand: Errand::Caller(&caller, exchange), instead: None };
-        let journey = shared.journey(wanted, Tries::One).unwrap();
+        let journey = shared.journey(wanted).unwrap();
         assert_eq!((wanted.filed().key, wanted.filed().holder), (key, expected));
         assert_eq!(journey.filed(), wanted.filed());
     }
