@@ -55,9 +55,8 @@ async fn a_renewal_that_disproves_a_token_takes_it_from_all() {
     let kept = cases.iter().filter(|(.., serves_on)| *serves_on).count();
     for user in 0..cases.len() {
         until("its renewal was refused", async || {
-            // refused at the front door once it is
             second.ask("/", Some(&fleet.token(user))).await;
-            fleet.exchanges(user) == 2
+            fleet.exchanges(user) > 1
         })
         .await;
     }
