@@ -25,6 +25,8 @@ missing=()
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
 command -v make >/dev/null || missing+=(make)
 command -v curl >/dev/null || missing+=(curl)
+# proxies share a cache through servers that the tests start themselves; the one that the package may start is left alone
+command -v redis-server >/dev/null || missing+=(redis-server)
 [ -s /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
 if [ "$interop" = yes ]; then
     command -v openssl >/dev/null || missing+=(openssl)

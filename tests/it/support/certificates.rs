@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rcgen::BasicConstraints;
 use rcgen::CertificateParams;
 use rcgen::CertifiedIssuer;
+use rcgen::DnType;
 use rcgen::IsCa;
 use rcgen::KeyPair;
 use rustls::RootCertStore;
@@ -28,6 +29,8 @@ pub struct Pair {
 impl Authority {
     pub fn new() -> Self {
         let mut params = CertificateParams::default();
+        // OpenSSL takes a certificate for its own issuer if both have the same name
+        params.distinguished_name.push(DnType::CommonName, "authority of a test");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -97,6 +98,8 @@ pub enum Content {
     Whole(String),
     /// A part of what the header promises.
     BrokenOff(String),
+    /// All of it, so much later; the header too.
+    Late(Duration, String),
     /// It never comes, and the header neither.
     Never,
 }
@@ -121,6 +124,14 @@ impl Answer {
     /// A token for an hour, as a token exchange gives it (RFC 8693 section 2.2.1).
     pub fn exchanged(token: &str) -> Self {
         Self::json(200, &exchanged(token))
+    }
+
+    /// The same answer, so much later.
+    pub fn after(mut self, delay: Duration) -> Self {
+        if let Content::Whole(text) = self.content {
+            self.content = Content::Late(delay, text);
+        }
+        self
     }
 
     /// The same answer with another header field.
@@ -272,8 +283,12 @@ impl State {
             Content::BrokenOff(text) => {
                 let broken: [Result<Frame<Bytes>, BoxError>; 2] =
                     [Ok(Frame::data(text.clone().into())), Err("broken off on request".into())];
-                let frames = Frames::new(broken, std::time::Duration::ZERO);
+                let frames = Frames::new(broken, Duration::ZERO);
                 response.header(header::CONTENT_LENGTH, text.len() + 1000).body(Body::new(frames)).unwrap()
+            }
+            Content::Late(delay, text) => {
+                tokio::time::sleep(delay).await;
+                response.body(whole(text)).unwrap()
             }
             Content::Never => std::future::pending().await,
         }

@@ -1,6 +1,7 @@
 //! A whole world on loopback: emulated Entra, echo API and the proxy in this process, and a client to call it with.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -30,16 +31,22 @@ use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 pub mod certificates;
+pub mod fleet;
 pub mod idp;
 pub mod process;
+pub mod redis;
 pub mod sidecar;
 
 /// Where the manual clock of a world stands at first.
 pub const NOW: i64 = 1_795_000_000;
 
-const BOUNDS: Bounds = Bounds { timeout: std::time::Duration::from_secs(60), body: 64 * 1024 * 1024 };
+/// How long anything may take, on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const BOUNDS: Bounds = Bounds { timeout: Duration::from_secs(60), body: 64 * 1024 * 1024 };
 
 /// The routes of the demo.
 pub const DEMO_ROUTES: &str = "
@@ -269,4 +276,13 @@ pub async fn raw(address: SocketAddr, bytes: &str) -> String {
 
 pub async fn listen() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.unwrap()
+}
+
+/// Waits until it is so.
+pub async fn until(what: &str, is_it: impl AsyncFn() -> bool) {
+    let begun = Instant::now();
+    while !is_it().await {
+        assert!(begun.elapsed() < PATIENCE, "not yet so: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }

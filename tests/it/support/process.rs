@@ -85,6 +85,8 @@ pub struct Proxy {
     child: Child,
     /// Where callers connect.
     pub address: String,
+    /// Where probes and metrics are.
+    pub telemetry: String,
     directory: tempfile::TempDir,
 }
 
@@ -97,12 +99,17 @@ impl Proxy {
         let log = File::create(directory.path().join("log")).unwrap();
         let mut command = obo_proxy(&["run", "--config", file.to_str().unwrap()]);
         let child = command.envs(environment.iter().copied()).stderr(log).spawn().unwrap();
-        let mut proxy = Self { child, address: String::new(), directory };
-        proxy.address = loop {
+        let (address, telemetry) = (String::new(), String::new());
+        let mut proxy = Self { child, address, telemetry, directory };
+        (proxy.address, proxy.telemetry) = loop {
             let log = proxy.log();
-            let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            if let Some(line) = lines.into_iter().find(|line| line["msg"] == "listening") {
-                break line["address"].as_str().unwrap().to_owned();
+            let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+            let address = |of: &str| {
+                let line = lines.iter().find(|line| line["msg"] == of)?;
+                line["address"].as_str().map(str::to_owned)
+            };
+            if let (Some(address), Some(telemetry)) = (address("listening"), address("probes and metrics")) {
+                break (address, telemetry);
             }
             assert!(proxy.child.try_wait().unwrap().is_none(), "the proxy did not start: {log}");
             thread::sleep(Duration::from_millis(10));

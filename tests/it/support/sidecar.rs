@@ -30,6 +30,16 @@ impl Sidecar {
     /// Starts it with the sections `identity_providers` and `routes`, both as they stand in a file. Routes go to the echo
     /// API. The secret is in `SECRET`.
     pub async fn start(identity_providers: &str, routes: &str, environment: &[(&str, &str)]) -> Self {
+        Self::start_with(identity_providers, routes, "", environment).await
+    }
+
+    /// The same with further sections.
+    pub async fn start_with(
+        identity_providers: &str,
+        routes: &str,
+        sections: &str,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let echo = Echo::start(listen().await, Transport::Plain).unwrap();
         let config = format!(
             r#"
@@ -40,6 +50,7 @@ defaults: {{ upstream: echo }}
 routes:{routes}
 telemetry: {{ address: "127.0.0.1:0", logs: {{ format: json }} }}
 shutdown: {{ delay: 0s, drain: 2s }}
+{sections}
 "#,
             echo.address()
         );
@@ -80,7 +91,41 @@ shutdown: {{ delay: 0s, drain: 2s }}
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let request = request.body(Full::<Bytes>::default()).unwrap();
+        self.send(request, Bytes::new()).await
+    }
+
+    /// Sends bytes to `path`.
+    pub async fn post(&self, path: &str, token: &str, body: Bytes) -> Answer {
+        let request = Request::post(format!("http://{}{path}", self.proxy.address));
+        self.send(request.header("authorization", format!("Bearer {token}")), body).await
+    }
+
+    /// Waits until it is ready.
+    pub async fn ready(&self) {
+        let waiting = async {
+            while self.probe("/readyz").await.status != 200 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let ready = tokio::time::timeout(PATIENCE, waiting).await;
+        ready.unwrap_or_else(|_| panic!("the proxy is not ready: {}", self.proxy.log()));
+    }
+
+    /// Asks the telemetry address.
+    pub async fn probe(&self, path: &str) -> Answer {
+        self.send(Request::get(format!("http://{}{path}", self.proxy.telemetry)), Bytes::new()).await
+    }
+
+    /// What the metric that `name_and_labels` begins with counts; nothing at all is 0.
+    pub async fn count(&self, name_and_labels: &str) -> u64 {
+        let metrics = self.probe("/metrics").await;
+        let text = String::from_utf8(metrics.body.to_vec()).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name_and_labels));
+        line.map_or(0, |value| value.trim().parse().unwrap())
+    }
+
+    async fn send(&self, request: http::request::Builder, body: Bytes) -> Answer {
+        let request = request.body(Full::new(body)).unwrap();
         let (head, body) = self.client.send(request, BOUNDS).await.unwrap().into_parts();
         Answer { status: head.status, headers: head.headers, body }
     }
