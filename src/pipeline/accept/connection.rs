@@ -35,6 +35,7 @@ use crate::pipeline::accept::activity::Activity;
 use crate::pipeline::accept::activity::Answering;
 use crate::pipeline::accept::activity::Noted;
 use crate::pipeline::accept::activity::Protocol;
+use crate::pipeline::accept::frames::Policed;
 use crate::pipeline::accept::http1::Http1;
 
 /// How long a connection without a request is kept once the drain started: a request may be on its way.
@@ -91,7 +92,10 @@ where
                 .max_send_buf_size(SEND_BUFFER)
                 .keep_alive_interval(PING)
                 .keep_alive_timeout(PING)
-                .serve_connection(TokioIo::new(Noted::new(stream, Arc::clone(&activity))), service),
+                .serve_connection(
+                    TokioIo::new(Noted::new(Policed::new(stream), Arc::clone(&activity))),
+                    service,
+                ),
         ),
     };
     converse(conversation, &activity, peer, drain).await;
@@ -135,7 +139,7 @@ where
     }
 }
 
-impl<S, F> Conversation for http2::Connection<TokioIo<Noted<TcpStream>>, S, TokioExecutor>
+impl<S, F> Conversation for http2::Connection<TokioIo<Noted<Policed<TcpStream>>>, S, TokioExecutor>
 where
     S: HttpService<hyper::body::Incoming, ResBody = Answer, Error = Infallible, Future = F>,
     F: Future<Output = Result<Response<Answer>, Infallible>> + Send + 'static,

@@ -27,6 +27,7 @@ use crate::telemetry::metrics::Metrics;
 
 mod activity;
 mod connection;
+mod frames;
 pub mod head;
 mod http1;
 mod incoming;
