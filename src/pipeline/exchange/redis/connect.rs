@@ -17,6 +17,7 @@ use redis::TlsMode;
 use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
+use redis::io::tcp::TcpSettings;
 use redis::sentinel::SentinelClientBuilder;
 use redis::sentinel::SentinelServerType;
 
@@ -50,9 +51,9 @@ pub enum Connection {
 /// Why there is no connection, or a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The servers cannot be spoken to, or refuse us.
-    #[error("Redis does not serve us")]
-    Redis(#[from] RedisError),
+    /// The servers cannot be spoken to, or refuse us. The text of the cause says all that its own causes do.
+    #[error("{0}")]
+    Redis(RedisError),
     /// A file cannot be used.
     #[error("a file that Redis needs cannot be used")]
     File(#[from] credential::Error),
@@ -62,6 +63,12 @@ pub enum Error {
     /// Nothing came in time.
     #[error("Redis did not answer within {0:?}")]
     Slow(Duration),
+}
+
+impl From<RedisError> for Error {
+    fn from(error: RedisError) -> Self {
+        Self::Redis(error)
+    }
 }
 
 impl Connection {
@@ -106,23 +113,26 @@ struct Papers {
 }
 
 async fn open(settings: &config::Redis, files: &Reader) -> Result<Connection, Error> {
+    // commands are small, and none may wait for the acknowledgement of the one before
+    let tcp = TcpSettings::default().set_nodelay(true);
     let papers = papers(&settings.login, files).await?;
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(CONNECTING))
         .set_response_timeout(Some(ANSWERING));
     match &settings.topology {
         Topology::Standalone { server, database } => {
-            let client = papers.client(server, *database)?;
+            let client = papers.client(server, *database, tcp)?;
             Ok(Connection::Single(client.get_multiplexed_async_connection_with_config(&config).await?))
         }
         Topology::Cluster(servers) => {
             let servers: Vec<_> =
-                servers.iter().map(|server| papers.info(server, 0)).collect::<Result<_, _>>()?;
+                servers.iter().map(|server| papers.info(server, 0, tcp.clone())).collect::<Result<_, _>>()?;
             let is_tls = servers.iter().any(|server| matches!(server.addr(), ConnectionAddr::TcpTls { .. }));
             let mut builder = ClusterClientBuilder::new(servers)
                 .connection_timeout(CONNECTING)
                 .response_timeout(ANSWERING)
-                .retries(1);
+                .retries(1)
+                .tcp_settings(tcp);
             if is_tls {
                 builder = builder.tls(TlsMode::Secure).certs(papers.certificates.clone());
             }
@@ -131,7 +141,10 @@ async fn open(settings: &config::Redis, files: &Reader) -> Result<Connection, Er
         Topology::Sentinel { sentinels, login, master, database, transport } => {
             let addresses = sentinels.iter().map(address);
             let mut builder = SentinelClientBuilder::new(addresses, master, SentinelServerType::Master)?;
-            builder = builder.set_client_to_redis_db(*database);
+            builder = builder
+                .set_client_to_redis_db(*database)
+                .set_client_to_redis_tcp_settings(tcp.clone())
+                .set_client_to_sentinel_tcp_settings(tcp);
             if let Some(username) = &papers.username {
                 builder = builder.set_client_to_redis_username(username);
             }
@@ -160,23 +173,23 @@ async fn open(settings: &config::Redis, files: &Reader) -> Result<Connection, Er
 }
 
 impl Papers {
-    fn client(&self, server: &RedisServer, database: i64) -> Result<Client, Error> {
-        let info = self.info(server, database)?;
+    fn client(&self, server: &RedisServer, database: i64, tcp: TcpSettings) -> Result<Client, Error> {
+        let info = self.info(server, database, tcp)?;
         Ok(match server.transport {
             Transport::Plain => Client::open(info)?,
             Transport::Tls => Client::build_with_tls(info, self.certificates.clone())?,
         })
     }
 
-    fn info(&self, server: &RedisServer, database: i64) -> Result<ConnectionInfo, Error> {
-        let mut login = RedisConnectionInfo::default().set_db(database);
+    fn info(&self, server: &RedisServer, database: i64, tcp: TcpSettings) -> Result<ConnectionInfo, Error> {
+        let mut login = RedisConnectionInfo::default().set_db(database).set_skip_set_lib_name();
         if let Some(username) = &self.username {
             login = login.set_username(username);
         }
         if let Some(password) = &self.password {
             login = login.set_password(password.expose());
         }
-        Ok(address(server).into_connection_info()?.set_redis_settings(login))
+        Ok(address(server).into_connection_info()?.set_redis_settings(login).set_tcp_settings(tcp))
     }
 }
 
