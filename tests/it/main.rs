@@ -13,6 +13,7 @@ mod documents;
 mod exchange;
 mod forward;
 mod grants;
+mod http2_floods;
 mod identities;
 mod issuers;
 mod respond;
