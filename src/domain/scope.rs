@@ -15,6 +15,11 @@ impl Scopes {
         self.0.iter().any(|own| own == scope)
     }
 
+    /// One after the other.
+    pub fn words(&self) -> &[String] {
+        &self.0
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

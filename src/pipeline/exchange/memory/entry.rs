@@ -14,7 +14,7 @@ use crate::pipeline::exchange::renewal;
 
 /// Bytes an entry takes besides its token: key, times, pointers, the cache's own lists. As measured by
 /// `cargo bench --bench memory`.
-const OVERHEAD: usize = 512;
+const OVERHEAD: usize = 800;
 
 /// Whether a new token should be looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +91,8 @@ impl Kept for Entry {
     }
 
     fn size(&self) -> usize {
-        self.token.size() + OVERHEAD
+        // the allocator rounds up
+        self.token.size() + self.token.size() / 8 + OVERHEAD
     }
 
     fn kept_for(&self) -> Duration {

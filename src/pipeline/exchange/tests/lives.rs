@@ -163,7 +163,7 @@ async fn the_cache_keeps_the_most_recent_within_its_bounds() {
     let idp = Idp::open(granted).await;
     for cache in [
         config::Cache { max_entries: 10, ..sample::cache() },
-        config::Cache { max_bytes: 5 * 1024, ..sample::cache() },
+        config::Cache { max_bytes: 8 * 1024, ..sample::cache() },
     ] {
         let world = World::new(sample::provider(&idp.authority()), &cache);
         for user in 0..40 {
