@@ -21,6 +21,8 @@ use crate::telemetry::logs;
 
 /// For how long nothing is asked of servers in trouble.
 const LEFT_ALONE: Duration = Duration::from_secs(1);
+/// For how long servers that are asked may answer nobody before they count as in trouble.
+const SILENCE: Duration = Duration::from_millis(500);
 /// How often the encryption keys are read anew.
 const KEYS_LAST: Duration = Duration::from_secs(30);
 
@@ -42,10 +44,16 @@ pub struct Session {
     /// What names and values are made with.
     pub ring: Arc<Ring>,
     keys_read: Instant,
+    /// Which connection it is: what becomes of one says nothing of the next.
+    number: u64,
 }
 
 struct State {
     session: Option<Session>,
+    /// How many connections there were.
+    made: u64,
+    /// Since when they have been asked and have answered nobody.
+    silent: Option<Instant>,
     work: Work,
     health: Health,
 }
@@ -70,7 +78,8 @@ enum Health {
 impl Link {
     /// A way that was not gone yet.
     pub fn new(settings: Arc<config::Redis>, clock: Clock) -> Self {
-        let state = State { session: None, work: Work::None(None), health: Health::Well };
+        let state =
+            State { session: None, made: 0, silent: None, work: Work::None(None), health: Health::Well };
         let (files, settled) = (Reader::default(), Notify::new());
         Self { settings, files, state: Mutex::new(state), settled, clock }
     }
@@ -89,9 +98,13 @@ impl Link {
         }
     }
 
-    /// It was of use.
-    pub fn worked(&self) {
+    /// The session of that number was of use.
+    pub fn worked(&self, number: u64) {
         let mut state = self.state();
+        if !state.is_current(number) {
+            return;
+        }
+        state.silent = None;
         if state.health == Health::Ill {
             state.health = Health::Well;
             drop(state);
@@ -99,13 +112,17 @@ impl Link {
         }
     }
 
-    /// It was of no use: there will be a new one, in a while.
-    pub fn failed(&self, error: &Error) {
+    /// The session of that number was of no use: there will be a new one, in a while. Where many ask at once, some wait too
+    /// long for an answer while others get theirs: that alone is no trouble of the servers'.
+    pub fn failed(&self, number: u64, error: &Error) {
+        let now = self.clock.monotonic();
         let mut state = self.state();
-        state.session = None;
-        if state.work != Work::Connecting {
-            state.work = Work::None(self.clock.monotonic().checked_add(LEFT_ALONE));
+        let is_late = matches!(error, Error::Slow(_));
+        if !state.is_current(number) || (is_late && !state.is_silent(now)) {
+            return;
         }
+        state.session = None;
+        state.work = Work::None(now.checked_add(LEFT_ALONE));
         self.fall_ill(state, error);
     }
 
@@ -116,6 +133,7 @@ impl Link {
         match (&state.session, state.work) {
             (Some(session), work) => {
                 let session = session.clone();
+                state.silent.get_or_insert(now);
                 let are_old = now.saturating_duration_since(session.keys_read) >= KEYS_LAST;
                 if are_old && matches!(work, Work::None(_)) {
                     state.work = Work::Reading;
@@ -144,7 +162,10 @@ impl Link {
         let mut state = self.state();
         match made {
             Ok((ring, connection)) => {
-                state.session = Some(Session { connection, ring: Arc::new(ring), keys_read: now });
+                state.made = state.made.wrapping_add(1);
+                let number = state.made;
+                state.session = Some(Session { connection, ring: Arc::new(ring), keys_read: now, number });
+                state.silent = None;
                 state.work = Work::None(None);
             }
             Err(error) => {
@@ -195,8 +216,110 @@ impl Link {
     }
 }
 
+impl Session {
+    /// Which connection it is.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+impl State {
+    fn is_current(&self, number: u64) -> bool {
+        self.session.as_ref().is_some_and(|session| session.number == number)
+    }
+
+    fn is_silent(&self, now: Instant) -> bool {
+        self.silent.is_some_and(|since| now.saturating_duration_since(since) >= SILENCE)
+    }
+}
+
 impl std::fmt::Debug for Link {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Link").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::clock::UnixTime;
+    use crate::pipeline::exchange::tests::server::Server;
+
+    const LATE: Error = Error::Slow(Duration::ZERO);
+
+    fn link(server: &Server) -> (Arc<Link>, Clock) {
+        let clock = Clock::manual(UnixTime::from_seconds(0));
+        (Arc::new(Link::new(Arc::new(server.settings(&[1])), clock.clone())), clock)
+    }
+
+    async fn number(link: &Arc<Link>) -> Option<u64> {
+        Some(link.session().await?.number())
+    }
+
+    #[tokio::test]
+    async fn who_is_answered_late_does_not_take_the_connection_from_the_others() {
+        let server = Server::start();
+        let (link, clock) = link(&server);
+        assert_eq!(number(&link).await, Some(1));
+        for _ in 0..10 {
+            clock.advance(SILENCE - Duration::from_millis(1));
+            link.failed(1, &LATE);
+            assert_eq!(number(&link).await, Some(1));
+            // another one is answered
+            link.worked(1);
+            assert_eq!(number(&link).await, Some(1));
+        }
+        // nobody asked for an hour
+        link.worked(1);
+        clock.advance(Duration::from_secs(3600));
+        assert_eq!(number(&link).await, Some(1));
+        link.failed(1, &LATE);
+        assert_eq!(number(&link).await, Some(1));
+    }
+
+    #[tokio::test]
+    async fn servers_that_answer_nobody_are_left_alone_for_a_second() {
+        let server = Server::start();
+        let (link, clock) = link(&server);
+        assert_eq!(number(&link).await, Some(1));
+        clock.advance(SILENCE);
+        link.failed(1, &LATE);
+        assert_eq!(number(&link).await, None);
+        clock.advance(LEFT_ALONE - Duration::from_millis(1));
+        assert_eq!(number(&link).await, None);
+        clock.advance(Duration::from_millis(1));
+        until_connected(&link, 2).await;
+    }
+
+    #[tokio::test]
+    async fn what_becomes_of_one_connection_says_nothing_of_the_next() {
+        let server = Server::start();
+        let (link, clock) = link(&server);
+        assert_eq!(number(&link).await, Some(1));
+        link.failed(1, &broken());
+        clock.advance(LEFT_ALONE - Duration::from_millis(1));
+        // others had asked it too
+        link.failed(1, &broken());
+        clock.advance(Duration::from_millis(1));
+        until_connected(&link, 2).await;
+        link.failed(1, &broken());
+        assert_eq!((number(&link).await, link.state().health), (Some(2), Health::Ill));
+        link.worked(1);
+        assert_eq!(link.state().health, Health::Ill);
+        link.worked(2);
+        assert_eq!(link.state().health, Health::Well);
+    }
+
+    fn broken() -> Error {
+        Error::Redis(std::io::Error::from(std::io::ErrorKind::BrokenPipe).into())
+    }
+
+    async fn until_connected(link: &Arc<Link>, expected: u64) {
+        let connecting = async {
+            while number(link).await != Some(expected) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), connecting).await.unwrap();
     }
 }

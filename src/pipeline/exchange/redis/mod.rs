@@ -248,26 +248,26 @@ impl Redis {
 
     /// What comes of `work`, which has the time of one look-up; `None` if nothing does.
     async fn within_time<T>(&self, work: impl AsyncFnOnce(Session) -> Result<T, RedisError>) -> Option<T> {
-        let mut is_asked = false;
+        let mut asked = None;
         let doing = async {
             let session = self.link.session().await?;
-            is_asked = true;
+            asked = Some(session.number());
             Some(work(session).await)
         };
-        let error = match tokio::time::timeout(self.timeout, doing).await {
-            Ok(Some(Ok(done))) => {
-                self.link.worked();
-                return Some(done);
-            }
-            Ok(Some(Err(error))) if is_refusal(&error) => {
-                self.refused(&error);
-                return None;
-            }
-            Ok(Some(Err(error))) => Error::from(error),
-            Err(_) if is_asked => Error::Slow(self.timeout),
-            Ok(None) | Err(_) => return None,
-        };
-        self.link.failed(&error);
+        let outcome = tokio::time::timeout(self.timeout, doing).await;
+        // who got no session asked nothing
+        let number = asked?;
+        match outcome {
+            Ok(outcome) => match outcome? {
+                Ok(done) => {
+                    self.link.worked(number);
+                    return Some(done);
+                }
+                Err(error) if is_refusal(&error) => self.refused(&error),
+                Err(error) => self.link.failed(number, &Error::from(error)),
+            },
+            Err(_) => self.link.failed(number, &Error::Slow(self.timeout)),
+        }
         None
     }
 

@@ -23,6 +23,7 @@ mod purging;
 mod refusals;
 mod rejected;
 pub mod sample;
+pub mod server;
 mod sharing;
 
 /// An exchanger, and all that a test turns.
