@@ -59,6 +59,11 @@ impl Watched {
         port
     }
 
+    /// The master and the replica.
+    pub fn servers(&self) -> &[Redis] {
+        &self.servers
+    }
+
     /// The one that the sentinel calls the master.
     pub fn master(&self) -> &Redis {
         let port = self.master_port();
