@@ -82,6 +82,12 @@ enum Look {
     Anothers,
 }
 
+/// What there is.
+enum Sought {
+    Record(Record),
+    Absent(Absence),
+}
+
 /// How nothing was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Absence {
@@ -142,8 +148,7 @@ impl Redis {
         loop {
             match self.within_time(async |session| self.look(session, filed, flight, will_do).await).await {
                 Some(Look::Found(record)) => return (Claim::Found(record), "hit"),
-                Some(Look::Ours(lease, Absence::Clean)) => return (Claim::Ours(lease), "miss"),
-                Some(Look::Ours(lease, Absence::Foreign)) => return (Claim::Ours(lease), "error"),
+                Some(Look::Ours(lease, absence)) => return self.begin(lease, absence, filed, will_do).await,
                 Some(Look::Anothers) => {}
                 None => return (Claim::Free, "error"),
             }
@@ -162,17 +167,9 @@ impl Redis {
         flight: CacheKey,
         will_do: &impl Fn(&Record) -> bool,
     ) -> Result<Look, RedisError> {
-        let absence = match find(&mut session, Purpose::Token, filed.key.digest()).await? {
-            Found::Text(text) => match Record::from_bytes(&text) {
-                Some(record) if !will_do(&record) => Absence::Clean,
-                Some(record) => match self.purged(&mut session, filed.holder, record.asked_at).await? {
-                    None => return Ok(Look::Found(record)),
-                    Some(absence) => absence,
-                },
-                None => Absence::Foreign,
-            },
-            Found::Foreign => Absence::Foreign,
-            Found::Nothing => Absence::Clean,
+        let absence = match self.sought(&mut session, filed, will_do).await? {
+            Sought::Record(record) => return Ok(Look::Found(record)),
+            Sought::Absent(absence) => absence,
         };
         if absence == Absence::Foreign {
             tracing::debug!(
@@ -194,6 +191,46 @@ impl Redis {
             Ok(None) => Ok(Look::Anothers),
             Err(error) => Err(error),
         }
+    }
+
+    /// What comes of a lease that is ours: who held it before may have kept the token, and given it back, after we looked.
+    async fn begin(
+        &self,
+        lease: Lease,
+        absence: Absence,
+        filed: Filed,
+        will_do: &impl Fn(&Record) -> bool,
+    ) -> (Claim, &'static str) {
+        let look = async |mut session: Session| self.sought(&mut session, filed, will_do).await;
+        match (self.within_time(look).await, absence) {
+            (Some(Sought::Record(record)), _) => {
+                self.release(lease).await;
+                (Claim::Found(record), "hit")
+            }
+            (_, Absence::Clean) => (Claim::Ours(lease), "miss"),
+            (_, Absence::Foreign) => (Claim::Ours(lease), "error"),
+        }
+    }
+
+    /// The token filed there, if one is that `will_do`.
+    async fn sought(
+        &self,
+        session: &mut Session,
+        filed: Filed,
+        will_do: &impl Fn(&Record) -> bool,
+    ) -> Result<Sought, RedisError> {
+        Ok(match find(session, Purpose::Token, filed.key.digest()).await? {
+            Found::Text(text) => match Record::from_bytes(&text) {
+                Some(record) if !will_do(&record) => Sought::Absent(Absence::Clean),
+                Some(record) => match self.purged(session, filed.holder, record.asked_at).await? {
+                    None => Sought::Record(record),
+                    Some(absence) => Sought::Absent(absence),
+                },
+                None => Sought::Absent(Absence::Foreign),
+            },
+            Found::Foreign => Sought::Absent(Absence::Foreign),
+            Found::Nothing => Sought::Absent(Absence::Clean),
+        })
     }
 
     /// Why a token that was asked for at `asked_at` is as good as none: its user was purged since.
