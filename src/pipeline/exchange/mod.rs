@@ -166,10 +166,13 @@ impl Exchanger {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Begins to read our certificates, so that their end is known before one is used.
+    /// Begins to read our certificates, so that their end is known before one is used, and connects to Redis.
     pub fn start(&self) {
         let provers = self.shared.provers.clone();
         self.shared.spawn(async move { provers.start().await });
+        if let Some(redis) = self.shared.redis.clone() {
+            self.shared.spawn(async move { redis.start().await });
+        }
     }
 
     /// The token B that `exchange` gives `caller`: from memory, or from the exchange that is under way, or from a new

@@ -166,3 +166,22 @@ async fn is_named_once(fleet: Arc<Fleet>, first_user: usize, of: &'static str, s
         assert!(!log.contains(secret), "{of}: {secret} is in the log");
     }
 }
+
+/// Servers close connections that rest (`timeout`), and balancers drop them: each quiet hour would end with an error and two
+/// lines in the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_the_server_closes_is_made_anew_unnoticed() {
+    let redis = Redis::start();
+    let (fleet, [first, second]) = pair(&redis).await;
+    for user in 10..13 {
+        fleet.serves(&first, user).await;
+        let closed: i64 = redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+        assert!(closed >= 2, "{closed}");
+        let before = lookups(&second).await;
+        fleet.serves(&second, user).await;
+        let after = lookups(&second).await;
+        assert_eq!((after.hits - before.hits, after.errors - before.errors), (1, 0));
+        assert_eq!(fleet.exchanges(user), 1);
+    }
+    assert!(!second.proxy.log().contains("Redis"), "{}", second.proxy.log());
+}

@@ -126,6 +126,15 @@ impl Link {
         self.fall_ill(state, error);
     }
 
+    /// The connection of that number is gone, as one that rested may be: there may be a new one at once.
+    pub fn lost(&self, number: u64) {
+        let mut state = self.state();
+        if state.is_current(number) {
+            state.session = None;
+            state.work = Work::None(None);
+        }
+    }
+
     /// The session, or that there is none; `None` = wait.
     fn at_once(self: &Arc<Self>) -> Option<Option<Session>> {
         let now = self.clock.monotonic();
@@ -153,6 +162,7 @@ impl Link {
     }
 
     async fn connect(self: Arc<Self>) {
+        let _attempt = Attempt(&self);
         let made = async {
             let ring = connect::ring(&self.settings, &self.files).await?;
             Ok((ring, Connection::open(&self.settings, &self.files).await?))
@@ -173,7 +183,6 @@ impl Link {
                 self.fall_ill(state, &error);
             }
         }
-        self.settled.notify_waiters();
     }
 
     /// Reads the encryption keys anew. Where they cannot be read, the old ones go on.
@@ -213,6 +222,20 @@ impl Link {
     /// Each change under this lock is whole.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An attempt to connect. However it ends, whoever waits for it is told, and another one may be made.
+struct Attempt<'a>(&'a Link);
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        if state.work == Work::Connecting {
+            state.work = Work::None(self.0.clock.monotonic().checked_add(LEFT_ALONE));
+        }
+        drop(state);
+        self.0.settled.notify_waiters();
     }
 }
 

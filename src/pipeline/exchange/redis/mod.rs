@@ -11,8 +11,6 @@ use std::time::Duration;
 use std::time::Instant;
 
 use redis::RedisError;
-use redis::cmd;
-use zeroize::Zeroizing;
 
 use crate::config;
 use crate::domain::clock::Clock;
@@ -21,13 +19,15 @@ use crate::domain::digest::Digest;
 use crate::pipeline::exchange::filed::Filed;
 use crate::pipeline::exchange::key::CacheKey;
 use crate::pipeline::exchange::lifetime::LONGEST;
+use crate::pipeline::exchange::redis::commands::Found;
+use crate::pipeline::exchange::redis::commands::Taken;
 use crate::pipeline::exchange::redis::connect::Error;
 use crate::pipeline::exchange::redis::link::Link;
 use crate::pipeline::exchange::redis::link::Session;
 use crate::pipeline::exchange::redis::seal::Purpose;
-use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
 
+mod commands;
 mod connect;
 mod link;
 mod record;
@@ -105,6 +105,11 @@ impl Redis {
         Self { link, timeout, refuses: AtomicBool::new(false), clock, metrics }
     }
 
+    /// Connects, so that the first look-up need not.
+    pub async fn start(&self) {
+        self.link.session().await;
+    }
+
     /// The token filed there, if one is that `will_do`, or else who is to fetch it. If another proxy does, it is waited
     /// for, though not for long. `flight` is what the exchange is filed under.
     pub async fn claim(&self, filed: Filed, flight: CacheKey, will_do: impl Fn(&Record) -> bool) -> Claim {
@@ -133,20 +138,19 @@ impl Redis {
 
     /// Lets nobody find a token of `holder` any more that was asked for until now.
     pub async fn purge(&self, holder: Digest) {
-        let now = self.clock.now().as_seconds().to_be_bytes();
-        self.write(Purpose::Purge, holder, &now, LONGEST).await;
+        self.write(Purpose::Purge, holder, &self.moment(), LONGEST).await;
     }
 
-    async fn settle(
+    async fn settle<W: Fn(&Record) -> bool>(
         &self,
         filed: Filed,
         flight: CacheKey,
-        will_do: &impl Fn(&Record) -> bool,
+        will_do: &W,
     ) -> (Claim, &'static str) {
         let started = self.clock.monotonic();
         let mut pause = SHORTEST_PAUSE;
         loop {
-            match self.within_time(async |session| self.look(session, filed, flight, will_do).await).await {
+            match self.within_time(|session| self.look(session, filed, flight, will_do)).await {
                 Some(Look::Found(record)) => return (Claim::Found(record), "hit"),
                 Some(Look::Ours(lease, absence)) => return self.begin(lease, absence, filed, will_do).await,
                 Some(Look::Anothers) => {}
@@ -160,12 +164,12 @@ impl Redis {
         }
     }
 
-    async fn look(
+    async fn look<W: Fn(&Record) -> bool>(
         &self,
         mut session: Session,
         filed: Filed,
         flight: CacheKey,
-        will_do: &impl Fn(&Record) -> bool,
+        will_do: &W,
     ) -> Result<Look, RedisError> {
         let absence = match self.sought(&mut session, filed, will_do).await? {
             Sought::Record(record) => return Ok(Look::Found(record)),
@@ -176,32 +180,22 @@ impl Redis {
                 "what Redis holds under a name of ours was not written by a proxy with our encryption keys"
             );
         }
-        let Some(key) = session.ring.keys().next() else { return Ok(Look::Anothers) };
         let since = self.clock.monotonic();
-        let mut command = cmd("SET");
-        let name = key.name(Purpose::Lease, flight.digest());
-        command
-            .arg(name)
-            .arg("1")
-            .arg("NX")
-            .arg("PX")
-            .arg(u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX));
-        match session.connection.send::<Option<String>>(&command).await {
-            Ok(Some(_)) => Ok(Look::Ours(Lease { flight, since }, absence)),
-            Ok(None) => Ok(Look::Anothers),
-            Err(error) => Err(error),
-        }
+        Ok(match session.take(Purpose::Lease, flight.digest(), LEASE).await? {
+            Taken::Now => Look::Ours(Lease { flight, since }, absence),
+            Taken::Before => Look::Anothers,
+        })
     }
 
     /// What comes of a lease that is ours: who held it before may have kept the token, and given it back, after we looked.
-    async fn begin(
+    async fn begin<W: Fn(&Record) -> bool>(
         &self,
         lease: Lease,
         absence: Absence,
         filed: Filed,
-        will_do: &impl Fn(&Record) -> bool,
+        will_do: &W,
     ) -> (Claim, &'static str) {
-        let look = async |mut session: Session| self.sought(&mut session, filed, will_do).await;
+        let look = |mut session: Session| async move { self.sought(&mut session, filed, will_do).await };
         match (self.within_time(look).await, absence) {
             (Some(Sought::Record(record)), _) => {
                 self.release(lease).await;
@@ -213,27 +207,29 @@ impl Redis {
     }
 
     /// The token filed there, if one is that `will_do`.
-    async fn sought(
+    async fn sought<W: Fn(&Record) -> bool>(
         &self,
         session: &mut Session,
         filed: Filed,
-        will_do: &impl Fn(&Record) -> bool,
+        will_do: &W,
     ) -> Result<Sought, RedisError> {
-        Ok(match find(session, Purpose::Token, filed.key.digest()).await? {
+        let absence = match session.find(Purpose::Token, filed.key.digest()).await? {
+            Found::Nothing => Absence::Clean,
+            Found::Foreign => Absence::Foreign,
             Found::Text(text) => match Record::from_bytes(&text) {
-                Some(record) if !will_do(&record) => Sought::Absent(Absence::Clean),
+                None => Absence::Foreign,
+                Some(record) if !will_do(&record) => Absence::Clean,
                 Some(record) => match self.purged(session, filed.holder, record.asked_at).await? {
-                    None => Sought::Record(record),
-                    Some(absence) => Sought::Absent(absence),
+                    None => return Ok(Sought::Record(record)),
+                    Some(absence) => absence,
                 },
-                None => Sought::Absent(Absence::Foreign),
             },
-            Found::Foreign => Sought::Absent(Absence::Foreign),
-            Found::Nothing => Sought::Absent(Absence::Clean),
-        })
+        };
+        Ok(Sought::Absent(absence))
     }
 
-    /// Why a token that was asked for at `asked_at` is as good as none: its user was purged since.
+    /// Why a token that was asked for at `asked_at` is as good as none: its user was purged since, by a proxy that may have
+    /// another key in front.
     async fn purged(
         &self,
         session: &mut Session,
@@ -241,30 +237,21 @@ impl Redis {
         asked_at: UnixTime,
     ) -> Result<Option<Absence>, RedisError> {
         let Some(holder) = holder else { return Ok(None) };
-        Ok(match find(session, Purpose::Purge, holder).await? {
-            Found::Nothing => None,
-            Found::Text(text) => match <[u8; 8]>::try_from(text.as_slice()) {
-                Ok(seconds) => {
-                    let purged_at = UnixTime::from_seconds(i64::from_be_bytes(seconds));
-                    (asked_at <= purged_at.after(SKEW)).then_some(Absence::Clean)
-                }
-                Err(_) => Some(Absence::Foreign),
-            },
-            Found::Foreign => Some(Absence::Foreign),
-        })
+        let marks: Vec<_> = session.each(Purpose::Purge, holder).await?.iter().map(Mark::of).collect();
+        if marks.contains(&Mark::Unreadable) {
+            // whatever it said, what is asked for from now on is good
+            session.clone().write(Purpose::Purge, holder, &self.moment(), LONGEST).await?;
+            return Ok(Some(Absence::Foreign));
+        }
+        let is_purged = |mark: &Mark| matches!(mark, Mark::Until(then) if asked_at <= then.after(SKEW));
+        Ok(marks.iter().any(is_purged).then_some(Absence::Clean))
     }
 
     async fn write(&self, purpose: Purpose, subject: Digest, text: &[u8], left: Duration) {
         if left.is_zero() {
             return;
         }
-        let written = self.within_time(async |mut session: Session| {
-            let Some(key) = session.ring.keys().next() else { return Ok(()) };
-            let Ok(sealed) = key.seal(purpose, subject, text) else { return Ok(()) };
-            let mut command = cmd("SET");
-            command.arg(key.name(purpose, subject)).arg(sealed).arg("EX").arg(left.as_secs());
-            session.connection.send::<()>(&command).await
-        });
+        let written = self.within_time(|session| session.write(purpose, subject, text, left));
         if written.await.is_some() {
             self.refuses.store(false, Ordering::Relaxed);
         }
@@ -272,24 +259,34 @@ impl Redis {
 
     async fn delete(&self, purpose: Purpose, subject: Digest) {
         // if that fails, everything has its end, and we have been told of the trouble
-        let _ = self
-            .within_time(async |mut session: Session| {
-                let names: Vec<String> = session.ring.keys().map(|key| key.name(purpose, subject)).collect();
-                for name in names {
-                    session.connection.send::<()>(cmd("DEL").arg(name)).await?;
-                }
-                Ok(())
-            })
-            .await;
+        let _ = self.within_time(|session| session.delete(purpose, subject)).await;
     }
 
-    /// What comes of `work`, which has the time of one look-up; `None` if nothing does.
-    async fn within_time<T>(&self, work: impl AsyncFnOnce(Session) -> Result<T, RedisError>) -> Option<T> {
+    /// The present, as a mark says it.
+    fn moment(&self) -> [u8; 8] {
+        self.clock.now().as_seconds().to_be_bytes()
+    }
+
+    /// What comes of `work`, which has the time of one look-up; `None` if nothing does. A connection that is gone is made
+    /// anew within that time: servers and balancers close those that rest.
+    async fn within_time<T, F>(&self, work: impl Fn(Session) -> F) -> Option<T>
+    where
+        F: Future<Output = Result<T, RedisError>>,
+    {
         let mut asked = None;
         let doing = async {
             let session = self.link.session().await?;
-            asked = Some(session.number());
-            Some(work(session).await)
+            let number = session.number();
+            asked = Some(number);
+            match work(session).await {
+                Err(error) if error.is_connection_dropped() => {
+                    self.link.lost(number);
+                    let session = self.link.session().await?;
+                    asked = Some(session.number());
+                    Some(work(session).await)
+                }
+                settled => Some(settled),
+            }
         };
         let outcome = tokio::time::timeout(self.timeout, doing).await;
         // who got no session asked nothing
@@ -312,39 +309,35 @@ impl Redis {
     fn refused(&self, error: &RedisError) {
         if !self.refuses.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                cause = logs::report(error),
+                cause = %error,
                 "Redis refuses a command; is it full, or may this user not read and write obo:*?"
             );
         }
     }
 }
 
-/// What stands under a name.
-enum Found {
-    /// This, and we or one of us wrote it.
-    Text(Zeroizing<Vec<u8>>),
-    /// Something else.
-    Foreign,
-    /// Nothing.
-    Nothing,
+/// What is known of a user's purge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    /// There was none.
+    None,
+    /// What was asked for until then is void.
+    Until(UnixTime),
+    /// There may have been one.
+    Unreadable,
 }
 
-/// What is kept of `subject`, under the name that any of the keys gives it.
-async fn find(session: &mut Session, purpose: Purpose, subject: Digest) -> Result<Found, RedisError> {
-    let mut found = Found::Nothing;
-    for key in session.ring.keys() {
-        let name = key.name(purpose, subject);
-        match session.connection.send::<Option<Vec<u8>>>(cmd("GET").arg(name)).await {
-            Ok(None) => {}
-            Ok(Some(sealed)) => match key.open(purpose, subject, sealed) {
-                Some(text) => return Ok(Found::Text(text)),
-                None => found = Found::Foreign,
+impl Mark {
+    fn of(found: &Found) -> Self {
+        match found {
+            Found::Nothing => Self::None,
+            Found::Foreign => Self::Unreadable,
+            Found::Text(text) => match <[u8; 8]>::try_from(text.as_slice()) {
+                Ok(seconds) => Self::Until(UnixTime::from_seconds(i64::from_be_bytes(seconds))),
+                Err(_) => Self::Unreadable,
             },
-            Err(error) if error.code() == Some("WRONGTYPE") => found = Found::Foreign,
-            Err(error) => return Err(error),
         }
     }
-    Ok(found)
 }
 
 /// Whether the server is well, and will not do this all the same.
