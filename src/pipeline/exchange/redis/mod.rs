@@ -24,6 +24,7 @@ use crate::pipeline::exchange::lifetime::LONGEST;
 use crate::pipeline::exchange::redis::connect::Error;
 use crate::pipeline::exchange::redis::link::Link;
 use crate::pipeline::exchange::redis::link::Session;
+use crate::pipeline::exchange::redis::seal::Key;
 use crate::pipeline::exchange::redis::seal::Purpose;
 use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
@@ -110,7 +111,8 @@ impl Redis {
     /// Lets others find the token, as long as it lives.
     pub async fn keep(&self, filed: Filed, record: &Record) {
         let left = record.lifetime.expires_on.since(self.clock.now());
-        self.write(Purpose::Token, filed.key.digest(), &record.to_bytes(), left).await;
+        // whoever misses it asks for one
+        let _ = self.write(Purpose::Token, filed.key.digest(), &record.to_bytes(), left).await;
     }
 
     /// Lets nobody find the token of `key` any more.
@@ -125,10 +127,10 @@ impl Redis {
         }
     }
 
-    /// Lets nobody find a token of `holder` any more that was asked for until now.
-    pub async fn purge(&self, holder: Digest) {
+    /// Lets nobody find a token of `holder` any more that was asked for until now. Whether Redis took note of it.
+    pub async fn purge(&self, holder: Digest) -> bool {
         let now = self.clock.now().as_seconds().to_be_bytes();
-        self.write(Purpose::Purge, holder, &now, LONGEST).await;
+        self.write(Purpose::Purge, holder, &now, LONGEST).await
     }
 
     async fn settle(
@@ -204,22 +206,29 @@ impl Redis {
         asked_at: UnixTime,
     ) -> Result<Option<Absence>, RedisError> {
         let Some(holder) = holder else { return Ok(None) };
-        Ok(match find(session, Purpose::Purge, holder).await? {
-            Found::Nothing => None,
-            Found::Text(text) => match <[u8; 8]>::try_from(text.as_slice()) {
-                Ok(seconds) => {
-                    let purged_at = UnixTime::from_seconds(i64::from_be_bytes(seconds));
-                    (asked_at <= purged_at.after(SKEW)).then_some(Absence::Clean)
-                }
-                Err(_) => Some(Absence::Foreign),
-            },
-            Found::Foreign => Some(Absence::Foreign),
-        })
+        // an earlier one may stand under another key's name
+        for key in session.ring.clone().keys() {
+            match found(session, key, Purpose::Purge, holder).await? {
+                Found::Nothing => {}
+                Found::Text(text) => match <[u8; 8]>::try_from(text.as_slice()) {
+                    Ok(seconds) => {
+                        let purged_at = UnixTime::from_seconds(i64::from_be_bytes(seconds));
+                        if asked_at <= purged_at.after(SKEW) {
+                            return Ok(Some(Absence::Clean));
+                        }
+                    }
+                    Err(_) => return Ok(Some(Absence::Foreign)),
+                },
+                Found::Foreign => return Ok(Some(Absence::Foreign)),
+            }
+        }
+        Ok(None)
     }
 
-    async fn write(&self, purpose: Purpose, subject: Digest, text: &[u8], left: Duration) {
+    /// Whether that is done, or nothing was to do.
+    async fn write(&self, purpose: Purpose, subject: Digest, text: &[u8], left: Duration) -> bool {
         if left.is_zero() {
-            return;
+            return true;
         }
         let written = self.within_time(async |mut session: Session| {
             let Some(key) = session.ring.keys().next() else { return Ok(()) };
@@ -228,9 +237,11 @@ impl Redis {
             command.arg(key.name(purpose, subject)).arg(sealed).arg("EX").arg(left.as_secs());
             session.connection.send::<()>(&command).await
         });
-        if written.await.is_some() {
+        let is_written = written.await.is_some();
+        if is_written {
             self.refuses.store(false, Ordering::Relaxed);
         }
+        is_written
     }
 
     async fn delete(&self, purpose: Purpose, subject: Digest) {
@@ -294,20 +305,31 @@ enum Found {
 
 /// What is kept of `subject`, under the name that any of the keys gives it.
 async fn find(session: &mut Session, purpose: Purpose, subject: Digest) -> Result<Found, RedisError> {
-    let mut found = Found::Nothing;
-    for key in session.ring.keys() {
-        let name = key.name(purpose, subject);
-        match session.connection.send::<Option<Vec<u8>>>(cmd("GET").arg(name)).await {
-            Ok(None) => {}
-            Ok(Some(sealed)) => match key.open(purpose, subject, sealed) {
-                Some(text) => return Ok(Found::Text(text)),
-                None => found = Found::Foreign,
-            },
-            Err(error) if error.code() == Some("WRONGTYPE") => found = Found::Foreign,
-            Err(error) => return Err(error),
+    let mut any = Found::Nothing;
+    for key in session.ring.clone().keys() {
+        match found(session, key, purpose, subject).await? {
+            Found::Text(text) => return Ok(Found::Text(text)),
+            Found::Foreign => any = Found::Foreign,
+            Found::Nothing => {}
         }
     }
-    Ok(found)
+    Ok(any)
+}
+
+/// What is kept of `subject` under the name that `key` gives it.
+async fn found(
+    session: &mut Session,
+    key: &Key,
+    purpose: Purpose,
+    subject: Digest,
+) -> Result<Found, RedisError> {
+    let name = key.name(purpose, subject);
+    match session.connection.send::<Option<Vec<u8>>>(cmd("GET").arg(name)).await {
+        Ok(None) => Ok(Found::Nothing),
+        Ok(Some(sealed)) => Ok(key.open(purpose, subject, sealed).map_or(Found::Foreign, Found::Text)),
+        Err(error) if error.code() == Some("WRONGTYPE") => Ok(Found::Foreign),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether the server is well, and will not do this all the same.
