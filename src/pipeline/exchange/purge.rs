@@ -7,7 +7,8 @@ use crate::pipeline::exchange::memory::Purged;
 impl Exchanger {
     /// Drops every token and refusal of the users who are meant, told by [`Claims::user_digest`], and what is on its way
     /// for them: whoever waits for it gets it, and nobody after. What the proxy got in its own name is nobody's.
-    /// Other proxies find no such token in Redis any more; what is in their memory is theirs.
+    /// This proxy takes no such token from Redis either. Nor do others, of the users of whom anything was here: what is in
+    /// their memory is theirs, and of whom nothing was here they are told nothing.
     ///
     /// [`Claims::user_digest`]: crate::domain::caller::Claims::user_digest
     pub fn purge(&self, is_meant: impl Fn(Digest) -> bool + Send + Sync + 'static) -> Purged {

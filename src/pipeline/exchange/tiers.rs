@@ -20,6 +20,9 @@ use crate::telemetry::metrics::CacheResult;
 /// How exact the wall clock is.
 const ONE_SECOND: Duration = Duration::from_secs(1);
 
+/// For how long a purge is told to Redis again and again.
+const TOLD_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+
 impl Shared {
     /// The token that another proxy left, or the duty to ask the IdP.
     pub(super) async fn claim(&self, journey: &Journey) -> Claim {
@@ -65,13 +68,21 @@ impl Shared {
         }
     }
 
-    /// Lets no other proxy find what these users had until now; nobody waits for that.
+    /// Lets no other proxy find what these users had until now; nobody waits for that. While Redis does not take note of
+    /// it, it is told again.
     pub(super) fn mark_purged(&self, users: &[Digest]) {
-        for user in users.iter().copied() {
-            if let Some(redis) = self.redis.clone() {
-                self.spawn(async move { redis.purge(user).await });
+        let Some(redis) = self.redis.clone() else { return };
+        let (users, clock) = (users.to_vec(), self.clock.clone());
+        let begun = clock.monotonic();
+        self.spawn(async move {
+            for user in users {
+                while !redis.purge(user).await
+                    && clock.monotonic().saturating_duration_since(begun) < TOLD_FOR
+                {
+                    tokio::time::sleep(ONE_SECOND).await;
+                }
             }
-        }
+        });
     }
 
     /// Whether what another proxy left serves the journey's purpose.

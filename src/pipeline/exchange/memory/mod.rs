@@ -25,6 +25,7 @@ use crate::pipeline::exchange::endpoint::Moment;
 use crate::pipeline::exchange::error::Error;
 use crate::pipeline::exchange::filed::Filed;
 use crate::pipeline::exchange::key::CacheKey;
+use crate::pipeline::exchange::lifetime::LONGEST;
 use crate::pipeline::exchange::lifetime::Lifetime;
 use crate::pipeline::exchange::memory::purges::Purges;
 use crate::pipeline::exchange::memory::refusal::Refusal;
@@ -47,6 +48,9 @@ const LATELY: Duration = Duration::from_secs(30);
 
 /// For how long it is known what other tiers may still hold and we dropped.
 const DISOWNED_FOR: Duration = Duration::from_secs(60 * 60);
+
+/// For how long it is known who was purged: other tiers may hold what nobody here had, as long as it lives.
+const PURGED_FOR: Duration = LONGEST;
 
 /// The memory tier of the cache.
 #[derive(Debug)]
@@ -155,8 +159,8 @@ impl Memory {
         self.evictions.get(&key).is_some_and(|then| now.saturating_duration_since(then) < LATELY)
     }
 
-    /// Whether a token that was asked for at `asked_at` must not be taken from another tier: within the last hour, and
-    /// after it was asked for, a token of that key was found to be of no use, or its holder's were purged.
+    /// Whether a token that was asked for at `asked_at` must not be taken from another tier: after it was asked for, and
+    /// within the last hour, a token of that key was found to be of no use, or its holder's were purged.
     pub fn disowns(&self, filed: Filed, asked_at: Instant) -> bool {
         let now = self.clock.monotonic();
         let is_disowned = self
@@ -222,7 +226,7 @@ impl Memory {
     pub fn purge(&self, is_meant: impl Fn(Digest) -> bool + Send + Sync + 'static) -> Purged {
         let is_meant = Arc::new(is_meant);
         let meant = is_meant.clone();
-        self.purges.note(self.clock.monotonic(), DISOWNED_FOR, move |user| meant(user));
+        self.purges.note(self.clock.monotonic(), PURGED_FOR, move |user| meant(user));
         // to tell may be dear, and many entries are one user's
         let mut told = HashMap::new();
         let mut is_told = |user: &Digest| *told.entry(*user).or_insert_with(|| is_meant(*user));
@@ -256,7 +260,7 @@ impl Memory {
     }
 
     fn is_purged(&self, filed: Filed, asked_at: Instant) -> bool {
-        self.purges.cover(filed.holder, asked_at, self.clock.monotonic(), DISOWNED_FOR)
+        self.purges.cover(filed.holder, asked_at, self.clock.monotonic(), PURGED_FOR)
     }
 }
 

@@ -146,7 +146,8 @@ impl Link {
                 let are_old = now.saturating_duration_since(session.keys_read) >= KEYS_LAST;
                 if are_old && matches!(work, Work::None(_)) {
                     state.work = Work::Reading;
-                    tokio::spawn(self.clone().read());
+                    drop(state);
+                    tokio::spawn(self.clone().read(Undone(self.clone(), Work::Reading)));
                 }
                 Some(Some(session))
             }
@@ -155,14 +156,15 @@ impl Link {
             (None, Work::None(Some(until))) if now < until => Some(None),
             (None, Work::None(_)) => {
                 state.work = Work::Connecting;
-                tokio::spawn(self.clone().connect());
-                (state.health == Health::Ill).then_some(None)
+                let is_ill = state.health == Health::Ill;
+                drop(state);
+                tokio::spawn(self.clone().connect(Undone(self.clone(), Work::Connecting)));
+                is_ill.then_some(None)
             }
         }
     }
 
-    async fn connect(self: Arc<Self>) {
-        let _attempt = Attempt(&self);
+    async fn connect(self: Arc<Self>, _undone: Undone) {
         let made = async {
             let ring = connect::ring(&self.settings, &self.files).await?;
             Ok((ring, Connection::open(&self.settings, &self.files).await?))
@@ -186,7 +188,7 @@ impl Link {
     }
 
     /// Reads the encryption keys anew. Where they cannot be read, the old ones go on.
-    async fn read(self: Arc<Self>) {
+    async fn read(self: Arc<Self>, _undone: Undone) {
         let read = connect::ring(&self.settings, &self.files).await;
         let now = self.clock.monotonic();
         let mut state = self.state();
@@ -225,17 +227,20 @@ impl Link {
     }
 }
 
-/// An attempt to connect. However it ends, whoever waits for it is told, and another one may be made.
-struct Attempt<'a>(&'a Link);
+/// The end of an attempt, whatever ends it: of one that was cut short, as by a panic, nothing is left but the time until
+/// the next. It locks the state.
+struct Undone(Arc<Link>, Work);
 
-impl Drop for Attempt<'_> {
+impl Drop for Undone {
     fn drop(&mut self) {
-        let mut state = self.0.state();
-        if state.work == Work::Connecting {
-            state.work = Work::None(self.0.clock.monotonic().checked_add(LEFT_ALONE));
+        let Self(link, work) = self;
+        let now = link.clock.monotonic();
+        let mut state = link.state();
+        if state.work == *work {
+            state.work = Work::None(now.checked_add(LEFT_ALONE));
         }
         drop(state);
-        self.0.settled.notify_waiters();
+        link.settled.notify_waiters();
     }
 }
 
@@ -331,6 +336,22 @@ mod tests {
         assert_eq!(link.state().health, Health::Ill);
         link.worked(2);
         assert_eq!(link.state().health, Health::Well);
+    }
+
+    #[test]
+    fn a_runtime_that_ends_while_it_connects_leaves_nobody_waiting() {
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let server = Server::start();
+        let (link, clock) = link(&server);
+        server.signal("STOP");
+        let first = runtime();
+        let waiting = async { tokio::time::timeout(Duration::from_millis(20), link.session()).await };
+        assert!(first.block_on(waiting).is_err());
+        assert_eq!(link.state().work, Work::Connecting);
+        drop(first);
+        server.signal("CONT");
+        clock.advance(LEFT_ALONE);
+        runtime().block_on(until_connected(&link, 1));
     }
 
     fn broken() -> Error {

@@ -121,7 +121,8 @@ impl Redis {
     /// Lets others find the token, as long as it lives.
     pub async fn keep(&self, filed: Filed, record: &Record) {
         let left = record.lifetime.expires_on.since(self.clock.now());
-        self.write(Purpose::Token, filed.key.digest(), &record.to_bytes(), left).await;
+        // whoever misses it asks for one
+        let _ = self.write(Purpose::Token, filed.key.digest(), &record.to_bytes(), left).await;
     }
 
     /// Lets nobody find the token of `key` any more.
@@ -136,9 +137,9 @@ impl Redis {
         }
     }
 
-    /// Lets nobody find a token of `holder` any more that was asked for until now.
-    pub async fn purge(&self, holder: Digest) {
-        self.write(Purpose::Purge, holder, &self.moment(), LONGEST).await;
+    /// Lets nobody find a token of `holder` any more that was asked for until now. Whether Redis took note of it.
+    pub async fn purge(&self, holder: Digest) -> bool {
+        self.write(Purpose::Purge, holder, &self.moment(), LONGEST).await
     }
 
     async fn settle<W: Fn(&Record) -> bool>(
@@ -247,14 +248,17 @@ impl Redis {
         Ok(marks.iter().any(is_purged).then_some(Absence::Clean))
     }
 
-    async fn write(&self, purpose: Purpose, subject: Digest, text: &[u8], left: Duration) {
+    /// Whether that is done, or nothing was to do.
+    async fn write(&self, purpose: Purpose, subject: Digest, text: &[u8], left: Duration) -> bool {
         if left.is_zero() {
-            return;
+            return true;
         }
         let written = self.within_time(|session| session.write(purpose, subject, text, left));
-        if written.await.is_some() {
+        let is_written = written.await.is_some();
+        if is_written {
             self.refuses.store(false, Ordering::Relaxed);
         }
+        is_written
     }
 
     async fn delete(&self, purpose: Purpose, subject: Digest) {

@@ -14,6 +14,7 @@ use crate::pipeline::exchange::tests::sample::caller;
 
 mod assertions;
 mod credentials;
+mod elsewhere;
 pub mod idp;
 mod idps;
 mod lives;

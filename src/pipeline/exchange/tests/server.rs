@@ -69,6 +69,12 @@ impl Server {
         redis::cmd(name).arg(arguments).query(&mut client.get_connection_with_timeout(PATIENCE)?)
     }
 
+    /// Stops it where it stands, or lets it go on.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
     /// The names that match.
     pub fn names(&self, pattern: &str) -> Vec<String> {
         self.ask(&["KEYS", pattern]).unwrap()

@@ -180,8 +180,7 @@ impl Model {
     }
 
     fn is_purged(&self, user: usize, asked_at: u64) -> bool {
-        is_user(user)
-            && self.purged.iter().any(|(of, at)| *of == user && asked_at < *at && self.now - at < 3600)
+        is_user(user) && self.purged.iter().any(|(of, at)| *of == user && asked_at < *at)
     }
 
     fn disowns(&self, place: Place, asked_at: u64) -> bool {
