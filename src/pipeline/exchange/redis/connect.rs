@@ -182,7 +182,7 @@ impl Papers {
     }
 
     fn info(&self, server: &RedisServer, database: i64, tcp: TcpSettings) -> Result<ConnectionInfo, Error> {
-        let mut login = RedisConnectionInfo::default().set_db(database).set_skip_set_lib_name();
+        let mut login = RedisConnectionInfo::default().set_db(database);
         if let Some(username) = &self.username {
             login = login.set_username(username);
         }

@@ -35,7 +35,7 @@ async fn a_purge_counts_whichever_key_an_earlier_one_was_sealed_with() {
     for [before, now] in [[OLD, NEW], [NEW, OLD]] {
         let (idp, server) = (Idp::open(granted).await, Server::start());
         // an encryption key is being replaced: what one seals with, the other only opens
-        let [one, other] = [[before, now], [now, before]].map(|keys| proxy(&idp, &server, &keys));
+        let [one, other] = [&[before][..], &[now, before]].map(|keys| proxy(&idp, &server, keys));
         let alice = caller("alice", 1);
         let pass = |seconds| [&one, &other].map(|world| world.pass(seconds));
         one.fetch(&alice).await;
