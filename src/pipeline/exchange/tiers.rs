@@ -10,6 +10,7 @@ use crate::pipeline::exchange::demand::Claims;
 use crate::pipeline::exchange::endpoint::Moment;
 use crate::pipeline::exchange::errand::Journey;
 use crate::pipeline::exchange::errand::Replacing;
+use crate::pipeline::exchange::filed::Filed;
 use crate::pipeline::exchange::key::CacheKey;
 use crate::pipeline::exchange::landing::Granted;
 use crate::pipeline::exchange::redis::Claim;
@@ -55,9 +56,9 @@ impl Shared {
     }
 
     /// Drops `token`, which its upstream refuses, unless another one has taken its place.
-    pub(super) fn evict(&self, key: CacheKey, token: &DownstreamToken) {
-        if self.memory.evict(key, token) {
-            self.disown(key);
+    pub(super) fn evict(&self, filed: Filed, token: &DownstreamToken) {
+        if self.memory.evict(filed, token) {
+            self.disown(filed.key);
         }
     }
 
