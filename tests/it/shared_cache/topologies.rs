@@ -10,7 +10,7 @@ use crate::support::redis::sentinel::Watched;
 use crate::support::until;
 
 /// What a proxy's user must be allowed besides the names that begin with `obo:`.
-const COMMANDS: [&str; 3] = ["+get", "+set", "+del"];
+const COMMANDS: [&str; 3] = ["+getrange", "+set", "+del"];
 
 /// Two proxies, the second of which serves these users by what the first fetched.
 async fn share(fleet: &Fleet, entries: impl AsyncFn() -> usize) {

@@ -24,8 +24,10 @@ use crate::pipeline::exchange::lifetime::LONGEST;
 use crate::pipeline::exchange::redis::connect::Error;
 use crate::pipeline::exchange::redis::link::Link;
 use crate::pipeline::exchange::redis::link::Session;
+use crate::pipeline::exchange::redis::record::LONGEST_RECORD;
 use crate::pipeline::exchange::redis::seal::Key;
 use crate::pipeline::exchange::redis::seal::Purpose;
+use crate::pipeline::exchange::redis::seal::SEAL;
 use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
 
@@ -324,9 +326,12 @@ async fn found(
     subject: Digest,
 ) -> Result<Found, RedisError> {
     let name = key.name(purpose, subject);
-    match session.connection.send::<Option<Vec<u8>>>(cmd("GET").arg(name)).await {
-        Ok(None) => Ok(Found::Nothing),
-        Ok(Some(sealed)) => Ok(key.open(purpose, subject, sealed).map_or(Found::Foreign, Found::Text)),
+    // one byte more than any value of ours has: whoever writes there cannot make us read what fills our memory
+    let mut command = cmd("GETRANGE");
+    command.arg(name).arg(0).arg(LONGEST_RECORD + SEAL);
+    match session.connection.send::<Vec<u8>>(&command).await {
+        Ok(sealed) if sealed.is_empty() => Ok(Found::Nothing),
+        Ok(sealed) => Ok(key.open(purpose, subject, sealed).map_or(Found::Foreign, Found::Text)),
         Err(error) if error.code() == Some("WRONGTYPE") => Ok(Found::Foreign),
         Err(error) => Err(error),
     }
