@@ -17,6 +17,7 @@ use crate::pipeline::exchange::errand::Known;
 use crate::pipeline::exchange::errand::Load;
 use crate::pipeline::exchange::errand::Wanted;
 use crate::pipeline::exchange::error::Error;
+use crate::pipeline::exchange::filed::Filed;
 use crate::pipeline::exchange::flight::Ticket;
 use crate::pipeline::exchange::grant::Purpose;
 use crate::pipeline::exchange::grant::Terms;
@@ -116,7 +117,7 @@ impl Shared {
         let actor = self.actor(key, &journey.known).await?;
         match self.ask_as(Some(&actor.token), journey, &url).await {
             Err(error) if error.row == Some(Row::Refused) && self.may_be_void(key, &actor) => {
-                self.evict(key, &actor.token);
+                self.evict(Filed { key, holder: None }, &actor.token);
                 let newer = self.actor(key, &journey.known).await?;
                 self.ask_as(Some(&newer.token), journey, &url).await
             }

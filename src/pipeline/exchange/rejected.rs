@@ -102,7 +102,7 @@ impl Shared {
         };
         // after the second challenge nothing is evicted that would have to be asked for again before the third
         if round == Round::First && rejected.chance != Chance::Used {
-            self.evict(key, rejected.token);
+            self.evict(rejected.wanted(key, None).filed(), rejected.token);
         }
         let error = match outcome {
             Err(error) if error.is_interaction() => error.demanding(claims),
@@ -117,7 +117,7 @@ impl Shared {
     /// sign-in gives may look like those before, so that the token B at hand must not serve them.
     fn stepped_up(&self, rejected: Rejected<'_>, key: CacheKey, step_up: &StepUp) -> Error {
         if !self.memory.was_evicted_lately(key) {
-            self.evict(key, rejected.token);
+            self.evict(rejected.wanted(key, None).filed(), rejected.token);
         }
         let answer = OAuthError {
             error: "insufficient_user_authentication".to_owned(),
@@ -148,7 +148,7 @@ impl Shared {
             Chance::Never | Chance::Used => Ok(None),
         };
         if is_held {
-            self.evict(key, rejected.token);
+            self.evict(rejected.wanted(key, None).filed(), rejected.token);
         }
         outcome
     }

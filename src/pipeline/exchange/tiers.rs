@@ -10,11 +10,13 @@ use crate::pipeline::exchange::demand::Claims;
 use crate::pipeline::exchange::endpoint::Moment;
 use crate::pipeline::exchange::errand::Journey;
 use crate::pipeline::exchange::errand::Replacing;
+use crate::pipeline::exchange::filed::Filed;
 use crate::pipeline::exchange::key::CacheKey;
 use crate::pipeline::exchange::landing::Granted;
 use crate::pipeline::exchange::redis::Claim;
 use crate::pipeline::exchange::redis::Lease;
 use crate::pipeline::exchange::redis::Record;
+use crate::pipeline::exchange::redis::SKEW;
 use crate::telemetry::metrics::CacheResult;
 
 /// How exact the wall clock is.
@@ -55,9 +57,9 @@ impl Shared {
     }
 
     /// Drops `token`, which its upstream refuses, unless another one has taken its place.
-    pub(super) fn evict(&self, key: CacheKey, token: &DownstreamToken) {
-        if self.memory.evict(key, token) {
-            self.disown(key);
+    pub(super) fn evict(&self, filed: Filed, token: &DownstreamToken) {
+        if self.memory.evict(filed, token) {
+            self.disown(filed.key);
         }
     }
 
@@ -89,6 +91,8 @@ impl Shared {
     fn will_do(&self, journey: &Journey, record: &Record) -> bool {
         let now = self.clock.now();
         let is_live = now < record.lifetime.expires_on;
+        // where one of the clocks is wrong, so may the end be that was reckoned by it
+        let is_credible = record.asked_at <= now.after(SKEW);
         let is_meant = match &journey.replacing {
             Replacing::Nothing => true,
             Replacing::Refused(token) => !token.equals(&record.token),
@@ -96,6 +100,7 @@ impl Shared {
         };
         let claims = journey.claims.as_ref().map(Claims::digest);
         is_live
+            && is_credible
             && is_meant
             && (claims.is_none() || claims == record.claims)
             && !self.is_disowned(journey, record)
@@ -108,12 +113,13 @@ impl Shared {
         asked_at.is_none_or(|asked_at| self.memory.disowns(journey.filed(), asked_at))
     }
 
-    /// A moment of the past on both clocks. One that is yet to come, by a clock that runs ahead of ours, is now.
+    /// A moment of the past on both clocks. One that is yet to come, by a clock that runs ahead of ours, is now: what was to
+    /// last from then on lasts as long from now on, and no longer.
     fn past(&self, wall: UnixTime) -> Moment {
         let (now, monotonic) = (self.clock.now(), self.clock.monotonic());
         match monotonic.checked_sub(now.since(wall)) {
-            Some(monotonic) if wall <= now => Moment { wall, monotonic },
-            _ => Moment { wall: now, monotonic },
+            Some(monotonic) => Moment { wall, monotonic },
+            None => Moment { wall: now, monotonic },
         }
     }
 }

@@ -9,16 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
-
 use crate::config;
 use crate::domain::bounded::Bounded;
 use crate::domain::bounded::Departure;
 use crate::domain::capacity::Capacity;
 use crate::domain::clock::Clock;
 use crate::domain::digest::Digest;
-use crate::domain::digest::DigestHashing;
 use crate::domain::holdings;
 use crate::domain::token::DownstreamToken;
 use crate::pipeline::exchange::endpoint::Moment;
@@ -27,6 +23,7 @@ use crate::pipeline::exchange::filed::Filed;
 use crate::pipeline::exchange::key::CacheKey;
 use crate::pipeline::exchange::lifetime::LONGEST;
 use crate::pipeline::exchange::lifetime::Lifetime;
+use crate::pipeline::exchange::memory::moments::Moments;
 use crate::pipeline::exchange::memory::purges::Purges;
 use crate::pipeline::exchange::memory::refusal::Refusal;
 use crate::pipeline::exchange::memory::refusal::Scope;
@@ -34,6 +31,7 @@ use crate::pipeline::exchange::row::Remembered;
 use crate::telemetry::metrics::Metrics;
 
 mod entry;
+mod moments;
 mod purges;
 mod refusal;
 
@@ -58,9 +56,9 @@ pub struct Memory {
     tokens: Bounded<CacheKey, Entry>,
     refusals: Bounded<Scope, Refusal>,
     /// When the token of a key was last evicted as its upstream refused it.
-    evictions: Cache<CacheKey, Instant, DigestHashing>,
+    evictions: Moments,
     /// When the token of a key was last found to be of no use.
-    disowned: Cache<CacheKey, Instant, DigestHashing>,
+    disowned: Moments,
     purges: Purges,
     negative_ttl: Duration,
     clock: Clock,
@@ -108,8 +106,8 @@ impl Memory {
         Self {
             tokens,
             refusals: Bounded::new(capacity, most, |_| {}),
-            evictions: moments(cache.max_entries, LATELY),
-            disowned: moments(cache.max_entries, DISOWNED_FOR),
+            evictions: Moments::new(cache.max_entries, most, LATELY),
+            disowned: Moments::new(cache.max_entries, most, DISOWNED_FOR),
             purges: Purges::default(),
             negative_ttl: cache.negative_ttl,
             clock,
@@ -142,11 +140,11 @@ impl Memory {
     }
 
     /// Drops `token`, which its upstream refuses, unless another one has taken its place. Whether it was there.
-    pub fn evict(&self, key: CacheKey, token: &DownstreamToken) -> bool {
+    pub fn evict(&self, filed: Filed, token: &DownstreamToken) -> bool {
         let now = self.clock.monotonic();
-        self.evictions.insert(key, now);
-        self.disowned.insert(key, now);
-        let was_held = self.tokens.remove_if(&key, |entry| entry.token.equals(token));
+        self.evictions.note(filed, now);
+        self.disowned.note(filed, now);
+        let was_held = self.tokens.remove_if(&filed.key, |entry| entry.token.equals(token));
         if was_held {
             self.metrics.cache_eviction("explicit");
         }
@@ -155,19 +153,14 @@ impl Memory {
 
     /// Whether a token of `key` was evicted in the last half minute.
     pub fn was_evicted_lately(&self, key: CacheKey) -> bool {
-        let now = self.clock.monotonic();
-        self.evictions.get(&key).is_some_and(|then| now.saturating_duration_since(then) < LATELY)
+        self.evictions.of(key, self.clock.monotonic()).is_some()
     }
 
     /// Whether a token that was asked for at `asked_at` must not be taken from another tier: after it was asked for, and
     /// within the last hour, a token of that key was found to be of no use, or its holder's were purged.
     pub fn disowns(&self, filed: Filed, asked_at: Instant) -> bool {
-        let now = self.clock.monotonic();
-        let is_disowned = self
-            .disowned
-            .get(&filed.key)
-            .is_some_and(|then| asked_at < then && now.saturating_duration_since(then) < DISOWNED_FOR);
-        is_disowned || self.is_purged(filed, asked_at)
+        let disowned = self.disowned.of(filed.key, self.clock.monotonic());
+        disowned.is_some_and(|then| asked_at < then) || self.is_purged(filed, asked_at)
     }
 
     /// Keeps a token that was asked for at `asked_at`, to satisfy the claims of that digest. Whether it did: not if it is
@@ -204,7 +197,7 @@ impl Memory {
         // claims that cannot be satisfied say nothing of a token that was not asked to satisfy them
         let disproves = row.evicts() && flight == key;
         if disproves {
-            self.disowned.insert(key, self.clock.monotonic());
+            self.disowned.note(filed, self.clock.monotonic());
             if self.tokens.remove(&key) {
                 self.metrics.cache_eviction("explicit");
             }
@@ -262,16 +255,6 @@ impl Memory {
     fn is_purged(&self, filed: Filed, asked_at: Instant) -> bool {
         self.purges.cover(filed.holder, asked_at, self.clock.monotonic(), PURGED_FOR)
     }
-}
-
-/// A record of when something happened to a key: of so many keys, the latest, for that long.
-fn moments(most: u64, span: Duration) -> Cache<CacheKey, Instant, DigestHashing> {
-    Cache::builder()
-        .max_capacity(most)
-        .eviction_policy(EvictionPolicy::lru())
-        // housekeeping only: what counts is decided on every read, by the proxy's own clock
-        .time_to_live(span)
-        .build_with_hasher(DigestHashing::default())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What is said to Redis: `GET`, `SET` and `DEL`, nothing else.
+//! What is said to Redis: `GETRANGE`, `SET` and `DEL`, nothing else.
 
 use std::time::Duration;
 
@@ -8,8 +8,10 @@ use zeroize::Zeroizing;
 
 use crate::domain::digest::Digest;
 use crate::pipeline::exchange::redis::link::Session;
+use crate::pipeline::exchange::redis::record::LONGEST_RECORD;
 use crate::pipeline::exchange::redis::seal::Key;
 use crate::pipeline::exchange::redis::seal::Purpose;
+use crate::pipeline::exchange::redis::seal::SEAL;
 
 /// What stands under a name.
 #[derive(Debug)]
@@ -119,10 +121,12 @@ impl Session {
 
     /// What is kept of `subject`, under the name that this key gives it.
     async fn read(&mut self, key: &Key, purpose: Purpose, subject: Digest) -> Result<Found, RedisError> {
-        let name = key.name(purpose, subject);
-        match self.connection.send::<Option<Vec<u8>>>(cmd("GET").arg(name)).await {
-            Ok(None) => Ok(Found::Nothing),
-            Ok(Some(sealed)) => Ok(key.open(purpose, subject, sealed).map_or(Found::Foreign, Found::Text)),
+        // one byte more than any value of ours has: whoever writes there cannot make us read what fills our memory
+        let mut command = cmd("GETRANGE");
+        command.arg(key.name(purpose, subject)).arg(0).arg(LONGEST_RECORD + SEAL);
+        match self.connection.send::<Vec<u8>>(&command).await {
+            Ok(sealed) if sealed.is_empty() => Ok(Found::Nothing),
+            Ok(sealed) => Ok(key.open(purpose, subject, sealed).map_or(Found::Foreign, Found::Text)),
             Err(error) if error.code() == Some("WRONGTYPE") => Ok(Found::Foreign),
             Err(error) => Err(error),
         }

@@ -44,7 +44,7 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 /// up to this.
 const LONGEST_PAUSE: Duration = Duration::from_millis(160);
 /// By how much the clocks of two proxies may differ.
-const SKEW: Duration = Duration::from_secs(60);
+pub const SKEW: Duration = Duration::from_secs(60);
 
 /// Tokens that proxies share.
 #[derive(Debug)]

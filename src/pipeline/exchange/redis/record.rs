@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use crate::domain::clock::UnixTime;
 use crate::domain::digest::Digest;
 use crate::domain::token::DownstreamToken;
+use crate::domain::token::MAX_DOWNSTREAM_TOKEN;
 use crate::pipeline::exchange::lifetime::LONGEST;
 use crate::pipeline::exchange::lifetime::Lifetime;
 
@@ -19,6 +20,11 @@ const VERSION: u8 = 1;
 const NO_CLAIMS: u8 = 0;
 /// or those of the digest that follows.
 const CLAIMS: u8 = 1;
+
+/// Bytes of the longest record.
+pub const LONGEST_RECORD: usize = HEAD + MAX_DOWNSTREAM_TOKEN;
+/// Bytes before the token at most: version, three moments, margin, claims.
+const HEAD: usize = 1 + 4 * 8 + 1 + 32;
 
 /// A token B as proxies share it.
 #[derive(Clone, Debug)]
@@ -38,7 +44,7 @@ impl Record {
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         let Self { token, claims, lifetime: Lifetime { expires_on, renew_at, margin }, asked_at } = self;
         // all the room from the start: growing would leave copies behind
-        let mut bytes = Zeroizing::new(Vec::with_capacity(2 + 4 * 8 + 32 + token.size()));
+        let mut bytes = Zeroizing::new(Vec::with_capacity(HEAD + token.size()));
         bytes.push(VERSION);
         for moment in [asked_at, renew_at, expires_on] {
             bytes.extend_from_slice(&moment.as_seconds().to_be_bytes());
@@ -126,6 +132,12 @@ mod tests {
                 prop_assert_eq!(&**record.to_bytes(), &bytes[..]);
             }
         }
+    }
+
+    #[test]
+    fn no_record_is_longer_than_the_longest() {
+        let token = "t".repeat(MAX_DOWNSTREAM_TOKEN);
+        assert_eq!(record(1_000, 3600, 3300, Some([7; 32]), &token).to_bytes().len(), LONGEST_RECORD);
     }
 
     #[test]

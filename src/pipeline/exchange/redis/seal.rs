@@ -25,6 +25,9 @@ const KEY: usize = 32;
 /// Bytes of a nonce of AES-GCM.
 const NONCE: usize = 12;
 
+/// Bytes by which a sealed text is longer.
+pub const SEAL: usize = NONCE + aead::MAX_TAG_LEN;
+
 /// What something is kept for. What is kept for one purpose is nothing for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -116,7 +119,7 @@ impl Key {
     /// # Errors
     /// If the cryptography library fails, or the system gives no random bytes.
     pub fn seal(&self, purpose: Purpose, subject: Digest, text: &[u8]) -> Result<Vec<u8>, Unspecified> {
-        let mut buffer = Vec::with_capacity(NONCE + text.len() + aead::MAX_TAG_LEN);
+        let mut buffer = Vec::with_capacity(text.len() + SEAL);
         buffer.extend_from_slice(text);
         let key = self.value_key(purpose, subject)?;
         let nonce = key.seal_in_place_append_tag(Aad::from(bound_to(purpose, subject)), &mut buffer)?;

@@ -98,3 +98,20 @@ async fn who_purges_a_user_of_whom_nothing_is_here_finds_nothing_older_elsewhere
     assert_eq!(other.fetch(&bob).await.1, CacheResult::Shared);
     assert_eq!(other.fetch(&alice).await.1, CacheResult::Miss);
 }
+
+#[tokio::test]
+async fn no_token_outlives_its_end_by_a_clock_that_runs_ahead_of_ours() {
+    for (ahead, is_shared) in [(0, true), (30, true), (60, true), (61, false), (1800, false)] {
+        let (idp, server) = (Idp::open(|asked| granted_for(asked, 3600)).await, Server::start());
+        let [fast, right] = [(); 2].map(|()| proxy(&idp, &server, &[OLD]));
+        fast.clock.set_wall(fast.clock.now().after(Duration::from_secs(ahead)));
+        let (early, _) = fast.fetch(&caller("alice", 1)).await;
+        until_there(&server, "token", 1).await;
+        let (found, cache) = right.fetch(&caller("alice", 2)).await;
+        assert_eq!((found == early, cache == CacheResult::Shared), (is_shared, is_shared), "{ahead}");
+        right.pass(3600);
+        // Redis' own clock says the same
+        server.ask::<()>(&["FLUSHALL"]).unwrap();
+        assert_ne!(right.fetch(&caller("alice", 3)).await.0, early, "{ahead}");
+    }
+}

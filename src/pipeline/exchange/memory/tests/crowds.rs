@@ -54,6 +54,24 @@ fn one_user_s_refusals_displace_no_other_s() {
 }
 
 #[test]
+fn what_upstreams_refuse_one_user_makes_no_other_s_refusal_forgotten() {
+    let world = World::of(200, 64);
+    let asked_at = world.now().monotonic;
+    world.pass(1);
+    for number in 0..136 {
+        world.memory.evict(filed(&format!("user{number}"), 1), &token("t"));
+    }
+    for number in 0..10_000 {
+        world.memory.evict(filed("mallory", number), &token("t"));
+    }
+    for number in 0..136 {
+        let filed = filed(&format!("user{number}"), 1);
+        assert!(world.memory.was_evicted_lately(filed.key), "{number}");
+        assert!(world.memory.disowns(filed, asked_at), "{number}");
+    }
+}
+
+#[test]
 fn a_token_that_is_renewed_makes_no_other_yield() {
     let world = World::of(1000, 3);
     for round in 0..10 {
@@ -90,7 +108,7 @@ fn threads_at_once_never_find_another_user_s_token() {
                     let text = format!("{name}.{}", turn / 20 % 6);
                     match turn / 120 % 16 {
                         0..9 => drop(world.keep(place, &text, 3600)),
-                        9 => drop(world.memory.evict(place.key, &token(&text))),
+                        9 => drop(world.memory.evict(place, &token(&text))),
                         10 => world.refuse(place, Row::InvalidGrant),
                         11 if round % 50 == 0 => {
                             let meant = user(name);

@@ -312,7 +312,7 @@ impl Pair {
             }
             Step::Evict { place, version } => {
                 let text = text(place, version);
-                let is_evicted = memory.evict(filed_at(place).key, &token(&text));
+                let is_evicted = memory.evict(filed_at(place), &token(&text));
                 assert_eq!(is_evicted, model.evict(place, &text));
             }
             Step::Purge(user) => {

@@ -90,7 +90,7 @@ fn tokens_of_other_tiers_are_disowned_for_an_hour_after_an_eviction() {
         if refused_by_the_idp {
             world.refuse(place, Row::InvalidGrant);
         } else {
-            assert!(world.memory.evict(place.key, &token("old")));
+            assert!(world.memory.evict(place, &token("old")));
         }
         let after = world.clock.monotonic();
         assert_eq!((world.memory.tokens(), world.evicted("explicit")), (0, 1));
@@ -109,12 +109,12 @@ fn tokens_of_other_tiers_are_disowned_for_an_hour_after_an_eviction() {
 fn only_the_token_that_is_meant_is_evicted() {
     let world = World::new();
     let place = filed("alice", 1);
-    assert!(!world.memory.evict(place.key, &token("old")));
+    assert!(!world.memory.evict(place, &token("old")));
     world.keep(place, "new", 1000);
-    assert!(!world.memory.evict(place.key, &token("old")));
+    assert!(!world.memory.evict(place, &token("old")));
     assert_eq!((world.served(place).as_deref(), world.evicted("explicit")), (Some("new"), 0));
-    assert!(world.memory.evict(place.key, &token("new")));
-    assert!(!world.memory.evict(place.key, &token("new")));
+    assert!(world.memory.evict(place, &token("new")));
+    assert!(!world.memory.evict(place, &token("new")));
     assert_eq!((world.served(place), world.evicted("explicit")), (None, 1));
 }
 
