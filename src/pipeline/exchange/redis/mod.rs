@@ -265,7 +265,11 @@ impl Redis {
             }
             Ok(Some(Err(error))) => Error::from(error),
             Err(_) if is_asked => Error::Slow(self.timeout),
-            Ok(None) | Err(_) => return None,
+            Err(_) => {
+                self.link.kept_waiting();
+                return None;
+            }
+            Ok(None) => return None,
         };
         self.link.failed(&error);
         None
