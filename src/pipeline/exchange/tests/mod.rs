@@ -23,6 +23,7 @@ mod purging;
 mod refusals;
 mod rejected;
 pub mod sample;
+mod shared;
 mod sharing;
 
 /// An exchanger, and all that a test turns.
