@@ -72,6 +72,8 @@ enum Work {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Health {
     Well,
+    /// Somebody waited in vain for a connection.
+    Late,
     Ill,
 }
 
@@ -105,10 +107,19 @@ impl Link {
             return;
         }
         state.silent = None;
-        if state.health == Health::Ill {
-            state.health = Health::Well;
-            drop(state);
+        let was_ill = state.health == Health::Ill;
+        state.health = Health::Well;
+        drop(state);
+        if was_ill {
             tracing::info!("Redis serves us again");
+        }
+    }
+
+    /// Nobody else is to wait for the connection that is being made: it may take far longer than a look-up.
+    pub fn kept_waiting(&self) {
+        let mut state = self.state();
+        if state.health == Health::Well {
+            state.health = Health::Late;
         }
     }
 
@@ -152,14 +163,14 @@ impl Link {
                 Some(Some(session))
             }
             // whoever waited before it failed would wait each time
-            (None, Work::Connecting | Work::Reading) => (state.health == Health::Ill).then_some(None),
+            (None, Work::Connecting | Work::Reading) => (state.health != Health::Well).then_some(None),
             (None, Work::None(Some(until))) if now < until => Some(None),
             (None, Work::None(_)) => {
                 state.work = Work::Connecting;
-                let is_ill = state.health == Health::Ill;
+                let is_well = state.health == Health::Well;
                 drop(state);
                 tokio::spawn(self.clone().connect(Undone(self.clone(), Work::Connecting)));
-                is_ill.then_some(None)
+                (!is_well).then_some(None)
             }
         }
     }
@@ -211,7 +222,7 @@ impl Link {
     }
 
     fn fall_ill(&self, mut state: MutexGuard<'_, State>, error: &Error) {
-        if state.health == Health::Well {
+        if state.health != Health::Ill {
             state.health = Health::Ill;
             drop(state);
             tracing::warn!(

@@ -294,7 +294,12 @@ impl Redis {
         };
         let outcome = tokio::time::timeout(self.timeout, doing).await;
         // who got no session asked nothing
-        let number = asked?;
+        let Some(number) = asked else {
+            if outcome.is_err() {
+                self.link.kept_waiting();
+            }
+            return None;
+        };
         match outcome {
             Ok(outcome) => match outcome? {
                 Ok(done) => {

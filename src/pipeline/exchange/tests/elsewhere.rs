@@ -22,12 +22,12 @@ fn only(caller: &Caller) -> impl Fn(Digest) -> bool + Send + Sync + use<> {
 async fn until_there(server: &Server, kind: &str, count: usize) {
     let waiting = async {
         let pattern = format!("obo:{kind}:*");
-        while server.names(&pattern).len() != count || !server.names("obo:lease:*").is_empty() {
+        while server.matching(&pattern).len() != count || !server.names("lease").is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     let done = tokio::time::timeout(Duration::from_secs(20), waiting).await;
-    done.unwrap_or_else(|_| panic!("never {count} of {kind}: {:?}", server.names("*")));
+    done.unwrap_or_else(|_| panic!("never {count} of {kind}: {:?}", server.matching("*")));
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use crate::pipeline::exchange::tests::text;
 use crate::telemetry::metrics::CacheResult;
 
 /// From here on every token that lives an hour is due.
-const RENEWAL: u64 = 3330;
+pub const RENEWAL: u64 = 3330;
 
 #[tokio::test]
 async fn a_token_is_never_served_at_or_past_its_end() {

@@ -25,6 +25,7 @@ mod refusals;
 mod rejected;
 pub mod sample;
 pub mod server;
+mod shared;
 mod sharing;
 
 /// An exchanger, and all that a test turns.

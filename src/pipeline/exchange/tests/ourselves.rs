@@ -15,9 +15,9 @@ use crate::pipeline::exchange::demand::Demand;
 use crate::pipeline::exchange::demand::StepUp;
 use crate::pipeline::exchange::tests::idp::json;
 
-const ISSUER: &str = "https://id.example";
+pub const ISSUER: &str = "https://id.example";
 
-fn for_applications() -> Arc<Exchange> {
+pub fn for_applications() -> Arc<Exchange> {
     Arc::new(Exchange {
         app_tokens: AppTokens::ClientCredentials,
         ..Exchange::clone(&sample::exchange(&["api://b/.default"]))
@@ -29,7 +29,7 @@ fn acting() -> Arc<Exchange> {
 }
 
 /// An endpoint that numbers the tokens of our own, and names in each token B who acts.
-fn numbering(expires_in: u64) -> impl Fn(&idp::Received) -> Answer + Send + Sync {
+pub fn numbering(expires_in: u64) -> impl Fn(&idp::Received) -> Answer + Send + Sync {
     let tokens = AtomicUsize::new(0);
     move |received| {
         let token = match received.form["grant_type"].as_str() {
@@ -49,7 +49,7 @@ fn world_of(idp: &Idp) -> World {
     World::new(sample::oidc(ISSUER, Some(&endpoint), GrantType::TokenExchange), &sample::cache())
 }
 
-async fn token_b(world: &World, user: &str, uti: u32) -> String {
+pub async fn token_b(world: &World, user: &str, uti: u32) -> String {
     text(&world.exchanger.token(&sample::subject(ISSUER, user, uti), &acting()).await.unwrap())
 }
 
@@ -125,7 +125,7 @@ async fn one_actor_token_serves_every_user_until_it_is_old() {
 }
 
 /// An endpoint that gives out `numbering` tokens, and refuses exchanges as long as the actor's is of before `oldest`.
-fn forgetful(oldest: Arc<AtomicUsize>) -> impl Fn(&idp::Received) -> Answer + Send + Sync {
+pub fn forgetful(oldest: Arc<AtomicUsize>) -> impl Fn(&idp::Received) -> Answer + Send + Sync {
     let answers = numbering(3600);
     move |received| {
         let number = received.form.get("actor_token").and_then(|token| token.strip_prefix("ours"));

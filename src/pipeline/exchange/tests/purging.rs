@@ -7,7 +7,7 @@ use crate::domain::digest::Digest;
 use crate::telemetry::access_log::UserHash;
 
 /// Whether a user is the one who is meant, and no other.
-fn only(caller: &Caller) -> impl Fn(Digest) -> bool + Send + Sync + use<> {
+pub fn only(caller: &Caller) -> impl Fn(Digest) -> bool + Send + Sync + use<> {
     let user = caller.claims.user_digest;
     move |other| other == user
 }

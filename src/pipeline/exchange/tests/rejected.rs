@@ -8,10 +8,10 @@ use crate::pipeline::exchange::demand::StepUp;
 use crate::pipeline::exchange::tests::idp::refused;
 use crate::pipeline::exchange::tests::idp::token_b;
 
-const CLAIMS: &str = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#;
+pub const CLAIMS: &str = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#;
 
 /// A token that names the claims it was asked for too, and how many were issued before it.
-fn numbered() -> impl Fn(&idp::Received) -> Answer + Send + Sync {
+pub fn numbered() -> impl Fn(&idp::Received) -> Answer + Send + Sync {
     let issued = AtomicUsize::new(0);
     move |received| {
         let number = issued.fetch_add(1, Ordering::SeqCst);
@@ -24,12 +24,12 @@ fn numbered() -> impl Fn(&idp::Received) -> Answer + Send + Sync {
     }
 }
 
-fn demanding(claims: &str) -> Demand {
+pub fn demanding(claims: &str) -> Demand {
     Demand { claims: Claims::parse(claims), step_up: None }
 }
 
 impl World {
-    async fn rejected(
+    pub async fn rejected(
         &self,
         caller: &Caller,
         had: &Exchanged,
