@@ -91,7 +91,7 @@ impl Memory {
         Self::with(cache, holdings::MOST, clock, metrics)
     }
 
-    /// An empty memory within the bounds of `cache`, where nobody has more than `most` tokens or refusals.
+    /// An empty memory within the bounds of `cache`, where nobody has more than `most` entries of a kind.
     fn with(cache: &config::Cache, most: usize, clock: Clock, metrics: Arc<Metrics>) -> Self {
         let counted = metrics.clone();
         let tokens =
@@ -106,8 +106,8 @@ impl Memory {
         Self {
             tokens,
             refusals: Bounded::new(capacity, most, |_| {}),
-            evictions: Moments::new(cache.max_entries, holdings::MOST, LATELY),
-            disowned: Moments::new(cache.max_entries, holdings::MOST, DISOWNED_FOR),
+            evictions: Moments::new(cache.max_entries, most, LATELY),
+            disowned: Moments::new(cache.max_entries, most, DISOWNED_FOR),
             purges: Purges::default(),
             negative_ttl: cache.negative_ttl,
             clock,
