@@ -22,6 +22,7 @@ use crate::net::client::Client;
 use crate::pipeline::Pipeline;
 use crate::pipeline::accept;
 use crate::pipeline::accept::Drain;
+use crate::pipeline::accept::LocalAddress;
 use crate::telemetry::metrics::Metrics;
 
 pub mod admin;
@@ -48,7 +49,7 @@ impl App {
     /// Builds every stage and binds every listener. No identity provider is contacted yet.
     ///
     /// # Errors
-    /// If TLS cannot be set up or an address cannot be bound.
+    /// If TLS cannot be set up, a listener's certificate cannot be used or an address cannot be bound.
     pub async fn bind(config: Config, clock: Clock) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new());
         metrics.config_loaded(clock.now());
@@ -59,12 +60,7 @@ impl App {
         let telemetry = bind(&config.telemetry.address).await?;
         let mut listeners = Vec::new();
         for listener in &config.listeners {
-            let bound = accept::Listener::bind(listener).await;
-            listeners.push(
-                bound.with_context(|| {
-                    format!("listener {} cannot bind {}", listener.name, listener.address)
-                })?,
-            );
+            listeners.push(accept::Listener::bind(listener).await?);
         }
         Ok(Self { config, metrics, pipeline, listeners, telemetry })
     }
@@ -73,10 +69,10 @@ impl App {
     ///
     /// # Errors
     /// If the system does not know.
-    pub fn listeners(&self) -> std::io::Result<Vec<(Name, SocketAddr)>> {
+    pub fn listeners(&self) -> std::io::Result<Vec<(Name, LocalAddress)>> {
         self.listeners
             .iter()
-            .map(|listener| Ok((listener.settings().name.clone(), listener.local_addr()?)))
+            .map(|listener| Ok((listener.settings().name.clone(), listener.local_address()?)))
             .collect()
     }
 

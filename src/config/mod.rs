@@ -6,7 +6,6 @@
 //! On the way: `yaml` reads a file, `layers` lays files and environment over each other, `tree` reads the result as the
 //! types of `wire`, and `check` makes a [`Config`] of them. `mask` says what must not be shown.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +14,6 @@ use http::HeaderName;
 use http::HeaderValue;
 use http::Method;
 use http::uri::Authority;
-use ipnet::IpNet;
 
 use crate::domain::name::Name;
 
@@ -27,6 +25,7 @@ mod credential;
 mod de;
 mod identity_provider;
 mod layers;
+mod listener;
 mod load;
 mod loopback;
 mod mask;
@@ -59,6 +58,15 @@ pub use crate::config::identity_provider::Jwks;
 pub use crate::config::identity_provider::Oidc;
 pub use crate::config::identity_provider::ResourceMetadata;
 pub use crate::config::identity_provider::Tenancy;
+pub use crate::config::listener::Listener;
+pub use crate::config::listener::ListenerAddress;
+pub use crate::config::listener::ListenerTls;
+pub use crate::config::listener::ProxyProtocol;
+pub use crate::config::listener::RequiredCertificate;
+pub use crate::config::listener::ServerCertificate;
+pub use crate::config::listener::TlsVersion;
+pub use crate::config::listener::TrustedProxies;
+pub use crate::config::listener::UnderscoreHeaders;
 pub use crate::config::load::Loaded;
 pub use crate::config::load::load;
 pub use crate::config::load::load_text;
@@ -110,35 +118,6 @@ impl std::fmt::Display for Address {
     }
 }
 
-/// One address callers connect to.
-#[derive(Clone, Debug)]
-pub struct Listener {
-    /// Its name, a metric label.
-    pub name: Name,
-    /// What it binds.
-    pub address: Address,
-    /// What happens to header names with `_`.
-    pub underscore_headers: UnderscoreHeaders,
-    /// Whose `X-Forwarded-*` and `Forwarded` are believed.
-    pub trusted_proxies: Vec<IpNet>,
-}
-
-impl Listener {
-    /// Whether forwarding headers of a peer at `address` are believed.
-    pub fn trusts(&self, address: IpAddr) -> bool {
-        self.trusted_proxies.iter().any(|net| net.contains(&address.to_canonical()))
-    }
-}
-
-/// Header names with `_` alias those with `-` in many back ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnderscoreHeaders {
-    /// Remove them from the request.
-    Drop,
-    /// Let them through.
-    Keep,
-}
-
 /// One route: which requests it takes and what becomes of them.
 #[derive(Debug)]
 pub struct Route {
@@ -148,6 +127,8 @@ pub struct Route {
     pub listeners: Option<Vec<Name>>,
     /// Which requests.
     pub matches: Match,
+    /// Which client certificates are admitted; `None` = whether one was shown makes no difference.
+    pub client_certificate: Option<RequiredCertificate>,
     /// Who may pass and what happens to token A.
     pub access: Access,
     /// Where to.

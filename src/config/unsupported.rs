@@ -6,14 +6,11 @@ use crate::config::node::Path;
 /// The keys that lead to each of them; `*` is any name. List positions are not counted.
 const LATER: &[&[&str]] = &[
     &["admin"],
-    &["listeners", "*", "tls"],
-    &["listeners", "*", "proxy_protocol"],
     &["identity_providers", "*", "proxy"],
     &["routes", "*", "headers"],
     &["routes", "*", "retry"],
     &["routes", "*", "limits"],
     &["routes", "*", "cors"],
-    &["routes", "*", "require", "client_certificate"],
     &["telemetry", "traces"],
 ];
 

@@ -178,14 +178,16 @@ impl Pipeline {
         let (mut head, body) = request.into_parts();
         let mut journey = self.stages.observer.begin(&head);
         let dialect = Dialect::of(&head.headers);
-        let resource_metadata = self.stages.responder.metadata_url(&head, Scheme::Http, peer.trust);
+        let scheme = listener.scheme();
+        let resource_metadata = self.stages.responder.metadata_url(&head, scheme, peer.trust);
         let outcome = {
             let answered = pin!(async {
                 let answer = match self.admit(listener, peer, &mut head, &mut journey).await {
                     Ok(Admission::Onward(admitted)) => {
                         let request = Request::from_parts(head, body);
                         let challenges = resource_metadata.as_deref();
-                        return self.forward(admitted, peer, request, challenges, &mut journey).await;
+                        let origin = Origin { peer, scheme };
+                        return self.forward(admitted, origin, request, challenges, &mut journey).await;
                     }
                     Ok(Admission::Answered(response)) => Ok(response),
                     Err(refusal) => Err(refusal),
@@ -224,14 +226,18 @@ impl Pipeline {
         }
         let route::Routed { route, path } = self.stages.routes.find(&listener.name, head)?;
         journey.route = Some(route.clone());
-        let certificate = peer.certificate.as_ref();
+        let certificate = peer.certificate.as_deref();
+        if let Some(required) = &route.client_certificate {
+            accept::certificate::check(required, certificate)?;
+        }
+        let certificate = certificate.map(|certificate| &certificate.digest);
         let sent = self.sent(&route.access, &head.headers, certificate, journey).await?;
         Ok(Admission::Onward(Admitted { route, path, sent }))
     }
 
     /// The description of a resource, if that is what is asked for and its routes are described.
     fn description(&self, listener: &config::Listener, peer: &Peer, head: &Parts) -> Option<Response<Body>> {
-        let described = self.stages.responder.described(head, Scheme::Http, peer.trust)?;
+        let described = self.stages.responder.described(head, listener.scheme(), peer.trust)?;
         let routes = self.stages.routes.at(&listener.name, head, &described.path);
         self.stages.responder.description(described.resource, routes.iter().filter_map(|route| policy(route)))
     }
@@ -361,6 +367,13 @@ enum Admission {
     Onward(Admitted),
     /// It wanted nothing but this.
     Answered(Response<Body>),
+}
+
+/// Where a request came from.
+#[derive(Clone, Copy)]
+struct Origin<'a> {
+    peer: &'a Peer,
+    scheme: Scheme,
 }
 
 /// A request that may go on.

@@ -12,11 +12,10 @@ use http::StatusCode;
 use http_body::Body as _;
 
 use crate::config;
-use crate::config::Scheme;
-use crate::domain::peer::Peer;
 use crate::net::Body;
 use crate::net::BoxError;
 use crate::pipeline::Admitted;
+use crate::pipeline::Origin;
 use crate::pipeline::Pipeline;
 use crate::pipeline::Sent;
 use crate::pipeline::accept::Incoming;
@@ -38,7 +37,7 @@ impl Pipeline {
     pub(super) async fn forward(
         &self,
         admitted: Admitted,
-        peer: &Peer,
+        origin: Origin<'_>,
         request: Request<Incoming>,
         resource_metadata: Option<&str>,
         journey: &mut Journey<'_>,
@@ -47,7 +46,7 @@ impl Pipeline {
             Sent::TokenB(..) => self.stages.keeper.keep(request),
             Sent::AsItCame(_) | Sent::Nothing => (request.map(Captured::not), None),
         };
-        let response = self.send(&admitted, peer, request, journey).await?;
+        let response = self.send(&admitted, origin, request, journey).await?;
         match &admitted.sent {
             Sent::TokenB(sent, wanted) if response.status() == StatusCode::UNAUTHORIZED => {
                 // rare, and large
@@ -58,7 +57,7 @@ impl Pipeline {
                     response,
                     resource_metadata,
                 };
-                Box::pin(self.rejected(admitted, peer, rejected, journey)).await
+                Box::pin(self.rejected(admitted, origin, rejected, journey)).await
             }
             _ => Ok(response),
         }
@@ -67,7 +66,7 @@ impl Pipeline {
     async fn send<B>(
         &self,
         Admitted { route, path, sent }: &Admitted,
-        peer: &Peer,
+        origin: Origin<'_>,
         request: Request<B>,
         journey: &mut Journey<'_>,
     ) -> Result<Response<Body>, Refusal>
@@ -81,7 +80,8 @@ impl Pipeline {
             Sent::Nothing => Authorization::Remove,
         };
         let request_id = &journey.request_id;
-        let onward = Onward { route, path, authorization, peer, scheme: Scheme::Http, request_id };
+        let Origin { peer, scheme } = origin;
+        let onward = Onward { route, path, authorization, peer, scheme, request_id };
         let asked = self.stages.clock.monotonic();
         let response = self.forwarder.send(request, onward).await;
         journey.upstream_answered(asked);
@@ -92,7 +92,7 @@ impl Pipeline {
     async fn rejected(
         &self,
         admitted: Admitted,
-        peer: &Peer,
+        origin: Origin<'_>,
         refused: Refused<'_>,
         journey: &mut Journey<'_>,
     ) -> Result<Response<Body>, Refusal> {
@@ -110,7 +110,7 @@ impl Pipeline {
         };
         discard(response);
         let admitted = Admitted { sent: Sent::TokenB(another.clone(), wanted.clone()), ..admitted };
-        let response = self.send(&admitted, peer, spare, journey).await?;
+        let response = self.send(&admitted, origin, spare, journey).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
         }

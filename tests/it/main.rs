@@ -16,6 +16,7 @@ mod grants;
 mod http2_floods;
 mod identities;
 mod issuers;
+mod listeners;
 mod respond;
 mod route;
 mod shared_cache;

@@ -73,7 +73,8 @@ async fn play(arguments: &Arguments) -> anyhow::Result<()> {
     let config = configuration(arguments.proxy, idp.address(), echo.address(), arguments.telemetry)?;
     run::log_to_stderr(&config, &clock)?;
     let app = App::bind(config, clock).await?;
-    let (_, proxy) = app.listeners()?.into_iter().next().context("there is no listener")?;
+    let proxy = app.listeners()?.into_iter().find_map(|(_, address)| address.tcp());
+    let proxy = proxy.context("there is no listener")?;
     let addresses = Addresses {
         proxy,
         idp: idp.address(),

@@ -88,8 +88,9 @@ pub fn exchanges(access: &Access) -> bool {
 
 fn anonymous(said: &Settings<'_>, layered: &Layered<'_, '_>) -> Option<Access> {
     let at = &layered.at;
-    if layered.own.require.is_some() {
-        let help = "without a validated token nothing can be required: leave one of them out";
+    if layered.own.require.is_some_and(demands_a_token) {
+        let help =
+            "without a validated token only a client certificate can be required: leave one of them out";
         at.key("require").key_error("`require` and `auth: anonymous` exclude each other", help);
         return None;
     }
@@ -101,6 +102,13 @@ fn anonymous(said: &Settings<'_>, layered: &Layered<'_, '_>) -> Option<Access> {
         Some(Token::Passthrough) => UnvalidatedToken::Passthrough,
         None | Some(Token::Remove) => UnvalidatedToken::Remove,
     }))
+}
+
+/// Whether a token is needed to satisfy it. The certificate is the connection's, not the token's.
+fn demands_a_token(require: &wire::route::Require) -> bool {
+    let wire::route::Require { scopes, roles, clients, claims, client_certificate } = require;
+    let words = scopes.is_some() || roles.is_some() || clients.is_some() || claims.is_some();
+    words || client_certificate.is_none()
 }
 
 fn policy(

@@ -110,7 +110,8 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-fn host(text: &str, at: &At<'_>) -> Option<HostPattern> {
+/// A host, or every host below one.
+pub fn host(text: &str, at: &At<'_>) -> Option<HostPattern> {
     let lower = text.to_ascii_lowercase();
     let bare = lower.strip_prefix("*.").unwrap_or(&lower);
     let ipv6 = bare.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));

@@ -28,6 +28,7 @@ use crate::domain::name::Name;
 mod access;
 mod address;
 mod algorithm;
+mod client_certificate;
 mod credential;
 mod endpoint;
 mod entra;
@@ -35,6 +36,7 @@ mod exchange;
 mod file;
 mod identity_provider;
 mod layered;
+mod listener;
 mod managed_identity;
 mod matches;
 mod oidc;
@@ -81,12 +83,13 @@ fn whole(file: &File, root: At<'_>) -> Option<Config> {
     if file.version.is_some_and(|version| version != 1) {
         root.key("version").error("the only version of this format is 1");
     }
-    let listeners = server::listeners(file.listeners.as_ref(), &root.key("listeners"));
+    let listeners = listener::all(file.listeners.as_ref(), &root.key("listeners"));
     let telemetry = server::telemetry(file.telemetry.as_ref(), &root.key("telemetry"));
     address::no_clash(&listeners, telemetry.as_ref(), &root);
     let providers = identity_provider::all(file.identity_providers.as_ref(), &root.key("identity_providers"));
     let routes = route::all(file, &providers, &root);
     overlap::check(&routes);
+    client_certificate::can_be_shown(&routes, &listeners);
     Some(Config {
         workers: file.workers.and_then(|workers| match workers {
             Workers::Auto => None,

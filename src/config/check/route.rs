@@ -15,6 +15,7 @@ use crate::config::Timeouts;
 use crate::config::Upstream;
 use crate::config::check::At;
 use crate::config::check::access;
+use crate::config::check::client_certificate;
 use crate::config::check::items;
 use crate::config::check::layered::Layered;
 use crate::config::check::lookup;
@@ -99,6 +100,7 @@ impl Surroundings<'_, '_> {
         let matches = self.matches(wire, layered);
         let listeners = self.route_listeners(layered);
         let access = access::check(layered, self.providers, self.root);
+        let client_certificate = client_certificate::check(layered);
         let own = layered.own.timeouts;
         timeouts_are_positive(Some(own), &layered.at.key("timeouts"));
         let rewritten = self.strip_prefix(matches.as_ref(), layered);
@@ -145,6 +147,7 @@ impl Surroundings<'_, '_> {
             name: name?,
             listeners: listeners?,
             matches: matches?,
+            client_certificate: client_certificate?,
             access,
             rewrite: Rewrite {
                 strip_prefix: rewritten?,

@@ -1,11 +1,8 @@
-//! `listeners`, `cache`, `telemetry`, `limits` and `shutdown`.
+//! `cache`, `telemetry`, `limits` and `shutdown`.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -14,83 +11,19 @@ use crate::config::Address;
 use crate::config::Cache;
 use crate::config::CacheKeyMode;
 use crate::config::Limits;
-use crate::config::Listener;
 use crate::config::LogFormat;
 use crate::config::Logs;
 use crate::config::Shutdown;
 use crate::config::Telemetry;
-use crate::config::UnderscoreHeaders;
 use crate::config::check::At;
 use crate::config::check::address;
-use crate::config::check::items;
-use crate::config::check::name;
 use crate::config::check::positive;
 use crate::config::check::redis;
 use crate::config::wire;
 use crate::config::wire::scalar::DurationText;
-use crate::domain::name::Name;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
-
-/// The listeners, or the one that is there if none is written.
-pub fn listeners(written: Option<&BTreeMap<String, wire::listener::Listener>>, at: &At<'_>) -> Vec<Listener> {
-    match written {
-        Some(listeners) if !listeners.is_empty() => {
-            let one = |(text, wire): (&String, &wire::listener::Listener)| {
-                let at = at.key(text);
-                listener(name(text, &at)?, wire, &at)
-            };
-            listeners.iter().filter_map(one).collect()
-        }
-        _ => Name::parse("default").into_iter().map(default_listener).collect(),
-    }
-}
-
-fn default_listener(name: Name) -> Listener {
-    Listener {
-        name,
-        address: Address { host: "0.0.0.0".into(), port: 8080 },
-        underscore_headers: UnderscoreHeaders::Drop,
-        trusted_proxies: Vec::new(),
-    }
-}
-
-fn listener(name: Name, wire: &wire::listener::Listener, at: &At<'_>) -> Option<Listener> {
-    let address = match &wire.address {
-        Some(text) => address::parse(text, &at.key("address")),
-        None => {
-            at.missing("address", "write what to bind, as in address: 0.0.0.0:8080");
-            None
-        }
-    };
-    let proxies = at.key("trusted_proxies");
-    let trusted = items(wire.trusted_proxies.as_ref(), &proxies).unwrap_or_default();
-    let trusted_proxies = trusted.into_iter().filter_map(|(text, at)| network(text, &at)).collect();
-    let underscore_headers = match wire.underscore_headers {
-        None | Some(wire::listener::UnderscoreHeaders::Drop) => UnderscoreHeaders::Drop,
-        Some(wire::listener::UnderscoreHeaders::Keep) => UnderscoreHeaders::Keep,
-    };
-    Some(Listener { name, address: address?, underscore_headers, trusted_proxies })
-}
-
-fn network(text: &str, at: &At<'_>) -> Option<IpNet> {
-    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    match network {
-        Ok(network) => {
-            if network.prefix_len() == 0 {
-                let message = "every caller is believed about where the request comes from";
-                at.warning(message, "name the network of the proxies in front");
-            }
-            Some(network.trunc())
-        }
-        Err(_) => {
-            let message = format!("`{}` is not a network", at.shown(text));
-            at.error_with(message, "write it in CIDR notation, as in 10.0.0.0/8 or fd00::/8");
-            None
-        }
-    }
-}
 
 /// The token cache.
 pub fn cache(written: Option<&wire::server::Cache>, at: &At<'_>) -> Cache {

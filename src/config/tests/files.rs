@@ -77,3 +77,32 @@ fn certificates_of_an_upstream_are_looked_at_too() {
     let told = warned(folder.path(), &upstream("http://127.0.0.1", "/nonexistent/ca"));
     assert!(told.contains("`tls` has no effect") && !told.contains("cannot be read"), "{told}");
 }
+
+#[test]
+fn certificates_of_a_listener_are_looked_at_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    fs::write(&secret, "hunter2").unwrap();
+    let text = with_secret(&secret)
+        + "\
+listeners:
+  one:
+    address: 0.0.0.0:1
+    tls:
+      certificate: /nonexistent/c
+      key: /nonexistent/k
+      client_ca: /nonexistent/ca
+  two:
+    address: 0.0.0.0:2
+    tls:
+      certificates:
+        - certificate: /nonexistent/c
+          key: /nonexistent/k
+";
+    let told = warned(folder.path(), &text);
+    for place in ["15:20", "16:12", "17:18", "22:24", "23:16"] {
+        assert!(told.contains(&format!("config.yaml:{place}")), "{place}\n{told}");
+    }
+    assert_eq!(told.matches("warning: the file cannot be read: ").count(), 5, "{told}");
+    assert_eq!(told.matches("`run` does not start without it").count(), 5, "{told}");
+}

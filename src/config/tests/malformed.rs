@@ -54,7 +54,7 @@ fn all_problems_are_told_at_once_by_file_and_line() {
     let text = "\
 version: 3
 listeners:
-  public: { address: nowhere, tls: {} }
+  public: { address: nowhere, tsl: {} }
 identity_providers:
   contoso:
     entra: { tenant: '../x', cloud: moon }

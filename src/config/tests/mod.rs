@@ -4,6 +4,7 @@ mod contradictions;
 mod credentials;
 mod examples;
 mod files;
+mod listeners;
 mod malformed;
 mod providers;
 mod redis;

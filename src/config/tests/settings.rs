@@ -74,8 +74,8 @@ fn every_wrong_setting_is_told_with_position_and_advice() {
             "11:28 error: `0.0.0.0:70000` is not an address [write host:port, as in 0.0.0.0:8080, [::1]:8080 or localhost:8080]",
         ),
         (
-            top("listeners: { a: { address: 'unix:/x' } }"),
-            "11:28 error: `unix:` addresses are not supported yet",
+            top("listeners: { a: { address: 'unix:x' } }"),
+            "11:28 error: `unix:x` is not the path of a socket [write unix: and an absolute path, as in unix:/run/obo-proxy/http.sock]",
         ),
         (
             top("listeners: { a: { address: 0.0.0.0:1 }, b: { address: 127.0.0.1:1 } }"),
@@ -87,7 +87,7 @@ fn every_wrong_setting_is_told_with_position_and_advice() {
         ),
         (
             top("listeners: { a: { address: 0.0.0.0:1, trusted_proxies: [10.0.0.0/99] } }"),
-            "11:57 error: `10.0.0.0/99` is not a network [write it in CIDR notation, as in 10.0.0.0/8 or fd00::/8]",
+            "11:57 error: `10.0.0.0/99` is not a network [write it in CIDR notation, as in 10.0.0.0/8 or fd00::/8, or unix: for Unix sockets]",
         ),
         (
             top("listeners: { a: { address: 0.0.0.0:1, trusted_proxies: 0.0.0.0/0 } }"),
@@ -303,7 +303,7 @@ fn every_wrong_setting_is_told_with_position_and_advice() {
         ),
         (
             with(10, "    auth: anonymous\n    require: { scopes: a }"),
-            "11:5 error: `require` and `auth: anonymous` exclude each other [without a validated token nothing can be required: leave one of them out]",
+            "11:5 error: `require` and `auth: anonymous` exclude each other [without a validated token only a client certificate can be required: leave one of them out]",
         ),
         (with(10, "    auth: basic"), "10:11 error: `basic` is not `anonymous`"),
         (with(10, "    token: pass"), "10:12 error: `pass` is not `passthrough` or `remove`"),

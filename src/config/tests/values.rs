@@ -18,6 +18,7 @@ use crate::config::Http2;
 use crate::config::LogFormat;
 use crate::config::PathKind;
 use crate::config::Principals;
+use crate::config::ProxyProtocol;
 use crate::config::Scheme;
 use crate::config::Tenancy;
 use crate::config::UnderscoreHeaders;
@@ -30,6 +31,7 @@ use crate::config::tests::config;
 use crate::config::tests::env;
 use crate::config::tests::route;
 use crate::config::tests::told;
+use crate::domain::peer::Trust;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -40,7 +42,11 @@ fn what_is_not_written_has_its_default() {
     let [listener] = config.listeners.as_slice() else { panic!("one listener") };
     assert_eq!((listener.name.as_str(), listener.address.to_string().as_str()), ("default", "0.0.0.0:8080"));
     assert_eq!(listener.underscore_headers, UnderscoreHeaders::Drop);
-    assert_eq!(listener.trusted_proxies, []);
+    assert_eq!(
+        (listener.trusted_proxies.networks.as_slice(), listener.trusted_proxies.unix),
+        (&[][..], Trust::Untrusted)
+    );
+    assert_eq!((&listener.tls, listener.proxy_protocol), (&None, ProxyProtocol::Off));
     assert_eq!(config.telemetry.address.to_string(), "0.0.0.0:9902");
     assert_eq!(
         (config.telemetry.logs.format, config.telemetry.logs.access),

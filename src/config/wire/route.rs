@@ -176,6 +176,21 @@ pub struct Require {
     pub clients: Option<OneOrMany>,
     /// Claims with exactly these values; of a list in the token, one item must be equal.
     pub claims: Option<BTreeMap<String, String>>,
+    /// Which client certificates may be shown, on listeners with `tls.client_ca`. The only thing that an anonymous route
+    /// can require.
+    /// Default: every one that the listener lets in.
+    pub client_certificate: Option<RequiredCertificate>,
+}
+
+/// Which client certificates may be shown. Where both lists are given, both must agree.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RequiredCertificate {
+    /// Any of these subjects, in the text form of RFC 4514, as in `CN=gateway,O=Example`: the last part comes first, and
+    /// there are no spaces between parts.
+    pub subjects: Option<OneOrMany>,
+    /// Any of these subject alternative names: host names, URIs such as SPIFFE ids, or mail addresses.
+    pub sans: Option<OneOrMany>,
 }
 
 /// Words a token must carry.

@@ -16,12 +16,12 @@ use bytes::Bytes;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::io::ReadBuf;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio::time::Sleep;
 
 use crate::config::Limits;
 use crate::net::gather;
+use crate::pipeline::accept::stream::Stream;
 
 /// Longest time a peer may leave what we write unread.
 const WRITE_STALL: Duration = Duration::from_secs(30);
@@ -223,11 +223,10 @@ impl<S> Noted<S> {
     }
 }
 
-impl Noted<TcpStream> {
-    /// Resolves when there may be something to read, or the peer is gone.
+impl<S: Stream> Noted<S> {
+    /// Ready when there may be something to read, or the peer is gone.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        // what is wrong with it, reading it tells
-        self.stream.poll_read_ready(cx).map(drop)
+        self.stream.poll_readable(cx)
     }
 }
 

@@ -37,9 +37,9 @@ use crate::pipeline::accept::activity::Noted;
 use crate::pipeline::accept::activity::Protocol;
 use crate::pipeline::accept::frames::Policed;
 use crate::pipeline::accept::http1::Http1;
+use crate::pipeline::accept::opening::over;
+use crate::pipeline::accept::stream::Stream;
 
-/// How long a connection without a request is kept once the drain started: a request may be on its way.
-const GRACE: Duration = Duration::from_millis(500);
 /// Most requests under way on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 128;
 /// How much of a request's body, and of all bodies of a connection, HTTP/2 peers may send unasked.
@@ -55,22 +55,19 @@ const PREFACE: &[u8] = b"PRI ";
 const PREFACE_PAUSE: Duration = Duration::from_millis(5);
 
 /// Answers the requests of one connection with `handler` until either side ends it or its time is up.
-pub async fn serve<H, F>(stream: TcpStream, peer: &Peer, limits: Limits, handler: H, drain: Drain)
-where
+pub async fn serve<I, H, F>(
+    stream: I,
+    protocol: Protocol,
+    peer: &Peer,
+    opened: Instant,
+    limits: Limits,
+    handler: H,
+    drain: Drain,
+) where
+    I: Stream,
     H: Fn(Request<Incoming>) -> F + Send + Unpin,
     F: Future<Output = Response<net::Body>> + Send + Unpin + 'static,
 {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(peer = %peer.address, %error, "cannot set TCP_NODELAY");
-    }
-    let opened = Instant::now();
-    let protocol = tokio::select! {
-        biased;
-        protocol = protocol(&stream) => protocol,
-        () = tokio::time::sleep(limits.header_timeout) => return,
-        () = over(&drain) => return,
-    };
-    let Ok(protocol) = protocol else { return };
     let activity = Activity::new(opened, limits, protocol);
     let seen = Arc::clone(&activity);
     let ending = drain.clone();
@@ -102,7 +99,7 @@ where
 }
 
 /// Which protocol the peer's first bytes speak. They stay where they are.
-async fn protocol(stream: &TcpStream) -> std::io::Result<Protocol> {
+pub async fn protocol(stream: &TcpStream) -> std::io::Result<Protocol> {
     loop {
         let mut start = [0; PREFACE.len()];
         let seen = stream.peek(&mut start).await?;
@@ -117,20 +114,15 @@ async fn protocol(stream: &TcpStream) -> std::io::Result<Protocol> {
     }
 }
 
-/// Resolves when a connection without a request is not kept any more.
-async fn over(drain: &Drain) {
-    drain.started().await;
-    tokio::time::sleep(GRACE).await;
-}
-
 /// A connection of either protocol.
 trait Conversation: Future<Output = hyper::Result<()>> {
     /// Finishes what is under way and takes nothing new.
     fn finish(self: Pin<&mut Self>);
 }
 
-impl<S> Conversation for Http1<S>
+impl<I, S> Conversation for Http1<I, S>
 where
+    I: Stream,
     S: HttpService<hyper::body::Incoming, ResBody = Answer, Error = Infallible> + Unpin,
     S::Future: Unpin,
 {
@@ -139,8 +131,9 @@ where
     }
 }
 
-impl<S, F> Conversation for http2::Connection<TokioIo<Noted<Policed<TcpStream>>>, S, TokioExecutor>
+impl<I, S, F> Conversation for http2::Connection<TokioIo<Noted<Policed<I>>>, S, TokioExecutor>
 where
+    I: Stream,
     S: HttpService<hyper::body::Incoming, ResBody = Answer, Error = Infallible, Future = F>,
     F: Future<Output = Result<Response<Answer>, Infallible>> + Send + 'static,
 {
@@ -164,13 +157,13 @@ async fn converse(
             biased;
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
-                    tracing::debug!(peer = %peer.address, %error, "a connection ended early");
+                    tracing::debug!(%peer, %error, "a connection ended early");
                 }
                 return;
             }
             () = watchdog.as_mut() => {
                 if activity.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
-                    tracing::debug!(peer = %peer.address, "a connection's time was up");
+                    tracing::debug!(%peer, "a connection's time was up");
                     return;
                 }
                 watchdog.as_mut().reset(activity.next_look());

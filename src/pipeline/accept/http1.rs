@@ -1,4 +1,4 @@
-//! HTTP/1 on one connection. While it rests it is a socket and little else: hyper, whose buffers are some 20 KiB, comes
+//! HTTP/1 on one connection. While it rests it is a socket (or TLS on one) and little else: hyper, whose buffers are some 20 KiB, comes
 //! with the first byte of a request and goes a moment after the answer. The next request of a busy connection comes before
 //! that, and finds it there.
 
@@ -16,7 +16,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::HttpService;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio::time::Sleep;
 
@@ -24,6 +23,7 @@ use crate::config::Limits;
 use crate::net::BoxError;
 use crate::pipeline::accept::activity::Activity;
 use crate::pipeline::accept::activity::Noted;
+use crate::pipeline::accept::stream::Stream;
 
 /// More fields than this in one head are answered 431.
 const MAX_HEADERS: usize = 128;
@@ -34,31 +34,32 @@ const SMALLEST_BUFFER: usize = 8192;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Answers the requests of one connection, one after the other. As a future: until either side ends it.
-pub struct Http1<S: HttpService<Incoming>> {
+pub struct Http1<I: Stream, S: HttpService<Incoming>> {
     limits: Limits,
     activity: Arc<Activity>,
-    state: State<S>,
+    state: State<I, S>,
     /// When to see whether it rests. Not moved by each request, but made again when it rings too early.
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
-enum State<S: HttpService<Incoming>> {
+enum State<I: Stream, S: HttpService<Incoming>> {
     /// Nothing of a request has come.
-    Resting(Noted<TcpStream>, S),
+    Resting(Noted<I>, S),
     /// Something has, and its answer is not out.
-    Busy(Box<http1::Connection<TokioIo<Noted<TcpStream>>, S>>),
+    Busy(Box<http1::Connection<TokioIo<Noted<I>>, S>>),
     /// No more.
     Ended,
 }
 
-impl<S, B> Http1<S>
+impl<I, S, B> Http1<I, S>
 where
+    I: Stream,
     S: HttpService<Incoming, ResBody = B, Error = Infallible>,
     B: Body + 'static,
     B::Error: Into<BoxError>,
 {
     /// Of a connection whose first bytes have come. What is sent on it is noted in `activity`.
-    pub fn new(stream: TcpStream, service: S, limits: Limits, activity: Arc<Activity>) -> Self {
+    pub fn new(stream: I, service: S, limits: Limits, activity: Arc<Activity>) -> Self {
         let stream = Noted::new(stream, Arc::clone(&activity));
         Self { limits, activity, state: busy(limits, stream, service), alarm: None }
     }
@@ -108,8 +109,9 @@ where
     }
 }
 
-fn busy<S, B>(limits: Limits, stream: Noted<TcpStream>, service: S) -> State<S>
+fn busy<I, S, B>(limits: Limits, stream: Noted<I>, service: S) -> State<I, S>
 where
+    I: Stream,
     S: HttpService<Incoming, ResBody = B, Error = Infallible>,
     B: Body + 'static,
     B::Error: Into<BoxError>,
@@ -125,8 +127,9 @@ where
     State::Busy(Box::new(connection))
 }
 
-impl<S, B> Future for Http1<S>
+impl<I, S, B> Future for Http1<I, S>
 where
+    I: Stream,
     S: HttpService<Incoming, ResBody = B, Error = Infallible> + Unpin,
     S::Future: Unpin,
     B: Body + 'static,
@@ -173,6 +176,7 @@ mod tests {
     use tokio::io::AsyncReadExt;
     use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
+    use tokio::net::TcpStream;
 
     use crate::pipeline::accept::activity::Protocol;
     use crate::pipeline::accept::incoming;

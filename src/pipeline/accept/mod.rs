@@ -4,14 +4,11 @@
 //! peer, and their answers written back. **Never:** waits for ever; accepts past the limit; lets one connection's trouble reach another.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
 use http::Response;
-use tokio::net::TcpListener;
-use tokio::net::TcpSocket;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
@@ -19,43 +16,79 @@ use tokio::sync::watch;
 
 use crate::config;
 use crate::config::Limits;
+use crate::domain::name::Name;
 use crate::domain::peer::Peer;
-use crate::domain::peer::Trust;
 use crate::net;
 use crate::telemetry::metrics::InFlight;
 use crate::telemetry::metrics::Metrics;
 
 mod activity;
+pub mod certificate;
 mod connection;
 mod frames;
 pub mod head;
 mod http1;
 mod incoming;
+mod opening;
+mod proxy_protocol;
+mod socket;
+mod stream;
+pub mod tls;
 
 pub use crate::pipeline::accept::incoming::Incoming;
+pub use crate::pipeline::accept::socket::LocalAddress;
+
+use opening::Opening;
+use socket::Arrival;
+use socket::Socket;
+use tls::Terminator;
 
 /// A bound address, not yet accepting.
 #[derive(Debug)]
 pub struct Listener {
-    socket: TcpListener,
+    socket: Socket,
+    tls: Option<Arc<Terminator>>,
     settings: Arc<config::Listener>,
 }
 
+/// Why a listener cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its address.
+    #[error("listener {listener} cannot bind {address}")]
+    Bind {
+        /// Its name.
+        listener: Name,
+        /// What it should bind.
+        address: config::ListenerAddress,
+        /// Why.
+        source: io::Error,
+    },
+    /// Its TLS.
+    #[error("listener {listener} cannot speak TLS")]
+    Tls {
+        /// Its name.
+        listener: Name,
+        /// Why.
+        source: tls::Error,
+    },
+}
+
 impl Listener {
-    /// Binds the address of `settings`.
+    /// Reads the certificates and binds the address of `settings`.
     ///
     /// # Errors
-    /// If the address cannot be resolved or bound.
-    pub async fn bind(settings: &config::Listener) -> io::Result<Self> {
-        let address = (settings.address.host.as_str(), settings.address.port);
-        let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        for address in tokio::net::lookup_host(address).await? {
-            match listen(address) {
-                Ok(socket) => return Ok(Self { socket, settings: Arc::new(settings.clone()) }),
-                Err(error) => failure = error,
-            }
-        }
-        Err(failure)
+    /// If a certificate cannot be used, or the address cannot be resolved or bound.
+    pub async fn bind(settings: &config::Listener) -> Result<Self, Error> {
+        let listener = || settings.name.clone();
+        let tls = Terminator::of(settings).await;
+        let tls = tls.map_err(|source| Error::Tls { listener: listener(), source })?;
+        let socket = Socket::bind(&settings.address).await.map_err(|source| Error::Bind {
+            listener: listener(),
+            address: settings.address.clone(),
+            source,
+        })?;
+        Ok(Self { socket, tls, settings: Arc::new(settings.clone()) })
     }
 
     /// What it was made from.
@@ -63,25 +96,19 @@ impl Listener {
         &self.settings
     }
 
-    /// The address that was bound.
+    /// Where it can be reached.
     ///
     /// # Errors
     /// If the system does not say.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+    pub fn local_address(&self) -> io::Result<LocalAddress> {
+        self.socket.local_address()
     }
-}
 
-/// How many connections may wait in a socket to be accepted; the kernel bounds it by `net.core.somaxconn`. The usual
-/// 128 are gone in one burst, and who is not let in tries again after a whole second.
-const BACKLOG: u32 = 4096;
-
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // a restart must not wait for the last connections of the one before
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
+    /// What ends the TLS of its callers, to have it look at its files at once. While it accepts it does so every few
+    /// seconds.
+    pub fn tls(&self) -> Option<&Arc<Terminator>> {
+        self.tls.as_ref()
+    }
 }
 
 /// Tells every listener and connection to come to an end. Cloning shares it.
@@ -133,9 +160,9 @@ impl Default for Drain {
 /// An accepted connection and the permit it holds, to be served wherever there is room.
 #[derive(Debug)]
 pub struct Accepted {
-    stream: std::net::TcpStream,
-    peer: Arc<Peer>,
+    arrival: Arrival,
     listener: Arc<config::Listener>,
+    tls: Option<Arc<Terminator>>,
     _counted: InFlight,
     _permit: OwnedSemaphorePermit,
 }
@@ -153,14 +180,47 @@ impl Accepted {
         H: Fn(Request<Incoming>, Arc<Peer>) -> F + Send + Sync,
         F: Future<Output = Response<net::Body>> + Send + Unpin + 'static,
     {
-        let peer = self.peer;
-        match TcpStream::from_std(self.stream) {
-            Ok(stream) => {
-                let handler = |request| handler(request, Arc::clone(&peer));
-                connection::serve(stream, &peer, limits, handler, drain).await;
-            }
-            Err(error) => tracing::debug!(peer = %peer.address, %error, "cannot watch a connection"),
+        let Self { arrival: (stream, address), listener, tls, _counted, _permit } = self;
+        let trust = listener.trusted_proxies.trust(address.map(|address| address.ip()));
+        let peer = Peer::new(address, trust);
+        let mut stream = match TcpStream::from_std(stream) {
+            Ok(stream) => stream,
+            Err(error) => return tracing::debug!(%peer, %error, "cannot watch a connection"),
+        };
+        // a Unix socket has nothing of the kind
+        if address.is_some()
+            && let Err(error) = stream.set_nodelay(true)
+        {
+            tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
         }
+        let opening = Opening::new(limits, &drain);
+        let peer = match opening.peer(peer, &listener, &mut stream).await {
+            Ok(peer) => peer,
+            Err(error) => return tracing::debug!(?address, %error, "a connection is not taken"),
+        };
+        let Some(tls) = tls else {
+            let Ok(protocol) = opening.within(connection::protocol(&stream)).await else { return };
+            let (opened, peer) = (opening.opened, Arc::new(peer));
+            let handler = |request| handler(request, Arc::clone(&peer));
+            return connection::serve(stream, protocol, &peer, opened, limits, handler, drain.clone()).await;
+        };
+        // on the heap: connections without TLS are not to be as large
+        Box::pin(async {
+            let mut peer = peer;
+            // the handshake begins with the certificates of this moment
+            let handshake = tls.accept(stream);
+            drop(tls);
+            let stream = match opening.within(handshake).await {
+                Ok(stream) => stream,
+                Err(error) => return tracing::debug!(%peer, %error, "a TLS handshake failed"),
+            };
+            peer.certificate = tls::caller(&stream);
+            let protocol = tls::protocol(&stream);
+            let (opened, peer) = (opening.opened, Arc::new(peer));
+            let handler = |request| handler(request, Arc::clone(&peer));
+            connection::serve(stream, protocol, &peer, opened, limits, handler, drain.clone()).await;
+        })
+        .await;
     }
 }
 
@@ -175,14 +235,13 @@ pub async fn accept<D>(
 ) where
     D: FnMut(Accepted),
 {
-    let Listener { socket, settings } = listener;
+    let Listener { socket, tls, settings } = listener;
     let name = settings.name.clone();
-    let mut open = |stream, address: SocketAddr, permit| {
-        let trust = if settings.trusts(address.ip()) { Trust::Trusted } else { Trust::Untrusted };
+    let mut open = |arrival, permit| {
         deal(Accepted {
-            stream,
-            peer: Arc::new(Peer::new(address, trust)),
+            arrival,
             listener: Arc::clone(&settings),
+            tls: tls.clone(),
             _counted: metrics.connected(&settings.name),
             _permit: permit,
         });
@@ -192,19 +251,25 @@ pub async fn accept<D>(
     let mut waiting = None;
     let draining = drain.started();
     tokio::pin!(draining);
+    let mut keeping_fresh = std::pin::pin!(async {
+        match &tls {
+            Some(tls) => tls.keep_fresh().await,
+            None => std::future::pending().await,
+        }
+    });
     loop {
         tokio::select! {
             biased;
             () = &mut draining => break,
             permit = Arc::clone(&permits).acquire_owned(), if waiting.is_some() => {
-                if let (Ok(permit), Some((stream, address))) = (permit, waiting.take()) {
-                    open(stream, address, permit);
+                if let (Ok(permit), Some(arrival)) = (permit, waiting.take()) {
+                    open(arrival, permit);
                 }
             }
             accepted = accept_one(&socket, pause), if waiting.is_none() => match accepted {
-                Ok(accepted) => {
+                Ok(arrival) => {
                     pause = Pause::default();
-                    waiting = Some(accepted);
+                    waiting = Some(arrival);
                 }
                 Err(error) => {
                     pause = pause.after(&error);
@@ -212,33 +277,23 @@ pub async fn accept<D>(
                         tracing::warn!(listener = %name, %error, "cannot accept connections");
                     }
                 }
-            }
+            },
+            () = &mut keeping_fresh => {}
         }
     }
     // who was let in before the end is served: closing the socket would reset what still queues in it
-    for (stream, address) in waiting.into_iter().chain(queued(socket)) {
+    for arrival in waiting.into_iter().chain(socket.queued()) {
         if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
-            open(stream, address, permit);
+            open(arrival, permit);
         }
     }
 }
 
-async fn accept_one(socket: &TcpListener, pause: Pause) -> io::Result<(std::net::TcpStream, SocketAddr)> {
+async fn accept_one(socket: &Socket, pause: Pause) -> io::Result<Arrival> {
     if let Some(pause) = pause.0 {
         tokio::time::sleep(pause).await;
     }
-    let (stream, address) = socket.accept().await?;
-    Ok((stream.into_std()?, address))
-}
-
-/// What queues in `socket`, which is closed when there is no more.
-fn queued(socket: TcpListener) -> impl Iterator<Item = (std::net::TcpStream, SocketAddr)> {
-    let socket = socket.into_std();
-    std::iter::from_fn(move || {
-        let (stream, address) = socket.as_ref().ok()?.accept().ok()?;
-        stream.set_nonblocking(true).ok()?;
-        Some((stream, address))
-    })
+    socket.accept().await
 }
 
 /// How long to wait before accepting again: without descriptors or memory, trying at once only burns CPU.

@@ -1,5 +1,6 @@
 //! Real sockets on loopback. Limits are short, and every wait ends by itself.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
@@ -14,13 +15,17 @@ use http_body_util::Empty;
 use http_body_util::Full;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpSocket;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::config::Address;
+use crate::config::ListenerAddress;
+use crate::config::ProxyProtocol;
+use crate::config::TrustedProxies;
 use crate::config::UnderscoreHeaders;
-use crate::domain::name::Name;
+use crate::domain::peer::Trust;
 use crate::net::BoxError;
 
 use super::*;
@@ -47,12 +52,17 @@ where
 {
     let settings = config::Listener {
         name: Name::parse("default").unwrap(),
-        address: Address { host: "127.0.0.1".into(), port: 0 },
+        address: ListenerAddress::Tcp(Address { host: "127.0.0.1".into(), port: 0 }),
+        tls: None,
         underscore_headers: UnderscoreHeaders::Drop,
-        trusted_proxies: vec!["127.0.0.2/32".parse().unwrap()],
+        trusted_proxies: TrustedProxies {
+            networks: vec!["127.0.0.2/32".parse().unwrap()],
+            unix: Trust::Untrusted,
+        },
+        proxy_protocol: ProxyProtocol::Off,
     };
     let listener = Listener::bind(&settings).await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let address = listener.local_address().unwrap().tcp().unwrap();
     let (metrics, drain) = (Arc::new(Metrics::new()), Drain::new());
     let permits = Arc::new(Semaphore::new(limits.connections));
     let (dealt, mut sockets) = tokio::sync::mpsc::unbounded_channel::<Accepted>();

@@ -185,7 +185,7 @@ impl Reason {
                 403,
                 Client,
                 ChallengeError::InsufficientScope,
-                "The application that the token was issued to may not call this.",
+                "The application that the token was issued to, or whose certificate was shown, may not call this.",
             ),
             Self::ConsentRequired => (
                 "consent_required",

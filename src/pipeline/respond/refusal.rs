@@ -81,6 +81,15 @@ impl From<accept::head::Error> for Refusal {
     }
 }
 
+impl From<accept::certificate::Error> for Refusal {
+    fn from(error: accept::certificate::Error) -> Self {
+        use accept::certificate::Error;
+        match error {
+            Error::Missing | Error::NotAdmitted => Self::new(Reason::ClientNotAllowed, error),
+        }
+    }
+}
+
 impl From<route::Error> for Refusal {
     fn from(error: route::Error) -> Self {
         use route::Error;

@@ -45,6 +45,7 @@ fn route(called: &str, matches: Match) -> Route {
         name: name(called),
         listeners: None,
         matches,
+        client_certificate: None,
         access: Access::Anonymous(UnvalidatedToken::Remove),
         upstream: Arc::new(Upstream {
             authority: "127.0.0.1:8000".parse().unwrap(),

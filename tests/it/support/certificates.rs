@@ -1,5 +1,7 @@
 //! Certificates for tests with real TLS.
 
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::BasicConstraints;
@@ -8,6 +10,7 @@ use rcgen::CertifiedIssuer;
 use rcgen::DnType;
 use rcgen::IsCa;
 use rcgen::KeyPair;
+use rustls::ClientConfig;
 use rustls::RootCertStore;
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
@@ -22,8 +25,19 @@ pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 pub struct Pair {
     pub certificate: String,
     pub key: String,
-    der: CertificateDer<'static>,
+    pub der: CertificateDer<'static>,
     key_der: Vec<u8>,
+}
+
+impl Pair {
+    /// Writes it to two files of that name, each of which is whole at every moment.
+    pub fn write(&self, directory: &Path, name: &str) {
+        for (extension, content) in [("crt", &self.certificate), ("key", &self.key)] {
+            let new = directory.join("new");
+            fs::write(&new, content).unwrap();
+            fs::rename(new, directory.join(format!("{name}.{extension}"))).unwrap();
+        }
+    }
 }
 
 impl Authority {
@@ -41,8 +55,12 @@ impl Authority {
 
     /// A certificate for that name, with an EC key.
     pub fn issue(&self, name: &str) -> Pair {
+        self.issue_for(CertificateParams::new([name.to_owned()]).unwrap())
+    }
+
+    /// A certificate with these contents, with an EC key.
+    pub fn issue_for(&self, params: CertificateParams) -> Pair {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new([name.to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
         Pair {
             certificate: certificate.pem(),
@@ -50,6 +68,15 @@ impl Authority {
             der: certificate.into(),
             key_der: key.serialize_der(),
         }
+    }
+
+    /// A client that trusts this authority alone.
+    pub fn client(&self) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.0.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        builder.unwrap().with_root_certificates(roots).with_no_client_auth()
     }
 
     /// A server at 127.0.0.1 that asks its callers for no certificate.

@@ -172,7 +172,7 @@ routes:{}"#,
         let loaded = config::load_text("test.yaml", &text, &[("SECRET".into(), secret)]);
         let config = loaded.unwrap_or_else(|report| panic!("{report}")).config;
         let app = App::bind(config, clock.clone()).await.unwrap();
-        let proxy = app.listeners().unwrap()[0].1;
+        let proxy = app.listeners().unwrap()[0].1.tcp().unwrap();
         let telemetry = app.telemetry().unwrap();
         let probes = app.probes();
         let (stop, stopped) = oneshot::channel::<()>();

@@ -154,8 +154,11 @@ fn write_forwarding(headers: &mut HeaderMap, onward: &Onward<'_>, host: Option<&
         Scheme::Https => ("https", "443"),
     };
     let text = host.and_then(|host| host.to_str().ok());
-    append(headers, X_FORWARDED_FOR, address.clone());
-    append(headers, FORWARDED, forwarded(address.to_str().unwrap_or_default(), text, proto));
+    if let Some(address) = address {
+        append(headers, X_FORWARDED_FOR, address.clone());
+    }
+    let address = address.as_ref().and_then(|address| address.to_str().ok());
+    append(headers, FORWARDED, forwarded(address, text, proto));
     let port = match text.and_then(port) {
         Some(port) => HeaderValue::from_str(port).ok(),
         None => Some(HeaderValue::from_static(default_port)),
@@ -191,12 +194,14 @@ fn append(headers: &mut HeaderMap, name: HeaderName, element: HeaderValue) {
 }
 
 /// An element of `Forwarded` (RFC 7239 section 4); an IPv6 address and a port want quotes.
-fn forwarded(address: &str, host: Option<&str>, proto: &str) -> HeaderValue {
+fn forwarded(address: Option<&str>, host: Option<&str>, proto: &str) -> HeaderValue {
     let mut element = String::with_capacity(96);
     element.push_str("for=");
-    match address.contains(':') {
-        true => element.extend(["\"[", address, "]\""]),
-        false => element.push_str(address),
+    match address {
+        Some(address) if address.contains(':') => element.extend(["\"[", address, "]\""]),
+        Some(address) => element.push_str(address),
+        // at a Unix socket (section 6.2)
+        None => element.push_str("unknown"),
     }
     if let Some(host) = host {
         let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);

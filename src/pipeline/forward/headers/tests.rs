@@ -33,6 +33,7 @@ fn route(host: HostRewrite) -> Route {
             methods: Vec::new(),
             headers: Vec::new(),
         },
+        client_certificate: None,
         access: Access::Anonymous(UnvalidatedToken::Remove),
         upstream: Arc::new(Upstream {
             authority: "127.0.0.1:8000".parse().unwrap(),
@@ -59,7 +60,7 @@ impl Case {
     fn new(peer: &str, trust: Trust) -> Self {
         Self {
             route: route(HostRewrite::Preserve),
-            peer: Peer::new(peer.parse::<SocketAddr>().unwrap(), trust),
+            peer: Peer::new(peer.parse::<SocketAddr>().ok(), trust),
             ours: HeaderValue::from_static("Bearer ours"),
             request_id: HeaderValue::from_static("id-1"),
         }
@@ -249,6 +250,17 @@ fn only_a_trusted_peer_says_where_a_request_came_from() {
     assert_eq!(all(&trusted, "x-forwarded-host"), ["shop.example"]);
     assert_eq!(all(&trusted, "x-forwarded-port"), ["443"]);
     assert_eq!(all(&trusted, "x-real-ip"), ["10.0.0.1"]);
+}
+
+#[test]
+fn a_peer_at_a_unix_socket_has_no_address_and_none_is_made_up() {
+    let fields = [("host", "a"), ("x-forwarded-for", "192.0.2.9"), ("forwarded", "for=192.0.2.9")];
+    let untrusted = Case::new("", Trust::Untrusted).rewrite(&fields);
+    assert_eq!(all(&untrusted, "x-forwarded-for"), [""; 0]);
+    assert_eq!(all(&untrusted, "forwarded"), ["for=unknown;host=a;proto=http"]);
+    let trusted = Case::new("", Trust::Trusted).rewrite(&fields);
+    assert_eq!(all(&trusted, "x-forwarded-for"), ["192.0.2.9"]);
+    assert_eq!(all(&trusted, "forwarded"), ["for=192.0.2.9, for=unknown;host=a;proto=http"]);
 }
 
 #[test]
@@ -443,7 +455,7 @@ proptest! {
 
     #[test]
     fn an_element_of_forwarded_cannot_be_broken_out_of(host in "[ -~]{0,12}") {
-        let element = forwarded("192.0.2.7", Some(&host), "http");
+        let element = forwarded(Some("192.0.2.7"), Some(&host), "http");
         let element = element.to_str().unwrap();
         let mut is_quoted = false;
         let mut is_escaped = false;

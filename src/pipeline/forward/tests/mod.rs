@@ -54,6 +54,7 @@ fn route(authority: &str) -> Route {
             methods: Vec::new(),
             headers: Vec::new(),
         },
+        client_certificate: None,
         access: Access::Anonymous(UnvalidatedToken::Remove),
         upstream: Arc::new(upstream(authority)),
         rewrite: Rewrite { strip_prefix: None, host: HostRewrite::Preserve },
@@ -74,7 +75,7 @@ fn upstream(authority: &str) -> Upstream {
 }
 
 fn peer() -> Peer {
-    Peer::new("192.0.2.7:1234".parse().unwrap(), Trust::Untrusted)
+    Peer::new(Some("192.0.2.7:1234".parse().unwrap()), Trust::Untrusted)
 }
 
 /// A forwarder with one route.

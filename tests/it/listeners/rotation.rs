@@ -1,0 +1,129 @@
+//! Certificates are replaced while callers come and go.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use rustls::client::Resumption;
+use tokio::io::AsyncWriteExt;
+use tokio::time::Instant;
+
+use crate::listeners::Front;
+use crate::listeners::connect;
+use crate::listeners::files;
+use crate::listeners::status;
+use crate::listeners::tls;
+use crate::support::certificates::Authority;
+use crate::support::certificates::Pair;
+use crate::support::until;
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// What a new connection is shown.
+async fn shown(client: &Arc<ClientConfig>, port: &str) -> Vec<u8> {
+    let stream = connect(client, port).await;
+    stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+}
+
+/// A client that sees the certificate each time.
+fn client(authority: &Authority) -> Arc<ClientConfig> {
+    let mut config = authority.client();
+    config.resumption = Resumption::disabled();
+    Arc::new(config)
+}
+
+/// Puts a pair where Kubernetes would: in a new directory, to which a link then leads in one step.
+fn swap(directory: &Path, pair: &Pair, number: u64) {
+    let name = format!("..data_{number}");
+    fs::create_dir(directory.join(&name)).unwrap();
+    pair.write(&directory.join(&name), "tls");
+    let new = directory.join("..data_tmp");
+    symlink(&name, &new).unwrap();
+    fs::rename(new, directory.join("..data")).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_certificate_is_shown_within_five_seconds_and_no_request_is_lost() {
+    let authority = Authority::new();
+    let directory = tempfile::tempdir().unwrap();
+    swap(directory.path(), &authority.issue("localhost"), 0);
+    let data = directory.path().join("..data");
+    let front = Front::start(&tls(&data, ""), "").await;
+    let (over, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let callers: Vec<_> = (0..12)
+        .map(|number| {
+            let client = if number % 2 == 0 { client(&authority) } else { Arc::new(authority.client()) };
+            let (port, over, answered) = (front.port().to_owned(), Arc::clone(&over), Arc::clone(&answered));
+            tokio::spawn(async move {
+                // every third one keeps its connection for good
+                let mut kept = connect(&client, &port).await;
+                let mut read = Vec::new();
+                let mut sent = 0;
+                while !over.load(Ordering::Relaxed) {
+                    if number % 3 != 0 {
+                        kept = connect(&client, &port).await;
+                    }
+                    kept.write_all(GET).await.unwrap();
+                    sent += 1;
+                    assert_eq!(status(&mut kept, &mut read).await.as_deref(), Some("200"));
+                    answered.fetch_add(1, Ordering::Relaxed);
+                    tokio::time::sleep(Duration::from_millis(number * 5)).await;
+                }
+                sent
+            })
+        })
+        .collect();
+    let watching = client(&authority);
+    for number in 1..=3 {
+        let pair = authority.issue("localhost");
+        swap(directory.path(), &pair, number);
+        let swapped = Instant::now();
+        while shown(&watching, front.port()).await != pair.der.as_ref() {
+            assert!(swapped.elapsed() < Duration::from_secs(5), "the new certificate is not shown");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    over.store(true, Ordering::Relaxed);
+    let mut sent = 0;
+    for caller in callers {
+        sent += caller.await.unwrap();
+    }
+    assert_eq!(answered.load(Ordering::Relaxed), sent);
+    assert!(sent > 100, "{sent}");
+    assert_eq!(front.echo.requests(), sent);
+    let log = front.proxy.log();
+    assert_eq!(log.matches("new handshakes use the certificates as they are now").count(), 3, "{log}");
+    assert!(!log.contains("\"level\":\"warn\""), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_pair_changes_nothing_is_told_once_and_a_mended_one_is_used() {
+    let authority = Authority::new();
+    let directory = files(&authority);
+    let front = Front::start(&tls(directory.path(), ""), "").await;
+    let client = client(&authority);
+    let first = shown(&client, front.port()).await;
+    let warned = || front.proxy.log().matches("new certificates cannot be used").count();
+    let next = authority.issue("localhost");
+    fs::write(directory.path().join("tls.crt"), &next.certificate).unwrap();
+    until("it is told that they are no pair", async || warned() == 1).await;
+    assert!(front.proxy.log().contains("tls.key cannot be used"), "{}", front.proxy.log());
+    assert_eq!(shown(&client, front.port()).await, first);
+    fs::write(directory.path().join("tls.key"), "rubbish").unwrap();
+    until("it is told that it is no key", async || warned() == 2).await;
+    assert_eq!(shown(&client, front.port()).await, first);
+    fs::remove_file(directory.path().join("tls.crt")).unwrap();
+    until("it is told that it is gone", async || warned() == 3).await;
+    assert_eq!(shown(&client, front.port()).await, first);
+    next.write(directory.path(), "tls");
+    until("the mended pair is used", async || shown(&client, front.port()).await == next.der.as_ref()).await;
+    assert_eq!(warned(), 3, "{}", front.proxy.log());
+    let secret = next.key.lines().nth(1).unwrap();
+    assert!(!front.proxy.log().contains(secret));
+}
