@@ -28,6 +28,7 @@ use crate::domain::clock::Clock;
 use crate::domain::digest::Digest;
 use crate::domain::name::Name;
 use crate::domain::peer::Peer;
+use crate::domain::websocket::WebSocket;
 use crate::net::Body;
 use crate::net::client::Client;
 use crate::net::metadata::Metadata;
@@ -51,6 +52,8 @@ use exchange::Exchanger;
 use exchange::Purged;
 use forward::Forwarder;
 use forward::capture::Keeper;
+use forward::tunnel::Expiry;
+use forward::tunnel::Terms;
 use respond::Context;
 use respond::Responder;
 use respond::caught::caught;
@@ -177,7 +180,9 @@ impl Pipeline {
     ) -> Response<Body> {
         let (mut head, body) = request.into_parts();
         let mut journey = self.stages.observer.begin(&head);
-        let dialect = Dialect::of(&head.headers);
+        let websocket = head.extensions.get::<WebSocket>().copied();
+        // to a CONNECT, the 200 of gRPC's refusals would say yes
+        let dialect = if websocket.is_some() { Dialect::Http } else { Dialect::of(&head.headers) };
         let resource_metadata = self.stages.responder.metadata_url(&head, Scheme::Http, peer.trust);
         let outcome = {
             let answered = pin!(async {
@@ -219,14 +224,27 @@ impl Pipeline {
         journey: &mut Journey<'_>,
     ) -> Result<Admission, Refusal> {
         accept::head::check(head, listener.underscore_headers)?;
-        if let Some(description) = self.description(listener, peer, head) {
+        let websocket = head.extensions.get::<WebSocket>().copied();
+        if websocket.is_none()
+            && let Some(description) = self.description(listener, peer, head)
+        {
             return Ok(Admission::Answered(description));
         }
         let route::Routed { route, path } = self.stages.routes.find(&listener.name, head)?;
         journey.route = Some(route.clone());
         let certificate = peer.certificate.as_ref();
         let sent = self.sent(&route.access, &head.headers, certificate, journey).await?;
-        Ok(Admission::Onward(Admitted { route, path, sent }))
+        let websocket = websocket.map(|websocket| (websocket, self.terms(&route, journey)));
+        Ok(Admission::Onward(Admitted { route, path, sent, websocket }))
+    }
+
+    /// How long a WebSocket of `route` may go on.
+    fn terms(&self, route: &config::Route, journey: &Journey<'_>) -> Terms {
+        let expiry = journey.caller.as_ref().map(|caller| Expiry {
+            at: self.stages.authenticator.end(&caller.claims),
+            clock: self.stages.clock.clone(),
+        });
+        Terms { idle: route.timeouts.idle, expiry }
     }
 
     /// The description of a resource, if that is what is asked for and its routes are described.
@@ -368,6 +386,8 @@ struct Admitted {
     route: Arc<config::Route>,
     path: String,
     sent: Sent,
+    /// Whether it wants to go on as a WebSocket, and how long that may.
+    websocket: Option<(WebSocket, Terms)>,
 }
 
 /// What goes upstream as `Authorization`.

@@ -66,7 +66,7 @@ impl Pipeline {
 
     async fn send<B>(
         &self,
-        Admitted { route, path, sent }: &Admitted,
+        Admitted { route, path, sent, websocket }: &Admitted,
         peer: &Peer,
         request: Request<B>,
         journey: &mut Journey<'_>,
@@ -81,7 +81,8 @@ impl Pipeline {
             Sent::Nothing => Authorization::Remove,
         };
         let request_id = &journey.request_id;
-        let onward = Onward { route, path, authorization, peer, scheme: Scheme::Http, request_id };
+        let websocket = websocket.as_ref().map(|(websocket, terms)| (*websocket, terms));
+        let onward = Onward { route, path, authorization, peer, scheme: Scheme::Http, request_id, websocket };
         let asked = self.stages.clock.monotonic();
         let response = self.forwarder.send(request, onward).await;
         journey.upstream_answered(asked);

@@ -30,6 +30,7 @@ mod connection;
 pub mod head;
 mod http1;
 mod incoming;
+mod upgrade;
 
 pub use crate::pipeline::accept::incoming::Incoming;
 
@@ -92,6 +93,7 @@ enum Phase {
     Serving,
     Announced,
     Draining,
+    Ended,
 }
 
 impl Drain {
@@ -119,7 +121,18 @@ impl Drain {
     /// Waits until it starts.
     pub async fn started(&self) {
         // we hold the sender, so the channel cannot close first
-        let _ = self.0.subscribe().wait_for(|phase| *phase == Phase::Draining).await;
+        let _ = self.0.subscribe().wait_for(|phase| matches!(phase, Phase::Draining | Phase::Ended)).await;
+    }
+
+    /// Its time is up: what has no end of its own takes its leave.
+    pub fn end(&self) {
+        self.0.send_replace(Phase::Ended);
+    }
+
+    /// Waits until its time is up.
+    async fn ended(&self) {
+        // as above
+        let _ = self.0.subscribe().wait_for(|phase| *phase == Phase::Ended).await;
     }
 }
 

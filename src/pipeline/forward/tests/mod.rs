@@ -65,6 +65,7 @@ fn route(authority: &str) -> Route {
 fn upstream(authority: &str) -> Upstream {
     Upstream {
         authority: authority.parse().unwrap(),
+        socket: None,
         scheme: Scheme::Http,
         base_path: String::new(),
         http2: Http2::Auto,
@@ -108,6 +109,7 @@ impl Case {
             peer: &peer(),
             scheme: Scheme::Http,
             request_id: &id,
+            websocket: None,
         };
         tokio::time::timeout(LONG * 2, self.forwarder.send(request, onward)).await.expect("an end in time")
     }
@@ -391,6 +393,7 @@ async fn routes_that_share_an_upstream_share_its_connections() {
             peer: &peer(),
             scheme: Scheme::Http,
             request_id: &id,
+            websocket: None,
         };
         let response = forwarder.send(Request::new(Full::new(Bytes::new())), onward).await.unwrap();
         assert_eq!(text(response).await, "");
