@@ -186,10 +186,14 @@ impl Activity {
     /// Whether a request was read to its end and its answer written, and nothing of the next has come: the connection
     /// may go on as if it were new. A body given up half way leaves no such moment.
     pub fn is_between_requests(&self) -> bool {
-        self.phase.load(Ordering::Relaxed) & ((1 << Phase::BITS) - 1) == Phase::RESTING
+        self.is_resting()
             && self.unread.load(Ordering::Relaxed) == 0
             && self.stalled.load(Ordering::Relaxed) == 0
             && !self.is_closing()
+    }
+
+    fn is_resting(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) & ((1 << Phase::BITS) - 1) == Phase::RESTING
     }
 
     /// Since when it has been doing what it does.
@@ -227,9 +231,7 @@ impl Activity {
 
     /// Bytes have come. In HTTP/2 they need not be of a request: a peer that only sends PINGs goes on resting.
     fn received(&self) {
-        if self.protocol == Protocol::Http1
-            && self.phase.load(Ordering::Relaxed) & ((1 << Phase::BITS) - 1) == Phase::RESTING
-        {
+        if self.protocol == Protocol::Http1 && self.is_resting() {
             self.enter(Phase::HEAD);
         }
     }
@@ -338,6 +340,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Noted<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.activity.is_upgrading() && self.activity.is_resting() {
+            // what comes now comes in time: it is for whoever has this connection once hyper is found to hold nothing
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         let read = if self.again.is_empty() {
             Pin::new(&mut self.stream).poll_read(cx, buffer)
