@@ -52,8 +52,6 @@ use exchange::Exchanger;
 use exchange::Purged;
 use forward::Forwarder;
 use forward::capture::Keeper;
-use forward::tunnel::Expiry;
-use forward::tunnel::Terms;
 use respond::Context;
 use respond::Responder;
 use respond::caught::caught;
@@ -234,17 +232,7 @@ impl Pipeline {
         journey.route = Some(route.clone());
         let certificate = peer.certificate.as_ref();
         let sent = self.sent(&route.access, &head.headers, certificate, journey).await?;
-        let websocket = websocket.map(|websocket| (websocket, self.terms(&route, journey)));
         Ok(Admission::Onward(Admitted { route, path, sent, websocket }))
-    }
-
-    /// How long a WebSocket of `route` may go on.
-    fn terms(&self, route: &config::Route, journey: &Journey<'_>) -> Terms {
-        let expiry = journey.caller.as_ref().map(|caller| Expiry {
-            at: self.stages.authenticator.end(&caller.claims),
-            clock: self.stages.clock.clone(),
-        });
-        Terms { idle: route.timeouts.idle, expiry }
     }
 
     /// The description of a resource, if that is what is asked for and its routes are described.
@@ -386,8 +374,8 @@ struct Admitted {
     route: Arc<config::Route>,
     path: String,
     sent: Sent,
-    /// Whether it wants to go on as a WebSocket, and how long that may.
-    websocket: Option<(WebSocket, Terms)>,
+    /// Whether it wants to go on as a WebSocket.
+    websocket: Option<WebSocket>,
 }
 
 /// What goes upstream as `Authorization`.

@@ -160,10 +160,9 @@ mod tests {
         assert!(handshake.is_met(&fields(&AGREED)));
         let listed = [("connection", "keep-alive, UPGRADE"), AGREED[1], AGREED[2]];
         assert!(handshake.is_met(&fields(&listed)));
-        for at in 0..AGREED.len() {
-            let mut missing = AGREED.to_vec();
-            missing.remove(at);
-            assert!(!handshake.is_met(&fields(&missing)), "without {:?}", AGREED[at]);
+        for left_out in AGREED {
+            let rest: Vec<_> = AGREED.into_iter().filter(|field| *field != left_out).collect();
+            assert!(!handshake.is_met(&fields(&rest)), "without {left_out:?}");
         }
         for wrong in [
             [("connection", "close"), AGREED[1], AGREED[2]],

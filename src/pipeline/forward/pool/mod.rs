@@ -10,12 +10,8 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::Weak;
 
-use bytes::Bytes;
 use http::Request;
 use http::Response;
-use http_body::Body;
-use http_body_util::BodyExt;
-use http_body_util::Empty;
 use rustls::pki_types::ServerName;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -169,7 +165,7 @@ impl Pool {
         let request = match self.reused() {
             None => request,
             Some(connection) => {
-                let spare = spare(&request);
+                let spare = form::spare(&request);
                 match (self.send(connection, request).await, spare) {
                     (Ok(answer), _) => return Ok(answer),
                     (Err(Failure::Unsent(request, _)), _) => *request,
@@ -379,20 +375,6 @@ async fn sweep(pool: Weak<Pool>, mut next: Instant) {
             None => return,
         }
     }
-}
-
-/// The same request once more, if an upstream that acts on both does what one would do (RFC 9110 section 9.2.2) and
-/// there is no body, which could not be had twice.
-fn spare(request: &Request<net::Body>) -> Option<Request<net::Body>> {
-    if !request.method().is_idempotent() || !request.body().is_end_stream() {
-        return None;
-    }
-    let body = Empty::<Bytes>::new().map_err(|never| match never {});
-    let mut spare = Request::new(body.boxed_unsync());
-    *spare.method_mut() = request.method().clone();
-    *spare.uri_mut() = request.uri().clone();
-    *spare.headers_mut() = request.headers().clone();
-    Some(spare)
 }
 
 fn setup(error: impl std::fmt::Display) -> tls::Error {
