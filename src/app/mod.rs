@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +36,9 @@ use admin::Probes;
 use server::Server;
 use server::Transport;
 use workers::Workers;
+
+/// How long WebSockets have to close once the drain time is over.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The proxy with its listeners bound, ready to serve.
 pub struct App {
@@ -125,8 +129,12 @@ impl App {
         drain.start();
         while accepting.join_next().await.is_some() {}
         let Some(workers) = Arc::into_inner(workers) else { return Ok(()) };
-        if tokio::time::timeout(patience, workers.finish()).await.is_err() {
-            tracing::warn!("requests were still in flight when the drain time ended; they are cut");
+        let mut finished = pin!(workers.finish());
+        if tokio::time::timeout(patience, finished.as_mut()).await.is_err() {
+            drain.end();
+            if tokio::time::timeout(FAREWELL, finished).await.is_err() {
+                tracing::warn!("requests were still in flight when the drain time ended; they are cut");
+            }
         }
         Ok(())
     }

@@ -320,8 +320,10 @@ impl TokenType {
 /// Where requests go.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Upstream {
-    /// Host and port as written: the `server_address` label.
+    /// Host and port as written.
     pub authority: Authority,
+    /// The Unix socket it is behind, whatever the authority says.
+    pub socket: Option<PathBuf>,
     /// Plain or TLS.
     pub scheme: Scheme,
     /// The path every forwarded path is appended to; no trailing slash, empty for the root.
@@ -332,6 +334,13 @@ pub struct Upstream {
     pub tls: UpstreamTls,
     /// Bound on connecting. Part of the upstream, as a pooled connection is shared by routes.
     pub connect_timeout: Duration,
+}
+
+impl Upstream {
+    /// Where it is, as metrics and logs say it.
+    pub fn address(&self) -> &str {
+        if self.socket.is_some() { "unix" } else { self.authority.as_str() }
+    }
 }
 
 /// Plain or TLS.

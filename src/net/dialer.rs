@@ -1,10 +1,11 @@
-//! Connections to one server: TCP, and TLS where the scheme asks for it, within one time limit.
+//! Connections to one server: TCP, and TLS where the scheme asks for it, or a Unix socket, within one time limit.
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::io::IoSlice;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -25,6 +26,7 @@ use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
+use tokio::net::UnixStream;
 use tokio_rustls::client::TlsStream;
 use tower_service::Service;
 
@@ -37,10 +39,19 @@ use crate::net::gather;
 /// Connects to one server.
 #[derive(Clone, Debug)]
 pub struct Dialer {
-    connector: HttpsConnector<HttpConnector>,
-    server: Uri,
+    way: Way,
     timeout: Duration,
 }
+
+#[derive(Clone, Debug)]
+enum Way {
+    Network(HttpsConnector<HttpConnector>, Uri),
+    /// The path of a Unix socket.
+    Local(Arc<Path>),
+}
+
+/// How long to wait before a Unix socket is tried again in which too many wait already: it does not let one queue.
+const CROWDED: Duration = Duration::from_millis(5);
 
 /// Why there is no connection. Cloned for everyone who waits for it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -65,7 +76,12 @@ impl Dialer {
         timeout: Duration,
         server_name: Option<ServerName<'static>>,
     ) -> Self {
-        Self { connector: connector(tls, http2, timeout, server_name), server, timeout }
+        Self { way: Way::Network(connector(tls, http2, timeout, server_name), server), timeout }
+    }
+
+    /// A dialer for the Unix socket at `path`.
+    pub fn local(path: &Path, timeout: Duration) -> Self {
+        Self { way: Way::Local(path.into()), timeout }
     }
 
     /// A new connection.
@@ -73,15 +89,27 @@ impl Dialer {
     /// # Errors
     /// If there is none in time.
     pub async fn dial(&self) -> Result<Stream, Error> {
-        let mut connector = self.connector.clone();
         let connecting = async {
-            poll_fn(|cx| connector.poll_ready(cx)).await?;
-            connector.call(self.server.clone()).await
+            match &self.way {
+                Way::Network(connector, server) => {
+                    let mut connector = connector.clone();
+                    poll_fn(|cx| connector.poll_ready(cx)).await.map_err(classify)?;
+                    connector.call(server.clone()).await.map(Stream::new).map_err(classify)
+                }
+                Way::Local(path) => {
+                    local(path).await.map(Stream::local).map_err(|error| Error::Connect(Arc::new(error)))
+                }
+            }
         };
-        match tokio::time::timeout(self.timeout, connecting).await {
-            Ok(Ok(stream)) => Ok(Stream::new(stream)),
-            Ok(Err(error)) => Err(classify(error)),
-            Err(_elapsed) => Err(Error::Timeout),
+        tokio::time::timeout(self.timeout, connecting).await.unwrap_or(Err(Error::Timeout))
+    }
+}
+
+async fn local(path: &Path) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(CROWDED).await,
+            outcome => return outcome,
         }
     }
 }
@@ -117,6 +145,7 @@ pub struct Stream {
 
 enum Kind {
     Plain(TcpStream),
+    Local(UnixStream),
     /// Boxed: it is twenty times the size of a plain one.
     Tls(Box<TlsStream<TokioIo<TokioIo<TcpStream>>>>),
 }
@@ -130,6 +159,10 @@ impl Stream {
         Self { kind, received: Received::default() }
     }
 
+    fn local(stream: UnixStream) -> Self {
+        Self { kind: Kind::Local(stream), received: Received::default() }
+    }
+
     /// The count of what comes.
     pub fn received(&self) -> Received {
         self.received.clone()
@@ -138,7 +171,7 @@ impl Stream {
     /// What the TLS handshake settled on (RFC 7301); nothing without TLS.
     pub fn alpn(&self) -> Option<&[u8]> {
         match &self.kind {
-            Kind::Plain(_) => None,
+            Kind::Plain(_) | Kind::Local(_) => None,
             Kind::Tls(stream) => stream.get_ref().1.alpn_protocol(),
         }
     }
@@ -148,6 +181,7 @@ impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             Kind::Plain(_) => "Stream(plain)",
+            Kind::Local(_) => "Stream(local)",
             Kind::Tls(_) => "Stream(TLS)",
         })
     }
@@ -162,6 +196,7 @@ impl AsyncRead for Stream {
         let before = buffer.filled().len();
         ready!(match &mut self.kind {
             Kind::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Kind::Local(stream) => Pin::new(stream).poll_read(cx, buffer),
             Kind::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
         })?;
         let came = buffer.filled().len().saturating_sub(before);
@@ -176,6 +211,7 @@ impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.kind {
             Kind::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Kind::Local(stream) => Pin::new(stream).poll_write(cx, bytes),
             Kind::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
@@ -187,6 +223,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match &mut self.kind {
             Kind::Plain(stream) => gather::poll_write(Pin::new(stream), cx, slices),
+            Kind::Local(stream) => gather::poll_write(Pin::new(stream), cx, slices),
             Kind::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
     }
@@ -194,6 +231,7 @@ impl AsyncWrite for Stream {
     fn is_write_vectored(&self) -> bool {
         match &self.kind {
             Kind::Plain(stream) => stream.is_write_vectored(),
+            Kind::Local(stream) => stream.is_write_vectored(),
             Kind::Tls(stream) => stream.is_write_vectored(),
         }
     }
@@ -201,6 +239,7 @@ impl AsyncWrite for Stream {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.kind {
             Kind::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Kind::Local(stream) => Pin::new(stream).poll_flush(cx),
             Kind::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
@@ -208,6 +247,7 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.kind {
             Kind::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Kind::Local(stream) => Pin::new(stream).poll_shutdown(cx),
             Kind::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }

@@ -24,6 +24,7 @@ pub mod dialer;
 pub mod gather;
 pub mod metadata;
 pub mod tls;
+pub mod tunnel;
 
 /// Any error, boxed: what a streamed body may end with.
 pub type BoxError = Box<dyn StdError + Send + Sync>;

@@ -28,6 +28,7 @@ use crate::domain::clock::Clock;
 use crate::domain::digest::Digest;
 use crate::domain::name::Name;
 use crate::domain::peer::Peer;
+use crate::domain::websocket::WebSocket;
 use crate::net::Body;
 use crate::net::client::Client;
 use crate::net::metadata::Metadata;
@@ -177,7 +178,9 @@ impl Pipeline {
     ) -> Response<Body> {
         let (mut head, body) = request.into_parts();
         let mut journey = self.stages.observer.begin(&head);
-        let dialect = Dialect::of(&head.headers);
+        let websocket = head.extensions.get::<WebSocket>().copied();
+        // to a CONNECT, the 200 of gRPC's refusals would say yes
+        let dialect = if websocket.is_some() { Dialect::Http } else { Dialect::of(&head.headers) };
         let scheme = listener.scheme();
         let resource_metadata = self.stages.responder.metadata_url(&head, scheme, peer.trust);
         let outcome = {
@@ -221,7 +224,10 @@ impl Pipeline {
         journey: &mut Journey<'_>,
     ) -> Result<Admission, Refusal> {
         accept::head::check(head, listener.underscore_headers)?;
-        if let Some(description) = self.description(listener, peer, head) {
+        let websocket = head.extensions.get::<WebSocket>().copied();
+        if websocket.is_none()
+            && let Some(description) = self.description(listener, peer, head)
+        {
             return Ok(Admission::Answered(description));
         }
         let route::Routed { route, path } = self.stages.routes.find(&listener.name, head)?;
@@ -232,7 +238,7 @@ impl Pipeline {
         }
         let certificate = certificate.map(|certificate| &certificate.digest);
         let sent = self.sent(&route.access, &head.headers, certificate, journey).await?;
-        Ok(Admission::Onward(Admitted { route, path, sent }))
+        Ok(Admission::Onward(Admitted { route, path, sent, websocket }))
     }
 
     /// The description of a resource, if that is what is asked for and its routes are described.
@@ -381,6 +387,8 @@ struct Admitted {
     route: Arc<config::Route>,
     path: String,
     sent: Sent,
+    /// Whether it wants to go on as a WebSocket.
+    websocket: Option<WebSocket>,
 }
 
 /// What goes upstream as `Authorization`.

@@ -27,6 +27,8 @@ use crate::pipeline::forward::Authorization;
 use crate::pipeline::forward::Onward;
 use crate::pipeline::forward::capture::Captured;
 use crate::pipeline::forward::capture::Spare;
+use crate::pipeline::forward::tunnel::Expiry;
+use crate::pipeline::forward::tunnel::Terms;
 use crate::pipeline::respond;
 use crate::pipeline::respond::grpc::Dialect;
 use crate::pipeline::respond::refusal::Refusal;
@@ -65,7 +67,7 @@ impl Pipeline {
 
     async fn send<B>(
         &self,
-        Admitted { route, path, sent }: &Admitted,
+        Admitted { route, path, sent, websocket }: &Admitted,
         origin: Origin<'_>,
         request: Request<B>,
         journey: &mut Journey<'_>,
@@ -81,11 +83,22 @@ impl Pipeline {
         };
         let request_id = &journey.request_id;
         let Origin { peer, scheme } = origin;
-        let onward = Onward { route, path, authorization, peer, scheme, request_id };
+        let terms = websocket.map(|websocket| (websocket, self.terms(route, journey)));
+        let websocket = terms.as_ref().map(|(websocket, terms)| (*websocket, terms));
+        let onward = Onward { route, path, authorization, peer, scheme, request_id, websocket };
         let asked = self.stages.clock.monotonic();
         let response = self.forwarder.send(request, onward).await;
         journey.upstream_answered(asked);
         Ok(response?)
+    }
+
+    /// How long a WebSocket of `route` may go on.
+    fn terms(&self, route: &config::Route, journey: &Journey<'_>) -> Terms {
+        let expiry = journey.caller.as_ref().map(|caller| Expiry {
+            at: self.stages.authenticator.end(&caller.claims),
+            clock: self.stages.clock.clone(),
+        });
+        Terms { idle: route.timeouts.idle, expiry }
     }
 
     /// The upstream refuses token B: the request is sent once more with another one, or the caller is told why not.

@@ -56,7 +56,7 @@ impl Observer {
         let mut origin = [0; 8];
         aws_lc_rs::rand::fill(&mut origin)?;
         let requests =
-            |route: &Arc<Route>| metrics.requests(Some(&route.name), Some(route.upstream.authority.as_str()));
+            |route: &Arc<Route>| metrics.requests(Some(&route.name), Some(route.upstream.address()));
         Ok(Self {
             routes: routes.iter().map(|route| (route.clone(), requests(route))).collect(),
             unrouted: metrics.requests(None, None),

@@ -16,10 +16,14 @@ use crate::config::check::tls;
 use crate::config::is_loopback;
 use crate::config::wire;
 
+/// What fits into a socket address, besides the zero byte at its end (unix(7)).
+const LONGEST_SOCKET: usize = 107;
+
 /// A checked upstream, but for its connect timeout, which a route may set.
 pub struct Target {
     url: Url,
     authority: Authority,
+    socket: Option<PathBuf>,
     base_path: String,
     http2: Http2,
     tls: UpstreamTls,
@@ -40,8 +44,11 @@ impl Target {
         let own_tls = wire.tls.as_ref().map(|wire| own_tls(wire, &at.key("tls"))).unwrap_or_default();
         if let Some(target) = &mut target {
             if wire.tls.is_some() && target.scheme() == Scheme::Http {
-                at.key("tls")
-                    .warning("`tls` has no effect on an http:// upstream", "write https://, or leave it out");
+                let kind = if target.socket.is_some() { "a unix:" } else { "an http://" };
+                at.key("tls").warning(
+                    format!("`tls` has no effect on {kind} upstream"),
+                    "write https://, or leave it out",
+                );
             }
             target.http2 = match wire.http2 {
                 None | Some(wire::upstream::Http2::Auto) => Http2::Auto,
@@ -61,10 +68,13 @@ impl Target {
 
     /// An upstream that a route names by its URL.
     pub fn at_url(text: &str, at: &At<'_>) -> Option<Self> {
-        if text.starts_with("unix:") {
-            at.error("`unix:` upstreams are not supported yet");
-            return None;
-        }
+        let socket = text.strip_prefix("unix:").map(|path| socket(path, at));
+        let socket = match socket {
+            Some(path) => Some(path?),
+            None => None,
+        };
+        // to whom a request over a socket is addressed matters to nobody but the back end
+        let text = if socket.is_some() { "http://localhost" } else { text };
         let url = endpoint::parse(text, at)?;
         let base_path = endpoint::base_path(text, at)?;
         let host = url.host_str()?;
@@ -75,7 +85,7 @@ impl Target {
         };
         let (http2, tls, timeouts) =
             (Http2::Auto, UpstreamTls::default(), wire::upstream::Timeouts::default());
-        Some(Self { url, authority, base_path, http2, tls, timeouts })
+        Some(Self { url, authority, socket, base_path, http2, tls, timeouts })
     }
 
     /// Plain or TLS.
@@ -92,6 +102,7 @@ impl Target {
     pub fn with_connect_timeout(&self, connect_timeout: Duration) -> Upstream {
         Upstream {
             authority: self.authority.clone(),
+            socket: self.socket.clone(),
             scheme: self.scheme(),
             base_path: self.base_path.clone(),
             http2: self.http2,
@@ -117,6 +128,28 @@ fn own_tls(wire: &wire::upstream::Tls, at: &At<'_>) -> UpstreamTls {
         server_name: wire.server_name.clone(),
         client_certificate: tls::client_certificate(wire.client_certificate.as_ref(), at),
     }
+}
+
+/// The path of a Unix socket.
+fn socket(written: &str, at: &At<'_>) -> Option<PathBuf> {
+    // as in a URL without a host
+    let path = written.strip_prefix("//").filter(|path| path.starts_with('/')).unwrap_or(written);
+    let complaint = if !path.starts_with('/') || path.starts_with("//") {
+        "the path of its socket does not begin with /"
+    } else if path.ends_with('/') {
+        "the path of its socket ends with /"
+    } else if path.len() > LONGEST_SOCKET {
+        "the path of its socket is longer than 107 bytes"
+    } else if path.contains('\0') {
+        "there is a zero byte in it"
+    } else {
+        return Some(path.into());
+    };
+    at.error_with(
+        format!("`unix:{}` cannot be used: {complaint}", at.shown(written)),
+        "write it as unix:/run/app.sock",
+    );
+    None
 }
 
 /// A path that names something.

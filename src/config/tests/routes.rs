@@ -1,6 +1,7 @@
 //! What good routes become: access, defaults and precedence, ties, warnings.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::config::UnvalidatedToken;
 use crate::config::ValidatedToken;
 use crate::config::load_text;
 use crate::config::tests::FINE;
+use crate::config::tests::lines;
 use crate::config::tests::route;
 use crate::config::tests::routes;
 use crate::domain::peer::Trust;
@@ -274,4 +276,32 @@ fn scopes_of_one_resource_are_not_warned_of() {
         let text = FINE.replace("[api://orders-backend/.default]", scopes);
         assert_eq!(load_text("config.yaml", &text, &[]).unwrap().warnings, [], "{scopes}");
     }
+}
+
+#[test]
+fn a_socket_is_an_upstream_on_this_machine() {
+    let config = routes(
+        "upstreams: { app: { url: 'unix:///run/app.sock', http2: always } }",
+        "
+  named: { match: /named, upstream: app, token: passthrough }
+  direct: { match: /direct, upstream: 'unix:/run/app.sock', exchange: { scopes: [a] }, rewrite: { host: upstream } }
+",
+    );
+    let (named, direct) = (route(&config, "named"), route(&config, "direct"));
+    for route in [named, direct] {
+        assert_eq!(route.upstream.socket.as_deref(), Some(Path::new("/run/app.sock")));
+        assert_eq!((route.upstream.scheme, route.upstream.base_path.as_str()), (Scheme::Http, ""));
+        assert_eq!((route.upstream.address(), route.upstream.authority.as_str()), ("unix", "localhost"));
+    }
+    assert_eq!((named.upstream.http2, named.rewrite.host), (Http2::Always, HostRewrite::Preserve));
+    assert_eq!((direct.upstream.http2, direct.rewrite.host), (Http2::Auto, HostRewrite::Upstream));
+    let orders = &route(&config, "orders").upstream;
+    assert_eq!((orders.socket.as_ref(), orders.address()), (None, "127.0.0.1:8000"));
+    // nobody on the way could read the exchanged token: there is nothing to warn of
+    let text = format!("upstreams: {{ app: {{ url: 'unix:/x', tls: {{ ca: system }} }} }}\n{FINE}");
+    let direct = "  direct: { match: /direct, upstream: app, exchange: { scopes: [a] } }\n";
+    assert_eq!(
+        lines(&[&text, direct].concat()),
+        ["1:37 warning: `tls` has no effect on a unix: upstream [write https://, or leave it out]"]
+    );
 }

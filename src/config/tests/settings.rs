@@ -13,6 +13,7 @@ fn every_wrong_setting_is_told_with_position_and_advice() {
     let top = |text: &str| format!("{FINE}{text}\n");
     let upstream = |text: &str| with(9, &format!("    upstream: {text}"));
     let scopes = |text: &str| with(10, &format!("    exchange: {{ scopes: {text} }}"));
+    let long_socket = format!("unix:/{}", "x".repeat(107));
     let cases: Vec<(String, &str)> = vec![
         // words and numbers
         (top("version: 2"), "11:10 error: the only version of this format is 1"),
@@ -217,7 +218,19 @@ fn every_wrong_setting_is_told_with_position_and_advice() {
             "9:15 error: the path of `https://host/a/../b` cannot be used: it has a . or .. segment [write the path as it is compared",
         ),
         (upstream("https:///path"), "9:15 error: `https:///path` cannot be used: the host is missing"),
-        (upstream("unix:/run/x"), "9:15 error: `unix:` upstreams are not supported yet"),
+        (
+            upstream("unix:run/x"),
+            "9:15 error: `unix:run/x` cannot be used: the path of its socket does not begin with / [write it as unix:/run/app.sock]",
+        ),
+        (
+            upstream("unix://host/x"),
+            "9:15 error: `unix://host/x` cannot be used: the path of its socket does not begin with /",
+        ),
+        (
+            upstream("unix:/run/"),
+            "9:15 error: `unix:/run/` cannot be used: the path of its socket ends with /",
+        ),
+        (upstream(&long_socket), "cannot be used: the path of its socket is longer than 107 bytes"),
         (
             upstream("http://backend:8000"),
             "9:15 warning: exchanged tokens go to this upstream in clear: whoever shares the network reads them [use https://, or an upstream on this machine]",

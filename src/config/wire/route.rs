@@ -28,7 +28,8 @@ macro_rules! with_route_settings {
         $(#[$meta])*
         pub struct $name {
             $($own)*
-            /// Where requests go: the name of an upstream, or an `http://` or `https://` URL.
+            /// Where requests go: the name of an upstream, an `http://` or `https://` URL, or `unix:` and the path of a
+            /// socket.
             /// No default.
             pub upstream: Option<String>,
             /// `anonymous`: no token is asked for, and none is looked at.
@@ -220,7 +221,7 @@ pub struct Rewrite {
     /// Default: nothing is removed.
     pub strip_prefix: Option<String>,
     /// Which `Host` goes upstream: `preserve` the caller's, or the `upstream`'s own.
-    /// Default: `preserve` towards loopback, else `upstream`. Back ends that serve several hosts answer the wrong
+    /// Default: `preserve` towards loopback and sockets, else `upstream`. Back ends that serve several hosts answer the wrong
     /// one's content, or 404, if it is wrong.
     pub host: Option<HostRewrite>,
 }

@@ -10,14 +10,15 @@ use crate::config::wire::scalar::DurationText;
 #[serde(deny_unknown_fields)]
 #[schemars(extend("required" = ["url"]))]
 pub struct Upstream {
-    /// Where it is: `http://` or `https://`, host, port, and a path that every forwarded path is appended to.
+    /// Where it is: `http://` or `https://`, host, port, and a path that every forwarded path is appended to; or `unix:` and
+    /// the path of a socket, as in `unix:/run/app.sock`, which takes no other path.
     /// No default. Over plain http, whoever shares the network reads the tokens: for loopback only.
     pub url: Option<String>,
     /// How long to wait for it.
     pub timeouts: Option<Timeouts>,
     /// Which HTTP version it is spoken to in: `auto`, `always` or `never` HTTP/2.
     /// Default: `auto`, which lets TLS negotiate it and speaks HTTP/1.1 without TLS. `always` to a server that knows
-    /// only HTTP/1.1 answers every request with 502.
+    /// only HTTP/1.1 answers every request with 502, and lets no WebSocket through.
     pub http2: Option<Http2>,
     /// How its certificate is verified.
     pub tls: Option<Tls>,
@@ -33,8 +34,8 @@ pub struct Timeouts {
     /// Until the head of the response.
     /// Default: `30s`. Too short answers slow requests with 504, although the back end goes on working on them.
     pub response: Option<DurationText>,
-    /// Without a byte in either direction, after the head of the response.
-    /// Default: `90s`. Too short cuts streams and long polls.
+    /// Without a byte in either direction, after the head of the response; of a WebSocket too.
+    /// Default: `90s`. Too short cuts streams, long polls and WebSockets that are quiet.
     pub idle: Option<DurationText>,
 }
 

@@ -4,7 +4,10 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU8;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::task::Context;
@@ -21,6 +24,8 @@ use tokio::time::Sleep;
 
 use crate::config::Limits;
 use crate::net::gather;
+use crate::net::tunnel::Tunnel;
+use crate::pipeline::accept::Drain;
 use crate::pipeline::accept::stream::Stream;
 
 /// Longest time a peer may leave what we write unread.
@@ -47,6 +52,31 @@ pub struct Activity {
     unread: AtomicU64,
     /// Whether our side is being shut down.
     closing: AtomicBool,
+    /// An [`Upgrading`].
+    upgrading: AtomicU8,
+    /// Where the bytes go that come after the answer under way.
+    tunnel: Mutex<Option<Pending>>,
+}
+
+/// What became of the wish for another protocol, of which one is asked for at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Upgrading {
+    /// There was none, or it is over and done with.
+    No,
+    /// It was asked for: what comes with the request or before the answer is no request.
+    Asked,
+    /// Something came all the same that looks like a request.
+    Spoilt,
+}
+
+/// A tunnel that is to be joined once its announcement is sent.
+#[derive(Debug)]
+pub struct Pending {
+    /// The tunnel.
+    pub tunnel: Tunnel,
+    /// What ends it early.
+    pub drain: Drain,
 }
 
 /// What is spoken on a connection.
@@ -84,6 +114,8 @@ impl Activity {
             had_body: AtomicBool::new(false),
             unread: AtomicU64::new(0),
             closing: AtomicBool::new(false),
+            upgrading: AtomicU8::new(Upgrading::No as u8),
+            tunnel: Mutex::new(None),
         })
     }
 
@@ -105,13 +137,63 @@ impl Activity {
         self.unread.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// A request asks for another protocol. Until it is known that nothing came with it, nothing can be the next request.
+    pub fn asked_for_upgrade(&self) {
+        self.upgrading.store(Upgrading::Asked as u8, Ordering::Relaxed);
+    }
+
+    /// The answer was another, and nothing came before it was out.
+    pub fn upgrade_is_over(&self) {
+        self.upgrading.store(Upgrading::No as u8, Ordering::Relaxed);
+    }
+
+    /// Whether it is not known that nothing came with a request for another protocol.
+    pub fn is_upgrading(&self) -> bool {
+        self.upgrading.load(Ordering::Relaxed) != Upgrading::No as u8
+    }
+
+    /// What came with a request for another protocol looks like a request.
+    pub fn spoil(&self) {
+        self.upgrading.store(Upgrading::Spoilt as u8, Ordering::Relaxed);
+    }
+
+    /// Whether that was so.
+    pub fn is_spoilt(&self) -> bool {
+        self.upgrading.load(Ordering::Relaxed) == Upgrading::Spoilt as u8
+    }
+
+    /// The answer under way is the last, and `tunnel` is what follows. The connection does not rest any more.
+    pub fn hand_over(&self, tunnel: Tunnel, drain: Drain) {
+        self.answers.fetch_add(1, Ordering::Relaxed);
+        *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(Pending { tunnel, drain });
+    }
+
+    /// What follows the last answer, if it is not the end.
+    pub fn take_tunnel(&self) -> Option<Pending> {
+        self.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Whether our side was shut down, or is being.
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Bytes may be on their way that nobody is going to read: a shutdown lingers.
+    pub fn expects_more(&self) {
+        self.had_body.store(true, Ordering::Relaxed);
+    }
+
     /// Whether a request was read to its end and its answer written, and nothing of the next has come: the connection
     /// may go on as if it were new. A body given up half way leaves no such moment.
     pub fn is_between_requests(&self) -> bool {
-        self.phase.load(Ordering::Relaxed) & ((1 << Phase::BITS) - 1) == Phase::RESTING
+        self.is_resting()
             && self.unread.load(Ordering::Relaxed) == 0
             && self.stalled.load(Ordering::Relaxed) == 0
-            && !self.closing.load(Ordering::Relaxed)
+            && !self.is_closing()
+    }
+
+    fn is_resting(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) & ((1 << Phase::BITS) - 1) == Phase::RESTING
     }
 
     /// Since when it has been doing what it does.
@@ -149,9 +231,7 @@ impl Activity {
 
     /// Bytes have come. In HTTP/2 they need not be of a request: a peer that only sends PINGs goes on resting.
     fn received(&self) {
-        if self.protocol == Protocol::Http1
-            && self.phase.load(Ordering::Relaxed) & ((1 << Phase::BITS) - 1) == Phase::RESTING
-        {
+        if self.protocol == Protocol::Http1 && self.is_resting() {
             self.enter(Phase::HEAD);
         }
     }
@@ -181,6 +261,13 @@ impl Activity {
 /// A request is being answered until this is dropped.
 #[derive(Debug)]
 pub struct Answering(Arc<Activity>);
+
+impl Answering {
+    /// What the connection is doing.
+    pub fn activity(&self) -> &Activity {
+        &self.0
+    }
+}
 
 impl Drop for Answering {
     fn drop(&mut self) {
@@ -252,6 +339,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Noted<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.activity.is_upgrading() && self.activity.is_resting() {
+            // what comes now comes in time: it is for whoever has this connection once hyper is found to hold nothing
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         let read = if self.again.is_empty() {
             Pin::new(&mut self.stream).poll_read(cx, buffer)

@@ -19,6 +19,7 @@ use http_body::SizeHint;
 use hyper::server::conn::http2;
 use hyper::service::HttpService;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
@@ -29,6 +30,7 @@ use crate::config::Limits;
 use crate::domain::peer::Peer;
 use crate::net;
 use crate::net::BoxError;
+use crate::net::tunnel::Tunnel;
 use crate::pipeline::accept::Drain;
 use crate::pipeline::accept::Incoming;
 use crate::pipeline::accept::activity::Activity;
@@ -39,6 +41,7 @@ use crate::pipeline::accept::frames::Policed;
 use crate::pipeline::accept::http1::Http1;
 use crate::pipeline::accept::opening::over;
 use crate::pipeline::accept::stream::Stream;
+use crate::pipeline::accept::upgrade;
 
 /// Most requests under way on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 128;
@@ -71,10 +74,35 @@ pub async fn serve<I, H, F>(
     let activity = Activity::new(opened, limits, protocol);
     let seen = Arc::clone(&activity);
     let ending = drain.clone();
-    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+    let service = service_fn(move |mut request: Request<hyper::body::Incoming>| {
+        // what came with a request for another protocol, before it was answered, may be of that protocol
+        if seen.is_upgrading() {
+            seen.spoil();
+            return Reply {
+                response: None,
+                answering: None,
+                upgrade: None,
+                protocol,
+                ending: ending.clone(),
+            };
+        }
         let answering = seen.answering(!request.body().is_end_stream());
+        let upgrade = match upgrade::asked(&request) {
+            None => None,
+            Some(websocket) => {
+                request.extensions_mut().insert(websocket);
+                match protocol {
+                    Protocol::Http1 => {
+                        seen.asked_for_upgrade();
+                        None
+                    }
+                    Protocol::Http2 => Some(hyper::upgrade::on(&mut request)),
+                }
+            }
+        };
         let request = request.map(|body| Incoming::new(body, &seen));
-        Reply { response: handler(request), answering: Some(answering), protocol, ending: ending.clone() }
+        let (response, ending) = (Some(handler(request)), ending.clone());
+        Reply { response, answering: Some(answering), upgrade, protocol, ending }
     });
     // on the heap, each at its own size: a resting connection costs what it is, not what it might have been
     let conversation: Pin<Box<dyn Conversation + Send + '_>> = match protocol {
@@ -89,6 +117,7 @@ pub async fn serve<I, H, F>(
                 .max_send_buf_size(SEND_BUFFER)
                 .keep_alive_interval(PING)
                 .keep_alive_timeout(PING)
+                .enable_connect_protocol()
                 .serve_connection(
                     TokioIo::new(Noted::new(Policed::new(stream), Arc::clone(&activity))),
                     service,
@@ -178,8 +207,11 @@ async fn converse(
 
 /// The answer to one request, while it is being made.
 struct Reply<F> {
-    response: F,
+    /// `None` = there is none: the connection ends.
+    response: Option<F>,
     answering: Option<Answering>,
+    /// The stream of an HTTP/2 request that wants to be more than a request.
+    upgrade: Option<OnUpgrade>,
     protocol: Protocol,
     ending: Drain,
 }
@@ -188,14 +220,37 @@ impl<F: Future<Output = Response<net::Body>> + Unpin> Future for Reply<F> {
     type Output = Result<Response<Answer>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let response = ready!(Pin::new(&mut self.response).poll(cx));
-        let answering = self.answering.take();
-        let mut response = response.map(|body| Answer { body, _answering: answering });
-        if self.protocol == Protocol::Http1 && self.ending.is_announced() {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        let Some(response) = &mut self.response else { return Poll::Pending };
+        let mut response = ready!(Pin::new(response).poll(cx));
+        let mut answering = self.answering.take();
+        let tunnel = response.extensions_mut().remove::<Tunnel>();
+        match (self.protocol, tunnel, self.upgrade.take()) {
+            (Protocol::Http1, Some(tunnel), _) => {
+                if let Some(answering) = &answering {
+                    answering.activity().hand_over(tunnel, self.ending.clone());
+                }
+            }
+            (Protocol::Http2, Some(tunnel), Some(stream)) => {
+                tokio::spawn(join(tunnel, stream, self.ending.clone(), answering.take()));
+            }
+            (Protocol::Http1, None, _) if self.ending.is_announced() => {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            (Protocol::Http1 | Protocol::Http2, _, _) => {}
         }
-        Poll::Ready(Ok(response))
+        Poll::Ready(Ok(response.map(|body| Answer { body, _answering: answering })))
     }
+}
+
+/// Joins a stream to its tunnel once the answer that announces it is sent. Until they part it is being answered.
+async fn join(tunnel: Tunnel, stream: OnUpgrade, drain: Drain, answering: Option<Answering>) {
+    // an error: there will be no stream
+    let Ok(stream) = stream.await else { return };
+    let leaving = Box::pin(async move { drain.ended().await });
+    if let Some(joined) = tunnel.join(Box::new(TokioIo::new(stream)), leaving) {
+        joined.await;
+    }
+    drop(answering);
 }
 
 /// A response body that ends the request's answering when hyper is done with it.

@@ -14,6 +14,7 @@ use http::header::TRANSFER_ENCODING;
 use http::request::Parts;
 
 use crate::config::UnderscoreHeaders;
+use crate::domain::websocket::WebSocket;
 
 /// Why a head is refused. But for a method, the connection cannot be trusted to go on afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +40,10 @@ pub enum Error {
 pub fn check(parts: &mut Parts, underscore: UnderscoreHeaders) -> Result<(), Error> {
     check_transfer_encoding(parts)?;
     check_host(parts)?;
+    if parts.extensions.get() == Some(&WebSocket::ExtendedConnect) {
+        // in HTTP/1.1 it is one (RFC 6455 section 4.1)
+        parts.method = Method::GET;
+    }
     if parts.method == Method::CONNECT || parts.method == Method::TRACE {
         return Err(Error::MethodNotAllowed);
     }

@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::HttpService;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 use tokio::time::Sleep;
 
@@ -23,6 +24,7 @@ use crate::config::Limits;
 use crate::net::BoxError;
 use crate::pipeline::accept::activity::Activity;
 use crate::pipeline::accept::activity::Noted;
+use crate::pipeline::accept::activity::Pending;
 use crate::pipeline::accept::stream::Stream;
 
 /// More fields than this in one head are answered 431.
@@ -47,6 +49,10 @@ enum State<I: Stream, S: HttpService<Incoming>> {
     Resting(Noted<I>, S),
     /// Something has, and its answer is not out.
     Busy(Box<http1::Connection<TokioIo<Noted<I>>, S>>),
+    /// Its last answer announced another protocol.
+    Tunnelled(Pin<Box<dyn Future<Output = ()> + Send>>),
+    /// Its last answer is out.
+    Closing(Noted<I>),
     /// No more.
     Ended,
 }
@@ -99,11 +105,32 @@ where
                 let http1::Parts { io, read_buf, service, .. } = connection.into_parts();
                 let stream = io.into_inner();
                 if read_buf.is_empty() {
+                    self.activity.upgrade_is_over();
                     State::Resting(stream, service)
+                } else if self.activity.is_upgrading() {
+                    self.activity.expects_more();
+                    State::Closing(stream)
                 } else {
                     busy(self.limits, stream.preceded_by(read_buf), service)
                 }
             }
+            state => state,
+        };
+    }
+
+    /// After hyper's last word. It leaves a connection open on which another protocol was ever asked for.
+    fn leave(&mut self) {
+        self.state = match mem::replace(&mut self.state, State::Ended) {
+            State::Busy(connection) => match self.activity.take_tunnel() {
+                Some(Pending { tunnel, drain }) => {
+                    let http1::Parts { io, read_buf, .. } = connection.into_parts();
+                    let caller = io.into_inner().preceded_by(read_buf);
+                    let leaving = Box::pin(async move { drain.ended().await });
+                    tunnel.join(Box::new(caller), leaving).map_or(State::Ended, State::Tunnelled)
+                }
+                None if self.activity.is_closing() => State::Ended,
+                None => State::Closing(connection.into_parts().io.into_inner()),
+            },
             state => state,
         };
     }
@@ -147,17 +174,35 @@ where
                 }
                 State::Busy(connection) => {
                     if let Poll::Ready(ended) = Pin::new(connection.as_mut()).poll(cx) {
-                        return Poll::Ready(ended);
+                        ended?;
+                        this.leave();
+                        continue;
+                    }
+                    if this.activity.is_spoilt() {
+                        this.activity.expects_more();
+                        this.leave();
+                        continue;
                     }
                     if !this.activity.is_between_requests() {
                         return Poll::Pending;
                     }
-                    ready!(this.poll_rest(cx));
+                    if !this.activity.is_upgrading() {
+                        ready!(this.poll_rest(cx));
+                    }
                     let State::Busy(connection) = &mut this.state else { continue };
                     // hyper has the last word: it ends here at once if it too sees no request under way
                     Pin::new(connection.as_mut()).graceful_shutdown();
                     ready!(connection.poll_without_shutdown(cx))?;
                     this.rest();
+                }
+                State::Tunnelled(tunnel) => {
+                    ready!(tunnel.as_mut().poll(cx));
+                    this.state = State::Ended;
+                }
+                State::Closing(stream) => {
+                    // a peer that is gone already is none to tell
+                    let _ = ready!(Pin::new(stream).poll_shutdown(cx));
+                    this.state = State::Ended;
                 }
                 State::Ended => return Poll::Ready(Ok(())),
             }
@@ -232,7 +277,7 @@ mod tests {
             }
         };
         match (ended, connection.state) {
-            (Some(_), _) | (None, State::Ended) => None,
+            (Some(_), _) | (None, State::Ended | State::Tunnelled(_) | State::Closing(_)) => None,
             (None, State::Resting(..)) => Some("a socket"),
             (None, State::Busy(_)) => Some("all"),
         }

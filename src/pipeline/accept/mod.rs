@@ -34,6 +34,7 @@ mod proxy_protocol;
 mod socket;
 mod stream;
 pub mod tls;
+mod upgrade;
 
 pub use crate::pipeline::accept::incoming::Incoming;
 pub use crate::pipeline::accept::socket::LocalAddress;
@@ -120,6 +121,7 @@ enum Phase {
     Serving,
     Announced,
     Draining,
+    Ended,
 }
 
 impl Drain {
@@ -147,7 +149,18 @@ impl Drain {
     /// Waits until it starts.
     pub async fn started(&self) {
         // we hold the sender, so the channel cannot close first
-        let _ = self.0.subscribe().wait_for(|phase| *phase == Phase::Draining).await;
+        let _ = self.0.subscribe().wait_for(|phase| matches!(phase, Phase::Draining | Phase::Ended)).await;
+    }
+
+    /// Its time is up: what has no end of its own takes its leave.
+    pub fn end(&self) {
+        self.0.send_replace(Phase::Ended);
+    }
+
+    /// Waits until its time is up.
+    async fn ended(&self) {
+        // as above
+        let _ = self.0.subscribe().wait_for(|phase| *phase == Phase::Ended).await;
     }
 }
 

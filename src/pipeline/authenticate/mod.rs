@@ -20,6 +20,7 @@ use crate::config::Tenancy;
 use crate::domain::caller::Caller;
 use crate::domain::caller::Claims;
 use crate::domain::clock::Clock;
+use crate::domain::clock::UnixTime;
 use crate::domain::digest::Digest;
 use crate::domain::name::Name;
 use crate::domain::token::UserToken;
@@ -123,6 +124,12 @@ impl Authenticator {
             .and_then(|()| policy::check(policy, &claims))
             .map_err(|kind| Error { kind, identity_provider: Some(claims.identity_provider.clone()) })?;
         Ok(Caller { token: presented.known_token()?, claims })
+    }
+
+    /// When the token that says `claims` lets nobody in any more.
+    pub fn end(&self, claims: &Claims) -> UnixTime {
+        let skew = self.provider(&claims.identity_provider).map(|provider| provider.config.clock_skew);
+        claims.expires_on.after(skew.unwrap_or_default())
     }
 
     /// What the token of that digest was found to say, if a full verification would find the same now.

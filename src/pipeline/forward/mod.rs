@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::pin::pin;
 use std::sync::Arc;
 
+use aws_lc_rs::error::Unspecified;
 use bytes::Bytes;
 use http::HeaderValue;
 use http::Method;
@@ -16,15 +17,22 @@ use http::StatusCode;
 use http::Version;
 use http_body::Body;
 use http_body_util::BodyExt;
+use http_body_util::Empty;
+use hyper_util::rt::TokioIo;
 
 use crate::config::Route;
 use crate::config::Scheme;
 use crate::domain::peer::Peer;
+use crate::domain::websocket::WebSocket;
 use crate::net;
 use crate::net::BoxError;
 use crate::net::tls;
+use crate::net::tunnel::Tunnel;
 use crate::pipeline::forward::traffic::Late;
 use crate::pipeline::forward::traffic::Traffic;
+use crate::pipeline::forward::tunnel::Terms;
+use crate::pipeline::forward::tunnel::WebSocketFar;
+use crate::pipeline::forward::upgrade::Handshake;
 
 mod body;
 pub mod capture;
@@ -33,6 +41,9 @@ mod headers;
 mod pool;
 mod target;
 mod traffic;
+pub mod tunnel;
+mod upgrade;
+mod websocket;
 
 /// Sends requests on, over pooled connections.
 #[derive(Debug)]
@@ -55,6 +66,8 @@ pub struct Onward<'a> {
     pub scheme: Scheme,
     /// Its `x-request-id`.
     pub request_id: &'a HeaderValue,
+    /// Whether it wants to go on as a WebSocket, and how long that may.
+    pub websocket: Option<(WebSocket, &'a Terms)>,
 }
 
 /// What the upstream sees in place of the caller's `Authorization`.
@@ -92,6 +105,12 @@ pub enum Error {
     /// The URL would be longer than a URL may be.
     #[error("the URL for the upstream is too long")]
     Target(#[source] http::Error),
+    /// The upstream speaks HTTP/2 only, in which we ask for no WebSocket.
+    #[error("the upstream is not asked for WebSockets: it is spoken to in HTTP/2 only")]
+    NoWebSocket,
+    /// The system gives no random numbers.
+    #[error("the system gives no random numbers")]
+    Random(#[source] Unspecified),
     /// The route is none of those the forwarder was made for.
     #[error("the route has no upstream")]
     UnknownRoute,
@@ -132,17 +151,64 @@ impl Forwarder {
         let pool = self.pools.of(onward.route).ok_or(Error::UnknownRoute)?;
         let traffic = Traffic::new(onward.route.timeouts);
         let request = rewritten(request, &onward, &traffic)?;
-        let answer = answered(pin!(pool.request(request)), &traffic).await?;
-        let (mut head, mut body) = answer.into_parts();
-        // we pass no Upgrade on: an upstream that switches protocols answers what nobody asked
-        if head.status == StatusCode::SWITCHING_PROTOCOLS || !headers::is_plainly_framed(&head.headers) {
-            return Err(Error::BadReply(None));
+        match onward.websocket {
+            // rare, and large
+            Some((websocket, terms)) if pool.takes_upgrades() => {
+                Box::pin(upgraded(pool, request, websocket, terms, traffic)).await
+            }
+            Some((WebSocket::ExtendedConnect, _)) => Err(Error::NoWebSocket),
+            Some((WebSocket::Upgrade, _)) | None => {
+                passed_on(answered(pin!(pool.request(request)), &traffic).await?, traffic)
+            }
         }
-        body.accept();
-        headers::rewrite_response(&mut head.headers);
-        head.version = Version::HTTP_11;
-        Ok(Response::from_parts(head, body::Download::new(body, traffic).boxed_unsync()))
     }
+}
+
+/// What the caller gets for an answer.
+fn passed_on(answer: Response<pool::Answer>, traffic: Arc<Traffic>) -> Result<Response<net::Body>, Error> {
+    let (mut head, mut body) = answer.into_parts();
+    // an upstream that switches protocols here answers what nobody asked
+    if head.status == StatusCode::SWITCHING_PROTOCOLS || !headers::is_plainly_framed(&head.headers) {
+        return Err(Error::BadReply(None));
+    }
+    body.accept();
+    headers::rewrite_response(&mut head.headers);
+    head.version = Version::HTTP_11;
+    Ok(Response::from_parts(head, body::Download::new(body, traffic).boxed_unsync()))
+}
+
+/// The answer to a request for a WebSocket. Where the upstream agrees it has a [`Tunnel`] among its extensions.
+async fn upgraded(
+    pool: &pool::Pool,
+    mut request: Request<net::Body>,
+    websocket: WebSocket,
+    terms: &Terms,
+    traffic: Arc<Traffic>,
+) -> Result<Response<net::Body>, Error> {
+    let handshake = Handshake::ask(request.headers_mut(), websocket).map_err(Error::Random)?;
+    let asking = async {
+        let mut answer = pool.upgrade(request).await?;
+        let is_agreed =
+            answer.status() == StatusCode::SWITCHING_PROTOCOLS && handshake.is_met(answer.headers());
+        let stream = match is_agreed {
+            true => Some(hyper::upgrade::on(&mut answer).await.map_err(failure::unanswered)?),
+            false => None,
+        };
+        Ok((answer, stream))
+    };
+    let (answer, stream) = answered(pin!(asking), &traffic).await?;
+    let Some(stream) = stream else {
+        // to CONNECT, success says that there is a tunnel (RFC 9110 section 9.3.6)
+        let is_misleading = websocket == WebSocket::ExtendedConnect && answer.status().is_success();
+        return if is_misleading { Err(Error::BadReply(None)) } else { passed_on(answer, traffic) };
+    };
+    let (mut head, _) = answer.into_parts();
+    headers::rewrite_response(&mut head.headers);
+    head.version = Version::HTTP_11;
+    handshake.tell(&mut head);
+    head.extensions.insert(Tunnel::new(WebSocketFar::new(TokioIo::new(stream), terms.clone())));
+    let nothing = Empty::new().map_err(|never| match never {});
+    Ok(Response::from_parts(head, nothing.boxed_unsync()))
 }
 
 fn rewritten<B>(
@@ -171,10 +237,10 @@ where
 }
 
 /// The answer, or what kept it.
-async fn answered(
-    mut response: Pin<&mut impl Future<Output = Result<Response<pool::Answer>, Error>>>,
+async fn answered<T>(
+    mut response: Pin<&mut impl Future<Output = Result<T, Error>>>,
     traffic: &Traffic,
-) -> Result<Response<pool::Answer>, Error> {
+) -> Result<T, Error> {
     let alarm = tokio::time::sleep_until(traffic.first_look());
     tokio::pin!(alarm);
     loop {

@@ -60,6 +60,7 @@ mod tests {
     fn url(base_path: &str, strip_prefix: Option<&str>, path: &str, asked: &str) -> String {
         let upstream = Upstream {
             authority: "127.0.0.1:8000".parse().unwrap(),
+            socket: None,
             scheme: Scheme::Http,
             base_path: base_path.into(),
             http2: Http2::Auto,
@@ -112,6 +113,7 @@ mod tests {
         let asked: Uri = format!("/{}", "x".repeat(65_000)).parse().unwrap();
         let upstream = Upstream {
             authority: "127.0.0.1:8000".parse().unwrap(),
+            socket: None,
             scheme: Scheme::Http,
             base_path: format!("/{}", "y".repeat(1_000)),
             http2: Http2::Auto,

@@ -18,7 +18,7 @@ pub fn log(refusal: &Refusal, journey: &Journey<'_>) {
                 reason = row.word,
                 cause = logs::report(&*refusal.source),
                 route = route.map(|route| route.name.as_str()),
-                upstream = route.map(|route| route.upstream.authority.as_str()),
+                upstream = route.map(|route| route.upstream.address()),
                 identity_provider = journey.identity_provider.as_ref().map(Name::as_str),
                 error = idp.map(|idp| idp.error.as_str()),
                 suberror = idp.and_then(|idp| idp.suberror.as_deref()),

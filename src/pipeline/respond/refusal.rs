@@ -174,7 +174,8 @@ impl From<forward::Error> for Refusal {
             Error::Timeout(_) => Self::new(Reason::UpstreamTimeout, error),
             Error::RequestBody(_) => Self::new(Reason::BadRequest, error).closing(),
             Error::Target(_) => Self::new(Reason::BadRequest, error),
-            Error::UnknownRoute => Self::new(Reason::InternalError, error),
+            Error::NoWebSocket => Self::new(Reason::NotImplemented, error),
+            Error::Random(_) | Error::UnknownRoute => Self::new(Reason::InternalError, error),
         }
     }
 }

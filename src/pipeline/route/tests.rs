@@ -49,6 +49,7 @@ fn route(called: &str, matches: Match) -> Route {
         access: Access::Anonymous(UnvalidatedToken::Remove),
         upstream: Arc::new(Upstream {
             authority: "127.0.0.1:8000".parse().unwrap(),
+            socket: None,
             scheme: Scheme::Http,
             base_path: String::new(),
             http2: Http2::Auto,

@@ -77,6 +77,10 @@ pub struct Plan {
     pub listener: &'static str,
     /// Further top-level sections.
     pub sections: &'static str,
+    /// Further upstreams.
+    pub upstreams: &'static str,
+    /// How long requests in flight have when the proxy stops.
+    pub drain: &'static str,
     /// Further keys of the identity provider.
     pub provider: &'static str,
     /// The secret the proxy sends, if not the right one.
@@ -93,6 +97,8 @@ impl Default for Plan {
             routes: DEMO_ROUTES,
             listener: "",
             sections: "",
+            upstreams: "",
+            drain: "10s",
             provider: "",
             secret: None,
             credential: "{ secret: { env: SECRET } }".into(),
@@ -152,10 +158,10 @@ identity_providers:
     client_id: {}
     credential: {}
 {}
-upstreams: {{ echo: {{ url: "http://{}" }} }}
+upstreams: {{ echo: {{ url: "http://{}" }}{} }}
 defaults: {{ upstream: echo }}
 telemetry: {{ address: "127.0.0.1:0", logs: {{ access: false }} }}
-shutdown: {{ delay: 0s, drain: 10s }}
+shutdown: {{ delay: 0s, drain: {} }}
 {}
 routes:{}"#,
             plan.listener,
@@ -165,6 +171,8 @@ routes:{}"#,
             plan.credential,
             plan.provider,
             echo.address(),
+            plan.upstreams,
+            plan.drain,
             plan.sections,
             plan.routes,
         );

@@ -37,6 +37,7 @@ fn route(host: HostRewrite) -> Route {
         access: Access::Anonymous(UnvalidatedToken::Remove),
         upstream: Arc::new(Upstream {
             authority: "127.0.0.1:8000".parse().unwrap(),
+            socket: None,
             scheme: Scheme::Http,
             base_path: String::new(),
             http2: Http2::Auto,
@@ -74,6 +75,7 @@ impl Case {
             peer: &self.peer,
             scheme: Scheme::Http,
             request_id: &self.request_id,
+            websocket: None,
         }
     }
 

@@ -39,6 +39,11 @@ impl Answer {
         Self { body, holds: Some(holds) }
     }
 
+    /// `body`, which comes over a connection that nobody uses again.
+    pub fn of_its_own(body: Incoming) -> Self {
+        Self { body, holds: None }
+    }
+
     /// The head of this answer is fine: what it holds may be used again as soon as it can. Without this a body that
     /// is empty, and so is never read, would have its connection closed.
     pub fn accept(&mut self) {

@@ -104,6 +104,23 @@ impl Http1 {
     }
 }
 
+/// Sends `request`, which asks for another protocol and is in the origin form, over `stream`, which carries no other. A
+/// 101 holds the stream (`hyper::upgrade`).
+///
+/// # Errors
+/// If there is no answer.
+pub async fn ask_for_upgrade(
+    stream: Stream,
+    request: Request<net::Body>,
+) -> Result<Response<Incoming>, hyper::Error> {
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(MAX_HEAD);
+    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
+    // how it ends is told to the request it carries
+    tokio::spawn(async { drop(connection.with_upgrades().await) });
+    sender.send_request(request).await
+}
+
 /// An HTTP/2 connection: many requests at a time. Closed when it was dropped and its answers have ended.
 #[derive(Debug)]
 pub struct Http2 {

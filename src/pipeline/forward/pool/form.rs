@@ -1,6 +1,7 @@
 //! How a request says where it goes, in either version. Both forms can be made of the other: a request may be sent
 //! again in another version.
 
+use bytes::Bytes;
 use http::HeaderValue;
 use http::Request;
 use http::Uri;
@@ -8,6 +9,11 @@ use http::header::HOST;
 use http::uri::Authority;
 use http::uri::PathAndQuery;
 use http::uri::Scheme;
+use http_body::Body;
+use http_body_util::BodyExt;
+use http_body_util::Empty;
+
+use crate::net;
 
 /// Where a request goes that does not say so itself.
 #[derive(Clone, Debug)]
@@ -62,6 +68,20 @@ impl Place {
             *request.uri_mut() = uri;
         }
     }
+}
+
+/// The same request once more, if an upstream that acts on both does what one would do (RFC 9110 section 9.2.2) and
+/// there is no body, which could not be had twice.
+pub fn spare(request: &Request<net::Body>) -> Option<Request<net::Body>> {
+    if !request.method().is_idempotent() || !request.body().is_end_stream() {
+        return None;
+    }
+    let body = Empty::<Bytes>::new().map_err(|never| match never {});
+    let mut spare = Request::new(body.boxed_unsync());
+    *spare.method_mut() = request.method().clone();
+    *spare.uri_mut() = request.uri().clone();
+    *spare.headers_mut() = request.headers().clone();
+    Some(spare)
 }
 
 fn path_and_query(uri: &Uri) -> PathAndQuery {

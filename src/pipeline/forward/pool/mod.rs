@@ -10,12 +10,8 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::Weak;
 
-use bytes::Bytes;
 use http::Request;
 use http::Response;
-use http_body::Body;
-use http_body_util::BodyExt;
-use http_body_util::Empty;
 use rustls::pki_types::ServerName;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -85,6 +81,8 @@ impl Pools {
 #[derive(Debug)]
 pub struct Pool {
     dialer: Dialer,
+    /// For what begins as HTTP/1.1 and does not stay so.
+    upgrades: Dialer,
     place: Place,
     http2: config::Http2,
     bounds: Bounds,
@@ -140,7 +138,13 @@ impl Pool {
             settings.server_name.clone().map(ServerName::try_from).transpose().map_err(setup)?;
         let place = Place::new(scheme, upstream.authority.clone()).map_err(setup)?;
         let root = place.root().map_err(setup)?;
-        let dialer = Dialer::new(root, tls, upstream.http2, upstream.connect_timeout, server_name);
+        let dialer = |http2| {
+            let (tls, name) = (tls.clone(), server_name.clone());
+            match &upstream.socket {
+                Some(path) => Dialer::local(path, upstream.connect_timeout),
+                None => Dialer::new(root.clone(), tls, http2, upstream.connect_timeout, name),
+            }
+        };
         let speaks = match (upstream.http2, upstream.scheme) {
             (config::Http2::Always, _) => Some(Version::Http2),
             (config::Http2::Never, _) | (config::Http2::Auto, Scheme::Http) => Some(Version::Http1),
@@ -148,7 +152,8 @@ impl Pool {
         };
         let resting = Resting::new(bounds);
         let state = State { resting, shared: None, speaks, attempt: None, is_swept: false };
-        Ok(Self { dialer, place, http2: upstream.http2, bounds, state: Mutex::new(state) })
+        let (dialer, upgrades) = (dialer(upstream.http2), dialer(config::Http2::Never));
+        Ok(Self { dialer, upgrades, place, http2: upstream.http2, bounds, state: Mutex::new(state) })
     }
 
     /// Sends `request`, whose URL need only be a path. A connection that rested may have died without our knowing:
@@ -160,7 +165,7 @@ impl Pool {
         let request = match self.reused() {
             None => request,
             Some(connection) => {
-                let spare = spare(&request);
+                let spare = form::spare(&request);
                 match (self.send(connection, request).await, spare) {
                     (Ok(answer), _) => return Ok(answer),
                     (Err(Failure::Unsent(request, _)), _) => *request,
@@ -173,6 +178,22 @@ impl Pool {
         };
         // rare, and much larger than what is common
         Box::pin(self.request_anew(request)).await
+    }
+
+    /// Whether the upstream may be asked for another protocol: HTTP/1.1 alone can be left behind by a request for it.
+    pub fn takes_upgrades(&self) -> bool {
+        self.http2 != config::Http2::Always
+    }
+
+    /// Sends `request`, which asks for another protocol, over a connection of its own. A 101 holds it.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub async fn upgrade(&self, mut request: Request<net::Body>) -> Result<Response<Answer>, Error> {
+        let stream = self.upgrades.dial().await.map_err(failure::unconnected)?;
+        self.place.in_http1(&mut request);
+        let response = connection::ask_for_upgrade(stream, request).await.map_err(failure::unanswered)?;
+        Ok(response.map(Answer::of_its_own))
     }
 
     /// Lays `connection` to rest until it is used again.
@@ -354,20 +375,6 @@ async fn sweep(pool: Weak<Pool>, mut next: Instant) {
             None => return,
         }
     }
-}
-
-/// The same request once more, if an upstream that acts on both does what one would do (RFC 9110 section 9.2.2) and
-/// there is no body, which could not be had twice.
-fn spare(request: &Request<net::Body>) -> Option<Request<net::Body>> {
-    if !request.method().is_idempotent() || !request.body().is_end_stream() {
-        return None;
-    }
-    let body = Empty::<Bytes>::new().map_err(|never| match never {});
-    let mut spare = Request::new(body.boxed_unsync());
-    *spare.method_mut() = request.method().clone();
-    *spare.uri_mut() = request.uri().clone();
-    *spare.headers_mut() = request.headers().clone();
-    Some(spare)
 }
 
 fn setup(error: impl std::fmt::Display) -> tls::Error {

@@ -235,6 +235,7 @@ async fn a_route_of_another_configuration_has_no_upstream() {
         peer: &peer(),
         scheme: Scheme::Http,
         request_id: &id,
+        websocket: None,
     };
     let result = case.forwarder.send(Request::new(Full::new(Bytes::new())), onward).await;
     assert_eq!(kind(result), "UnknownRoute");

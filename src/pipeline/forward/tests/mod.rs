@@ -38,6 +38,7 @@ mod failures;
 mod pooling;
 mod sharing;
 mod streams;
+mod upgrades;
 mod versions;
 
 const SHORT: Duration = Duration::from_millis(150);
@@ -66,6 +67,7 @@ fn route(authority: &str) -> Route {
 fn upstream(authority: &str) -> Upstream {
     Upstream {
         authority: authority.parse().unwrap(),
+        socket: None,
         scheme: Scheme::Http,
         base_path: String::new(),
         http2: Http2::Auto,
@@ -109,6 +111,7 @@ impl Case {
             peer: &peer(),
             scheme: Scheme::Http,
             request_id: &id,
+            websocket: None,
         };
         tokio::time::timeout(LONG * 2, self.forwarder.send(request, onward)).await.expect("an end in time")
     }
@@ -392,6 +395,7 @@ async fn routes_that_share_an_upstream_share_its_connections() {
             peer: &peer(),
             scheme: Scheme::Http,
             request_id: &id,
+            websocket: None,
         };
         let response = forwarder.send(Request::new(Full::new(Bytes::new())), onward).await.unwrap();
         assert_eq!(text(response).await, "");
