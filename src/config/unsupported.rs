@@ -9,10 +9,6 @@ const LATER: &[&[&str]] = &[
     &["listeners", "*", "tls"],
     &["listeners", "*", "proxy_protocol"],
     &["identity_providers", "*", "proxy"],
-    &["routes", "*", "headers"],
-    &["routes", "*", "retry"],
-    &["routes", "*", "limits"],
-    &["routes", "*", "cors"],
     &["routes", "*", "require", "client_certificate"],
     &["telemetry", "traces"],
 ];

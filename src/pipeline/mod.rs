@@ -51,13 +51,19 @@ use exchange::Exchanger;
 use exchange::Purged;
 use forward::Forwarder;
 use forward::capture::Keeper;
+use forward::limit;
+use forward::limit::Turnstiles;
 use respond::Context;
 use respond::Responder;
 use respond::caught::caught;
+use respond::cors;
 use respond::grpc::Dialect;
 use respond::reason::Reason;
 use respond::refusal::Refusal;
 use route::RouteTable;
+use route::Sharing;
+use route::preflight;
+use route::preflight::Announced;
 
 /// The stages, ready to serve on one worker: connections to upstreams are its own, all else is shared with the others.
 pub struct Pipeline {
@@ -71,6 +77,7 @@ struct Stages {
     authenticator: Authenticator,
     exchanger: Exchanger,
     keeper: Keeper,
+    turnstiles: Turnstiles,
     responder: Responder,
     observer: Observer,
     metrics: Arc<Metrics>,
@@ -127,6 +134,7 @@ impl Pipeline {
             authenticator: Authenticator::new(providers, &config.cache, &outside),
             exchanger,
             keeper: Keeper::default(),
+            turnstiles: Turnstiles::new(&config.routes),
             responder: Responder::new(providers, metadata),
             observer: Observer::new(&config.routes, metrics, clock.clone())?,
             metrics: metrics.clone(),
@@ -179,13 +187,17 @@ impl Pipeline {
         let mut journey = self.stages.observer.begin(&head);
         let dialect = Dialect::of(&head.headers);
         let resource_metadata = self.stages.responder.metadata_url(&head, Scheme::Http, peer.trust);
+        let origin = self.origin(&head.headers);
         let outcome = {
             let answered = pin!(async {
                 let answer = match self.admit(listener, peer, &mut head, &mut journey).await {
                     Ok(Admission::Onward(admitted)) => {
                         let request = Request::from_parts(head, body);
                         let challenges = resource_metadata.as_deref();
-                        return self.forward(admitted, peer, request, challenges, &mut journey).await;
+                        let mut answer =
+                            self.forward(admitted, peer, request, challenges, &mut journey).await?;
+                        share(&mut answer, &journey, origin.as_ref());
+                        return Ok(answer);
                     }
                     Ok(Admission::Answered(response)) => Ok(response),
                     Err(refusal) => Err(refusal),
@@ -201,7 +213,8 @@ impl Pipeline {
         let (mut response, fault) = match outcome {
             Ok(response) => (response, None),
             Err(refusal) => {
-                let response = self.refuse(&refusal, dialect, resource_metadata.as_deref(), &mut journey);
+                let mut response = self.refuse(&refusal, dialect, resource_metadata.as_deref(), &mut journey);
+                share(&mut response, &journey, origin.as_ref());
                 (response, Some(refusal.reason.row().fault))
             }
         };
@@ -222,8 +235,12 @@ impl Pipeline {
         if let Some(description) = self.description(listener, peer, head) {
             return Ok(Admission::Answered(description));
         }
+        if let Some(answer) = self.preflight(listener, head, journey) {
+            return Ok(Admission::Answered(answer));
+        }
         let route::Routed { route, path } = self.stages.routes.find(&listener.name, head)?;
         journey.route = Some(route.clone());
+        limit::check_length(&route, &head.headers)?;
         let certificate = peer.certificate.as_ref();
         let sent = self.sent(&route.access, &head.headers, certificate, journey).await?;
         Ok(Admission::Onward(Admitted { route, path, sent }))
@@ -234,6 +251,34 @@ impl Pipeline {
         let described = self.stages.responder.described(head, Scheme::Http, peer.trust)?;
         let routes = self.stages.routes.at(&listener.name, head, &described.path);
         self.stages.responder.description(described.resource, routes.iter().filter_map(|route| policy(route)))
+    }
+
+    /// Whose script sent the request, as far as any route wants to know.
+    fn origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        match self.stages.routes.sharing() {
+            Sharing::Unheard => None,
+            Sharing::Settled => preflight::origin(headers).cloned(),
+        }
+    }
+
+    /// The answer to a browser that asks whether it may send a request, if the route of that request says so.
+    fn preflight(
+        &self,
+        listener: &config::Listener,
+        head: &Parts,
+        journey: &mut Journey<'_>,
+    ) -> Option<Response<Body>> {
+        if self.stages.routes.sharing() == Sharing::Unheard {
+            return None;
+        }
+        let announced = Announced::by(head)?;
+        let route = self.stages.routes.find_announced(&listener.name, head, &announced).ok()?.route;
+        let Announced { origin, method, fields } = &announced;
+        let methods = &route.matches.methods;
+        let asked = cors::Preflight { origin, method, methods, fields: fields.as_deref() };
+        let answer = cors::answer(route.treatment.cors.as_ref()?, asked);
+        journey.route = Some(route);
+        Some(answer)
     }
 
     /// Authenticates and exchanges as the route says: what goes upstream in place of the caller's `Authorization`.
@@ -344,6 +389,13 @@ impl Pipeline {
             resource_metadata: resource_metadata.filter(|_| is_described),
             dialect,
         }
+    }
+}
+
+/// Says whose scripts may read `answer`, if its route does.
+fn share(answer: &mut Response<Body>, journey: &Journey<'_>, origin: Option<&HeaderValue>) {
+    if let Some(cors) = journey.route.as_deref().and_then(|route| route.treatment.cors.as_ref()) {
+        cors::share(answer.headers_mut(), cors, origin);
     }
 }
 

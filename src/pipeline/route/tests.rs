@@ -16,6 +16,7 @@ use crate::config::PathKind;
 use crate::config::Rewrite;
 use crate::config::Scheme;
 use crate::config::Timeouts;
+use crate::config::Treatment;
 use crate::config::UnvalidatedToken;
 use crate::config::Upstream;
 use crate::config::UpstreamTls;
@@ -57,6 +58,7 @@ fn route(called: &str, matches: Match) -> Route {
         rewrite: Rewrite { strip_prefix: None, host: HostRewrite::Preserve },
         encoded_slashes: EncodedSlashes::Reject,
         timeouts: Timeouts { response: Duration::from_secs(30), idle: Duration::from_secs(90) },
+        treatment: Treatment::default(),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::config::PathKind;
 use crate::config::Rewrite;
 use crate::config::Route;
 use crate::config::Timeouts;
+use crate::config::Treatment;
 use crate::config::UnvalidatedToken;
 use crate::config::Upstream;
 use crate::config::UpstreamTls;
@@ -45,6 +46,7 @@ fn route(host: HostRewrite) -> Route {
         rewrite: Rewrite { strip_prefix: None, host },
         encoded_slashes: EncodedSlashes::Reject,
         timeouts: Timeouts { response: Duration::from_secs(30), idle: Duration::from_secs(90) },
+        treatment: Treatment::default(),
     }
 }
 
@@ -70,6 +72,7 @@ impl Case {
             route: &self.route,
             path: "/",
             authorization: Authorization::Replace(&self.ours),
+            caller: None,
             peer: &self.peer,
             scheme: Scheme::Http,
             request_id: &self.request_id,

@@ -26,6 +26,7 @@ use crate::config::Match;
 use crate::config::PathKind;
 use crate::config::Rewrite;
 use crate::config::Timeouts;
+use crate::config::Treatment;
 use crate::config::UnvalidatedToken;
 use crate::config::Upstream;
 use crate::config::UpstreamTls;
@@ -59,6 +60,7 @@ fn route(authority: &str) -> Route {
         rewrite: Rewrite { strip_prefix: None, host: HostRewrite::Preserve },
         encoded_slashes: EncodedSlashes::Reject,
         timeouts: Timeouts { response: LONG, idle: LONG },
+        treatment: Treatment::default(),
     }
 }
 
@@ -105,6 +107,7 @@ impl Case {
             route: &self.route,
             path: &path,
             authorization: Authorization::Replace(&ours),
+            caller: None,
             peer: &peer(),
             scheme: Scheme::Http,
             request_id: &id,
@@ -388,6 +391,7 @@ async fn routes_that_share_an_upstream_share_its_connections() {
             route,
             path: "/",
             authorization: Authorization::Remove,
+            caller: None,
             peer: &peer(),
             scheme: Scheme::Http,
             request_id: &id,
