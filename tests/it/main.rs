@@ -17,6 +17,7 @@ mod identities;
 mod issuers;
 mod respond;
 mod route;
+mod route_settings;
 mod shared_cache;
 mod support;
 mod telemetry;

@@ -39,8 +39,8 @@ struct Surroundings<'w, 'a> {
     listeners: BTreeMap<Name, ()>,
     providers: &'w BTreeMap<Name, Option<Arc<IdentityProvider>>>,
     targets: BTreeMap<Name, Option<Target>>,
-    /// What becomes of the requests of routes that do not say so; `None` = that is wrong.
-    treatment: Option<treatment::Said>,
+    /// What becomes of the requests of routes that do not say so.
+    treatment: treatment::Said,
 }
 
 /// All routes without errors, with their places.
@@ -63,7 +63,7 @@ pub fn all<'a>(
         listeners: listener_names(file),
         providers,
         targets: file.upstreams.iter().flatten().filter_map(target).collect(),
-        treatment: treatment::base(&base, &base_at),
+        treatment: treatment::base(&base, &base_at).unwrap_or_default(),
     };
     timeouts_are_positive(Some(base.timeouts), &base_at.key("timeouts"));
     let routes_at = root.key("routes");
@@ -106,13 +106,7 @@ impl Surroundings<'_, '_> {
         let own = layered.own.timeouts;
         timeouts_are_positive(Some(own), &layered.at.key("timeouts"));
         let rewritten = self.strip_prefix(matches.as_ref(), layered);
-        let base = self.treatment.as_ref();
-        let treatment = treatment::check(
-            &layered.own,
-            base.unwrap_or(&treatment::Said::default()),
-            access.as_ref(),
-            &layered.at,
-        );
+        let treatment = treatment::check(&layered.own, &self.treatment, access.as_ref(), &layered.at);
 
         let (written, at) = layered.pick(&["upstream"], |settings| settings.upstream).or_else(|| {
             layered

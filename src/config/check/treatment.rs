@@ -60,7 +60,7 @@ pub fn check(
     let writes_retry = own.retry.is_some();
     let retry = match (own.retry, &base.retry) {
         (None, None) => None,
-        (own, base) => Some(own.unwrap_or_default().over(base.as_ref().unwrap_or(&retry::Said::default()))),
+        (own, base) => Some(own.unwrap_or_default().over(&base.clone().unwrap_or_default())),
     };
     if let (true, Some(retry)) = (writes_retry, &retry) {
         retry::warn_of_repetition(retry, &at.key("retry"));

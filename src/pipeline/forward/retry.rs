@@ -68,6 +68,8 @@ mod tests {
         Retry { attempts: 2, on: on.to_vec(), methods: vec![Method::GET], backoff: BACKOFF }
     }
 
+    struct Case(Result<Response<()>, Error>, Option<Setback>);
+
     fn answer(status: u16) -> Result<Response<()>, Error> {
         let mut answer = Response::new(());
         *answer.status_mut() = StatusCode::from_u16(status).unwrap();
@@ -77,26 +79,26 @@ mod tests {
     #[test]
     fn only_what_is_listed_is_worth_another_attempt() {
         let status = |status| Setback::Status(StatusCode::from_u16(status).unwrap());
-        let outcomes: Vec<(Result<Response<()>, Error>, Option<Setback>)> = vec![
-            (Err(Error::Connect("refused".into())), Some(Setback::ConnectError)),
-            (Err(Error::Timeout(Phase::Connect)), Some(Setback::ConnectError)),
-            (Err(Error::Reset("reset".into())), Some(Setback::Reset)),
-            (answer(500), Some(status(500))),
-            (answer(503), Some(status(503))),
-            (answer(200), None),
-            (answer(404), None),
-            (answer(429), None),
-            (Err(Error::Tls("expired".into())), None),
-            (Err(Error::BadReply(None)), None),
-            (Err(Error::Timeout(Phase::Response)), None),
-            (Err(Error::Timeout(Phase::Idle)), None),
-            (Err(Error::RequestBody("broke".into())), None),
-            (Err(Error::BodyTooLarge(crate::pipeline::forward::limit::TooLong(1))), None),
-            (Err(Error::Crowded), None),
-            (Err(Error::UnknownRoute), None),
+        let cases = [
+            Case(Err(Error::Connect("refused".into())), Some(Setback::ConnectError)),
+            Case(Err(Error::Timeout(Phase::Connect)), Some(Setback::ConnectError)),
+            Case(Err(Error::Reset("reset".into())), Some(Setback::Reset)),
+            Case(answer(500), Some(status(500))),
+            Case(answer(503), Some(status(503))),
+            Case(answer(200), None),
+            Case(answer(404), None),
+            Case(answer(429), None),
+            Case(Err(Error::Tls("expired".into())), None),
+            Case(Err(Error::BadReply(None)), None),
+            Case(Err(Error::Timeout(Phase::Response)), None),
+            Case(Err(Error::Timeout(Phase::Idle)), None),
+            Case(Err(Error::RequestBody("broke".into())), None),
+            Case(Err(Error::BodyTooLarge(crate::pipeline::forward::limit::TooLong(1))), None),
+            Case(Err(Error::Crowded), None),
+            Case(Err(Error::UnknownRoute), None),
         ];
         let all = [Setback::ConnectError, Setback::Reset, status(500), status(503)];
-        for (outcome, expected) in &outcomes {
+        for Case(outcome, expected) in &cases {
             assert_eq!(setback(outcome), *expected, "{outcome:?}");
             assert_eq!(pause(&retry(&all), outcome, 0, 0).is_some(), expected.is_some(), "{outcome:?}");
             for listed in all {
