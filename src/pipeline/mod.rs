@@ -38,6 +38,7 @@ use crate::telemetry::metrics::Metrics;
 
 pub mod accept;
 pub mod authenticate;
+mod browsers;
 pub mod exchange;
 pub mod forward;
 mod onward;
@@ -56,14 +57,10 @@ use forward::limit::Turnstiles;
 use respond::Context;
 use respond::Responder;
 use respond::caught::caught;
-use respond::cors;
 use respond::grpc::Dialect;
 use respond::reason::Reason;
 use respond::refusal::Refusal;
 use route::RouteTable;
-use route::Sharing;
-use route::preflight;
-use route::preflight::Announced;
 
 /// The stages, ready to serve on one worker: connections to upstreams are its own, all else is shared with the others.
 pub struct Pipeline {
@@ -196,7 +193,7 @@ impl Pipeline {
                         let challenges = resource_metadata.as_deref();
                         let mut answer =
                             self.forward(admitted, peer, request, challenges, &mut journey).await?;
-                        share(&mut answer, &journey, origin.as_ref());
+                        browsers::share(&mut answer, &journey, origin.as_ref());
                         return Ok(answer);
                     }
                     Ok(Admission::Answered(response)) => Ok(response),
@@ -214,7 +211,7 @@ impl Pipeline {
             Ok(response) => (response, None),
             Err(refusal) => {
                 let mut response = self.refuse(&refusal, dialect, resource_metadata.as_deref(), &mut journey);
-                share(&mut response, &journey, origin.as_ref());
+                browsers::share(&mut response, &journey, origin.as_ref());
                 (response, Some(refusal.reason.row().fault))
             }
         };
@@ -251,34 +248,6 @@ impl Pipeline {
         let described = self.stages.responder.described(head, Scheme::Http, peer.trust)?;
         let routes = self.stages.routes.at(&listener.name, head, &described.path);
         self.stages.responder.description(described.resource, routes.iter().filter_map(|route| policy(route)))
-    }
-
-    /// Whose script sent the request, as far as any route wants to know.
-    fn origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
-        match self.stages.routes.sharing() {
-            Sharing::Unheard => None,
-            Sharing::Settled => preflight::origin(headers).cloned(),
-        }
-    }
-
-    /// The answer to a browser that asks whether it may send a request, if the route of that request says so.
-    fn preflight(
-        &self,
-        listener: &config::Listener,
-        head: &Parts,
-        journey: &mut Journey<'_>,
-    ) -> Option<Response<Body>> {
-        if self.stages.routes.sharing() == Sharing::Unheard {
-            return None;
-        }
-        let announced = Announced::by(head)?;
-        let route = self.stages.routes.find_announced(&listener.name, head, &announced).ok()?.route;
-        let Announced { origin, method, fields } = &announced;
-        let methods = &route.matches.methods;
-        let asked = cors::Preflight { origin, method, methods, fields: fields.as_deref() };
-        let answer = cors::answer(route.treatment.cors.as_ref()?, asked);
-        journey.route = Some(route);
-        Some(answer)
     }
 
     /// Authenticates and exchanges as the route says: what goes upstream in place of the caller's `Authorization`.
@@ -389,13 +358,6 @@ impl Pipeline {
             resource_metadata: resource_metadata.filter(|_| is_described),
             dialect,
         }
-    }
-}
-
-/// Says whose scripts may read `answer`, if its route does.
-fn share(answer: &mut Response<Body>, journey: &Journey<'_>, origin: Option<&HeaderValue>) {
-    if let Some(cors) = journey.route.as_deref().and_then(|route| route.treatment.cors.as_ref()) {
-        cors::share(answer.headers_mut(), cors, origin);
     }
 }
 

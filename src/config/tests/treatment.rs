@@ -180,7 +180,7 @@ fn every_wrong_treatment_is_told_with_position_and_advice() {
             "headers: { set: { x-a: gr\u{fc}n } }",
             "11:28 error: this value has a character that no header may have [header values are ASCII: write it percent-encoded, or in another way that the upstream reads]".into(),
         ),
-        ("headers: { set: { x-a: {claims.oid} } }", "11:23 error: `x-a` is not a text".into()),
+        ("headers: { set: { x-a: {claims.oid} } }", "11:23 error: a map is not a text".into()),
         ("cors: {}", "11:5 error: `origins` is missing in `routes.orders.cors` [write whose scripts may call the route, as in origins: [https://app.example]]".into()),
         (
             "cors: { origins: app.example }",
