@@ -33,6 +33,7 @@ mod node;
 mod redis;
 mod schema;
 mod source;
+mod treatment;
 mod tree;
 mod unsupported;
 mod wire;
@@ -78,6 +79,15 @@ pub use crate::config::redis::SecretSource;
 pub use crate::config::redis::Topology;
 pub use crate::config::redis::Transport;
 pub use crate::config::schema::schema;
+pub use crate::config::treatment::Cors;
+pub use crate::config::treatment::FieldRules;
+pub use crate::config::treatment::Piece;
+pub use crate::config::treatment::Retry;
+pub use crate::config::treatment::RouteLimits;
+pub use crate::config::treatment::Setback;
+pub use crate::config::treatment::Template;
+pub use crate::config::treatment::Treatment;
+pub use crate::config::treatment::is_spelling_of;
 
 /// Everything the proxy was told, checked: names resolve, addresses parse, no two routes tie.
 #[derive(Debug)]
@@ -139,6 +149,8 @@ pub struct Route {
     pub encoded_slashes: EncodedSlashes,
     /// How long to wait.
     pub timeouts: Timeouts,
+    /// What else becomes of its requests.
+    pub treatment: Treatment,
 }
 
 /// Which requests a route takes. All given parts must agree.

@@ -58,6 +58,23 @@ pub struct Claims {
     pub derived: Derived,
 }
 
+impl Claims {
+    /// The claim `path`: see [`claim`].
+    pub fn find(&self, path: &str) -> Option<&Value> {
+        claim(&self.all, path)
+    }
+}
+
+/// The member `path` of `members`, or, if there is none, what lies at the dotted path. The plain name comes first,
+/// as some issuers name claims by URL.
+pub fn claim<'m>(members: &'m Map<String, Value>, path: &str) -> Option<&'m Value> {
+    members.get(path).or_else(|| {
+        let mut steps = path.split('.');
+        let first = members.get(steps.next()?)?;
+        steps.try_fold(first, |value, step| value.as_object()?.get(step))
+    })
+}
+
 /// Hides the claims: they are personal data and belong in no log.
 impl fmt::Debug for Claims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

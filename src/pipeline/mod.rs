@@ -39,9 +39,11 @@ use crate::telemetry::metrics::Metrics;
 
 pub mod accept;
 pub mod authenticate;
+mod browsers;
 pub mod exchange;
 pub mod forward;
 mod onward;
+mod refused;
 pub mod respond;
 pub mod route;
 
@@ -52,11 +54,11 @@ use exchange::Exchanger;
 use exchange::Purged;
 use forward::Forwarder;
 use forward::capture::Keeper;
-use respond::Context;
+use forward::limit;
+use forward::limit::Turnstiles;
 use respond::Responder;
 use respond::caught::caught;
 use respond::grpc::Dialect;
-use respond::reason::Reason;
 use respond::refusal::Refusal;
 use route::RouteTable;
 
@@ -72,6 +74,7 @@ struct Stages {
     authenticator: Authenticator,
     exchanger: Exchanger,
     keeper: Keeper,
+    turnstiles: Turnstiles,
     responder: Responder,
     observer: Observer,
     metrics: Arc<Metrics>,
@@ -128,6 +131,7 @@ impl Pipeline {
             authenticator: Authenticator::new(providers, &config.cache, &outside),
             exchanger,
             keeper: Keeper::default(),
+            turnstiles: Turnstiles::new(&config.routes),
             responder: Responder::new(providers, metadata),
             observer: Observer::new(&config.routes, metrics, clock.clone())?,
             metrics: metrics.clone(),
@@ -183,14 +187,18 @@ impl Pipeline {
         let dialect = if websocket.is_some() { Dialect::Http } else { Dialect::of(&head.headers) };
         let scheme = listener.scheme();
         let resource_metadata = self.stages.responder.metadata_url(&head, scheme, peer.trust);
+        let origin = self.origin(&head.headers);
         let outcome = {
             let answered = pin!(async {
                 let answer = match self.admit(listener, peer, &mut head, &mut journey).await {
                     Ok(Admission::Onward(admitted)) => {
                         let request = Request::from_parts(head, body);
                         let challenges = resource_metadata.as_deref();
-                        let origin = Origin { peer, scheme };
-                        return self.forward(admitted, origin, request, challenges, &mut journey).await;
+                        let sender = Origin { peer, scheme };
+                        let mut answer =
+                            self.forward(admitted, sender, request, challenges, &mut journey).await?;
+                        browsers::share(&mut answer, &journey, origin.as_ref());
+                        return Ok(answer);
                     }
                     Ok(Admission::Answered(response)) => Ok(response),
                     Err(refusal) => Err(refusal),
@@ -206,7 +214,8 @@ impl Pipeline {
         let (mut response, fault) = match outcome {
             Ok(response) => (response, None),
             Err(refusal) => {
-                let response = self.refuse(&refusal, dialect, resource_metadata.as_deref(), &mut journey);
+                let mut response = self.refuse(&refusal, dialect, resource_metadata.as_deref(), &mut journey);
+                browsers::share(&mut response, &journey, origin.as_ref());
                 (response, Some(refusal.reason.row().fault))
             }
         };
@@ -230,8 +239,12 @@ impl Pipeline {
         {
             return Ok(Admission::Answered(description));
         }
+        if let Some(answer) = self.preflight(listener, head, journey) {
+            return Ok(Admission::Answered(answer));
+        }
         let route::Routed { route, path } = self.stages.routes.find(&listener.name, head)?;
         journey.route = Some(route.clone());
+        limit::check_length(&route, &head.headers)?;
         let certificate = peer.certificate.as_deref();
         if let Some(required) = &route.client_certificate {
             accept::certificate::check(required, certificate)?;
@@ -311,51 +324,6 @@ impl Pipeline {
         journey.cache = Some(exchanged.cache);
         journey.correlation_id.clone_from(&exchanged.correlation_id);
         Ok(exchanged)
-    }
-
-    fn refuse(
-        &self,
-        refusal: &Refusal,
-        dialect: Dialect,
-        resource_metadata: Option<&str>,
-        journey: &mut Journey<'_>,
-    ) -> Response<Body> {
-        let row = refusal.reason.row();
-        journey.reason = Some(row.word);
-        journey.correlation_id.clone_from(&refusal.correlation_id);
-        let route = journey.route.as_deref();
-        self.stages.metrics.refusal(route.map(|route| &route.name), row.word);
-        respond::log::log(refusal, journey);
-        let context = self.context(journey, dialect, resource_metadata);
-        if refusal.reason == Reason::ConsentRequired {
-            tracing::info!(
-                request_id = context.request_id,
-                identity_provider = context.identity_provider.map(Name::as_str),
-                admin_consent = self.stages.responder.admin_consent(context),
-                "consent is missing"
-            );
-        }
-        self.stages.responder.answer(refusal, context)
-    }
-
-    /// What an answer may say of the request.
-    fn context<'a>(
-        &self,
-        journey: &'a Journey<'_>,
-        dialect: Dialect,
-        resource_metadata: Option<&'a str>,
-    ) -> Context<'a> {
-        let policy = journey.route.as_deref().and_then(policy);
-        let first = policy.and_then(|policy| policy.identity_providers.first());
-        let is_described = policy.is_some_and(|policy| self.stages.responder.is_described(policy));
-        Context {
-            request_id: journey.request_id.to_str().unwrap_or_default(),
-            identity_provider: journey.identity_provider.as_ref().or(first),
-            tenant: journey.caller.as_ref().and_then(|caller| caller.claims.tenant.as_ref()),
-            scopes: policy.map_or(&[], |policy| policy.scopes.words()),
-            resource_metadata: resource_metadata.filter(|_| is_described),
-            dialect,
-        }
     }
 }
 

@@ -1,17 +1,22 @@
-//! The second half of the line: the request goes on, and once more if its upstream refuses token B.
+//! The second half of the line: the request goes on, and once more if its upstream refuses token B, or as often as its
+//! route says.
 //!
 //! **In:** a request that may go on. **Out:** the upstream's answer, or why the caller does not get it. **Never:** sends a
-//! request a third time, or a second time without all of its body; hands on a challenge that is meant for us.
+//! request again that its route does not name, without all of its body, or with a token that is over; hands on a challenge
+//! that is meant for us.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
 use http::Response;
 use http::StatusCode;
 use http_body::Body as _;
+use tokio::time::Instant;
 
 use crate::config;
+use crate::config::Route;
 use crate::net::Body;
 use crate::net::BoxError;
 use crate::pipeline::Admitted;
@@ -23,10 +28,13 @@ use crate::pipeline::exchange::Chance;
 use crate::pipeline::exchange::Exchanged;
 use crate::pipeline::exchange::Rejected;
 use crate::pipeline::exchange::demand::Demand;
+use crate::pipeline::forward;
 use crate::pipeline::forward::Authorization;
 use crate::pipeline::forward::Onward;
+use crate::pipeline::forward::Phase;
 use crate::pipeline::forward::capture::Captured;
 use crate::pipeline::forward::capture::Spare;
+use crate::pipeline::forward::retry;
 use crate::pipeline::forward::tunnel::Expiry;
 use crate::pipeline::forward::tunnel::Terms;
 use crate::pipeline::respond;
@@ -38,18 +46,28 @@ impl Pipeline {
     /// The rest of the line: the request goes on, body and all.
     pub(super) async fn forward(
         &self,
-        admitted: Admitted,
+        mut admitted: Admitted,
         origin: Origin<'_>,
         request: Request<Incoming>,
         resource_metadata: Option<&str>,
         journey: &mut Journey<'_>,
     ) -> Result<Response<Body>, Refusal> {
+        let place = self.stages.turnstiles.enter(&admitted.route)?;
+        let retry = admitted.route.treatment.retry.as_ref();
+        let may_retry = retry.is_some_and(|retry| retry::takes(retry, request.method()));
         let (request, spare) = match &admitted.sent {
-            Sent::TokenB(..) => self.stages.keeper.keep(request),
-            Sent::AsItCame(_) | Sent::Nothing => (request.map(Captured::not), None),
+            Sent::AsItCame(_) | Sent::Nothing if !may_retry => (request.map(Captured::not), None),
+            Sent::TokenB(..) | Sent::AsItCame(_) | Sent::Nothing => self.stages.keeper.keep(request),
         };
-        let response = self.send(&admitted, origin, request, journey).await?;
-        match &admitted.sent {
+        let outcome = match &spare {
+            // rare, and large
+            Some(spare) if may_retry => {
+                Box::pin(self.send_repeatedly(&mut admitted, origin, request, spare, journey)).await
+            }
+            _ => self.send(&admitted, origin, request, journey).await,
+        };
+        let response = outcome?;
+        let response = match &admitted.sent {
             Sent::TokenB(sent, wanted) if response.status() == StatusCode::UNAUTHORIZED => {
                 // rare, and large
                 let rejected = Refused {
@@ -59,10 +77,14 @@ impl Pipeline {
                     response,
                     resource_metadata,
                 };
-                Box::pin(self.rejected(admitted, origin, rejected, journey)).await
+                Box::pin(self.rejected(admitted, origin, rejected, journey)).await?
             }
-            _ => Ok(response),
-        }
+            _ => response,
+        };
+        Ok(match place {
+            Some(place) => place.kept_by(response),
+            None => response,
+        })
     }
 
     async fn send<B>(
@@ -71,7 +93,7 @@ impl Pipeline {
         origin: Origin<'_>,
         request: Request<B>,
         journey: &mut Journey<'_>,
-    ) -> Result<Response<Body>, Refusal>
+    ) -> Result<Response<Body>, forward::Error>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
@@ -85,15 +107,59 @@ impl Pipeline {
         let Origin { peer, scheme } = origin;
         let terms = websocket.map(|websocket| (websocket, self.terms(route, journey)));
         let websocket = terms.as_ref().map(|(websocket, terms)| (*websocket, terms));
-        let onward = Onward { route, path, authorization, peer, scheme, request_id, websocket };
+        let caller = journey.caller.as_ref().map(|caller| &*caller.claims);
+        let onward = Onward { route, path, authorization, caller, peer, scheme, request_id, websocket };
         let asked = self.stages.clock.monotonic();
-        let response = self.forwarder.send(request, onward).await;
+        let outcome = self.forwarder.send(request, onward).await;
         journey.upstream_answered(asked);
-        Ok(response?)
+        outcome
+    }
+
+    /// Sends the request, and again after what its route names, as long as its time to be answered is not over.
+    async fn send_repeatedly(
+        &self,
+        admitted: &mut Admitted,
+        origin: Origin<'_>,
+        request: Request<Captured<Incoming>>,
+        spare: &Spare<Incoming>,
+        journey: &mut Journey<'_>,
+    ) -> Result<Response<Body>, forward::Error> {
+        let route = Arc::clone(&admitted.route);
+        let deadline = Instant::now() + route.timeouts.response;
+        let mut outcome = self.send(admitted, origin, request, journey).await;
+        let mut made = 0;
+        while let Some(pause) = pause(&route, &outcome, made, deadline) {
+            tokio::time::sleep(pause).await;
+            journey.upstream_spared(pause);
+            // meanwhile its body may have come to its end, and its token too
+            let Some(again) = spare.again() else { break };
+            if !self.has_token(admitted, journey) {
+                break;
+            }
+            if let Ok(response) = outcome {
+                discard(response);
+            }
+            made += 1;
+            tracing::debug!(route = %route.name, attempt = made, "a request is sent once more");
+            let asked = self.stages.clock.monotonic();
+            let sent = tokio::time::timeout_at(deadline, self.send(admitted, origin, again, journey)).await;
+            outcome = sent.unwrap_or_else(|_| {
+                journey.upstream_answered(asked);
+                Err(forward::Error::Timeout(Phase::Response))
+            });
+        }
+        outcome
+    }
+
+    /// Whether the request may go on as it did before. A token B is the one that is held now.
+    fn has_token(&self, admitted: &mut Admitted, journey: &Journey<'_>) -> bool {
+        let Sent::TokenB(sent, wanted) = &mut admitted.sent else { return true };
+        let held = journey.caller.as_ref().and_then(|caller| self.stages.exchanger.held(caller, wanted));
+        held.map(|held| *sent = held).is_some()
     }
 
     /// How long a WebSocket of `route` may go on.
-    fn terms(&self, route: &config::Route, journey: &Journey<'_>) -> Terms {
+    fn terms(&self, route: &Route, journey: &Journey<'_>) -> Terms {
         let expiry = journey.caller.as_ref().map(|caller| Expiry {
             at: self.stages.authenticator.end(&caller.claims),
             clock: self.stages.clock.clone(),
@@ -110,7 +176,7 @@ impl Pipeline {
         journey: &mut Journey<'_>,
     ) -> Result<Response<Body>, Refusal> {
         let Refused { sent, wanted, spare, response, resource_metadata } = refused;
-        let spare = spare.and_then(Spare::whole);
+        let spare = spare.as_ref().and_then(Spare::again);
         let chance = if spare.is_some() { Chance::Once } else { Chance::Never };
         let another = self.another(&sent, &wanted, chance, &Demand::of(response.headers()), journey).await;
         let (spare, another) = match (spare, another) {
@@ -180,6 +246,27 @@ impl Pipeline {
     }
 }
 
+/// How long to wait before the request is sent again after so many times; `None` if it is not to be.
+fn pause(
+    route: &Route,
+    outcome: &Result<Response<Body>, forward::Error>,
+    made: u32,
+    deadline: Instant,
+) -> Option<Duration> {
+    let retry = route.treatment.retry.as_ref()?;
+    let pause = retry::pause(retry, outcome, made, chance())?;
+    Instant::now().checked_add(pause).is_some_and(|then| then < deadline).then_some(pause)
+}
+
+/// A random number; a middling one where the system has none.
+fn chance() -> u16 {
+    let mut bytes = [0; 2];
+    match aws_lc_rs::rand::fill(&mut bytes) {
+        Ok(()) => u16::from_ne_bytes(bytes),
+        Err(_) => u16::MAX / 2,
+    }
+}
+
 /// Reads what is left of an answer that nobody gets, so that its connection can go on.
 fn discard(response: Response<Body>) {
     if !response.body().is_end_stream() {
@@ -191,7 +278,7 @@ fn discard(response: Response<Body>) {
 struct Refused<'a> {
     sent: Exchanged,
     wanted: Arc<config::Exchange>,
-    spare: Option<Spare>,
+    spare: Option<Spare<Incoming>>,
     response: Response<Body>,
     /// Where the resource is described.
     resource_metadata: Option<&'a str>,

@@ -162,11 +162,16 @@ impl Journey<'_> {
         self.log(status.as_u16(), fault, took);
     }
 
-    /// The upstream answered, or failed to, after it was asked at `asked`: once, or with another token once more.
+    /// The upstream answered, or failed to, after it was asked at `asked`; it may be asked again.
     pub fn upstream_answered(&mut self, asked: Instant) {
         let took = self.observer.clock.monotonic().saturating_duration_since(asked);
         self.observer.requests_of(self.route.as_ref()).upstream_answered(took);
         self.upstream = Some(self.upstream.unwrap_or_default().saturating_add(took));
+    }
+
+    /// It was left in peace for so long before it was asked once more.
+    pub fn upstream_spared(&mut self, pause: Duration) {
+        self.upstream = Some(self.upstream.unwrap_or_default().saturating_add(pause));
     }
 
     fn elapsed(&self) -> Duration {

@@ -19,6 +19,7 @@ mod issuers;
 mod listeners;
 mod respond;
 mod route;
+mod route_settings;
 mod shared_cache;
 mod streams;
 mod support;

@@ -138,7 +138,8 @@ pub fn host(text: &str, at: &At<'_>) -> Option<HostPattern> {
     })
 }
 
-fn method(text: &str, at: &At<'_>) -> Option<Method> {
+/// A method that is served.
+pub fn method(text: &str, at: &At<'_>) -> Option<Method> {
     let shown = at.shown(text);
     if text.bytes().any(|byte| byte.is_ascii_lowercase()) {
         at.error_with(format!("`{shown}` is not a method"), "methods are upper-case, as in GET");

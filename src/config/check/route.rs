@@ -23,6 +23,7 @@ use crate::config::check::matches;
 use crate::config::check::name;
 use crate::config::check::positive;
 use crate::config::check::shared;
+use crate::config::check::treatment;
 use crate::config::check::upstream::Target;
 use crate::config::wire;
 use crate::config::wire::File;
@@ -39,6 +40,8 @@ struct Surroundings<'w, 'a> {
     listeners: BTreeMap<Name, ()>,
     providers: &'w BTreeMap<Name, Option<Arc<IdentityProvider>>>,
     targets: BTreeMap<Name, Option<Target>>,
+    /// What becomes of the requests of routes that do not say so.
+    treatment: treatment::Said,
 }
 
 /// All routes without errors, with their places.
@@ -54,14 +57,15 @@ pub fn all<'a>(
         timeouts_are_positive(wire.timeouts, &at.key("timeouts"));
         Some((name, Target::named(wire, &at)))
     };
+    let base = file.defaults.as_ref().map(wire::route::Defaults::settings).unwrap_or_default();
+    let base_at = root.key("defaults");
     let surroundings = Surroundings {
         root,
         listeners: listener_names(file),
         providers,
         targets: file.upstreams.iter().flatten().filter_map(target).collect(),
+        treatment: treatment::base(&base, &base_at).unwrap_or_default(),
     };
-    let base = file.defaults.as_ref().map(wire::route::Defaults::settings).unwrap_or_default();
-    let base_at = root.key("defaults");
     timeouts_are_positive(Some(base.timeouts), &base_at.key("timeouts"));
     let routes_at = root.key("routes");
     if file.routes.as_ref().is_none_or(BTreeMap::is_empty) {
@@ -104,6 +108,7 @@ impl Surroundings<'_, '_> {
         let own = layered.own.timeouts;
         timeouts_are_positive(Some(own), &layered.at.key("timeouts"));
         let rewritten = self.strip_prefix(matches.as_ref(), layered);
+        let treatment = treatment::check(&layered.own, &self.treatment, access.as_ref(), &layered.at);
 
         let (written, at) = layered.pick(&["upstream"], |settings| settings.upstream).or_else(|| {
             layered
@@ -167,6 +172,7 @@ impl Surroundings<'_, '_> {
                 response: first(|timeouts| timeouts.response, RESPONSE),
                 idle: first(|timeouts| timeouts.idle, IDLE),
             },
+            treatment: treatment?,
         })
     }
 

@@ -27,6 +27,7 @@ pub mod redis;
 pub mod route;
 pub mod scalar;
 pub mod server;
+pub mod treatment;
 pub mod upstream;
 
 /// What names of listeners, identity providers, upstreams and routes look like, for editors.

@@ -18,6 +18,10 @@ use serde::de::value::MapAccessDeserializer;
 
 use crate::config::wire::scalar::OneOrMany;
 use crate::config::wire::scalar::all_items;
+use crate::config::wire::treatment::Cors;
+use crate::config::wire::treatment::Headers;
+use crate::config::wire::treatment::Retry;
+use crate::config::wire::treatment::RouteLimits;
 use crate::config::wire::upstream::Timeouts;
 
 /// Declares a map with all settings of a route, after those that are its own.
@@ -60,6 +64,16 @@ macro_rules! with_route_settings {
             pub token: Option<Token>,
             /// How long to wait for the upstream. What is not set here is taken from the upstream.
             pub timeouts: Option<Timeouts>,
+            /// Which header fields of the request the proxy writes or removes.
+            pub headers: Option<Headers>,
+            /// Scripts of which origins may call it from a browser (CORS). The proxy answers preflights itself.
+            /// Default: it is left to the upstream.
+            pub cors: Option<Cors>,
+            /// What its requests may take.
+            pub limits: Option<RouteLimits>,
+            /// When a request is sent to the upstream once more.
+            /// Default: never, but where a connection turns out to be closed and nothing can have come of it.
+            pub retry: Option<Retry>,
         }
 
         impl $name {
@@ -76,6 +90,10 @@ macro_rules! with_route_settings {
                     exchange: self.exchange.as_ref(),
                     token: self.token,
                     timeouts: self.timeouts.unwrap_or_default(),
+                    headers: self.headers.as_ref(),
+                    cors: self.cors.as_ref(),
+                    limits: self.limits.as_ref(),
+                    retry: self.retry.as_ref(),
                 }
             }
         }
@@ -111,6 +129,10 @@ pub struct Settings<'a> {
     pub exchange: Option<&'a Exchange>,
     pub token: Option<Token>,
     pub timeouts: Timeouts,
+    pub headers: Option<&'a Headers>,
+    pub cors: Option<&'a Cors>,
+    pub limits: Option<&'a RouteLimits>,
+    pub retry: Option<&'a Retry>,
 }
 
 /// Which requests a route takes.

@@ -3,6 +3,7 @@
 use serde_json::Map;
 use serde_json::Value;
 
+use crate::domain::caller::claim;
 use crate::domain::clock::UnixTime;
 use crate::pipeline::authenticate::error::Kind;
 use crate::pipeline::authenticate::json;
@@ -73,7 +74,7 @@ impl Stated {
 
     /// The claim of that name, or, if there is none, the one its dotted path leads to.
     pub fn find(&self, path: &str) -> Option<&Value> {
-        find(&self.members, path)
+        claim(&self.members, path)
     }
 
     /// The words of a claim: those of a space-separated text, or of a list. `None` if it is absent.
@@ -116,16 +117,6 @@ impl Stated {
     pub fn into_members(self) -> Map<String, Value> {
         self.members
     }
-}
-
-/// The member `path` of `members`, or, if there is none, what lies at the dotted path. The plain name comes first,
-/// as some issuers name claims by URL.
-pub fn find<'m>(members: &'m Map<String, Value>, path: &str) -> Option<&'m Value> {
-    members.get(path).or_else(|| {
-        let mut steps = path.split('.');
-        let first = members.get(steps.next()?)?;
-        steps.try_fold(first, |value, step| value.as_object()?.get(step))
-    })
 }
 
 fn texts_only(members: &Map<String, Value>, names: &[&str]) -> Result<(), Kind> {

@@ -5,7 +5,6 @@ use serde_json::Value;
 use crate::config::Demand;
 use crate::config::Policy;
 use crate::domain::caller::Claims;
-use crate::pipeline::authenticate::claims;
 use crate::pipeline::authenticate::error::Kind;
 
 /// Checks that `claims` satisfy `policy`.
@@ -22,7 +21,7 @@ pub fn check(policy: &Policy, claims: &Claims) -> Result<(), Kind> {
         && policy
             .claims
             .iter()
-            .all(|(name, wanted)| claims::find(&claims.all, name).is_some_and(|value| says(value, wanted)));
+            .all(|(name, wanted)| claims.find(name).is_some_and(|value| says(value, wanted)));
     if satisfied { Ok(()) } else { Err(Kind::InsufficientScope) }
 }
 

@@ -189,6 +189,12 @@ impl Exchanger {
         result
     }
 
+    /// The token B that is held for `caller` at this moment. Nothing is asked for.
+    pub fn held(&self, caller: &Caller, exchange: &Arc<config::Exchange>) -> Option<Exchanged> {
+        let key = self.shared.key(caller, exchange).ok()?;
+        self.shared.known(Wanted { key, errand: Errand::Caller(caller, exchange), instead: None })?.ok()
+    }
+
     /// Our credentials, for whoever else asks an identity provider in our name.
     pub fn client_authentication(&self) -> Arc<dyn ClientAuthentication> {
         self.shared.provers.clone()

@@ -7,21 +7,25 @@ use std::task::Poll;
 use std::task::ready;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::Body;
 use http_body::Frame;
 use http_body::SizeHint;
 use tokio::time::Instant;
 use tokio::time::Sleep;
 
+use crate::config::FieldRules;
+use crate::config::Treatment;
 use crate::net::BoxError;
 use crate::pipeline::forward::headers;
+use crate::pipeline::forward::limit::TooLong;
 use crate::pipeline::forward::pool::Answer;
 use crate::pipeline::forward::traffic::Traffic;
 
 /// Why a body ended before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Cut {
-    /// The caller's body broke; what broke it is in the traffic.
+    /// The caller's body broke, or is too long; what broke it is in the traffic.
     #[error("the caller's body broke off")]
     Caller,
     /// No byte moved for too long.
@@ -34,15 +38,29 @@ pub enum Cut {
 pub struct Upload<B> {
     body: B,
     traffic: Arc<Traffic>,
+    /// How many bytes may come, and how many of them have not yet.
+    limit: Option<(u64, u64)>,
+    rules: Option<Arc<FieldRules>>,
 }
 
 impl<B: Body> Upload<B> {
-    /// `body`, noted in `traffic`.
-    pub fn new(body: B, traffic: Arc<Traffic>) -> Self {
+    /// `body`, noted in `traffic` and treated as its route says.
+    pub fn new(body: B, traffic: Arc<Traffic>, treatment: &Treatment) -> Self {
         if body.is_end_stream() {
             traffic.has_nothing_to_upload();
         }
-        Self { body, traffic }
+        let limit = treatment.limits.request_body.map(|most| (most, most));
+        Self { body, traffic, limit, rules: treatment.headers.clone() }
+    }
+}
+
+impl<B> Upload<B> {
+    /// Whether the body is still within its bounds after so many bytes more.
+    fn grows(&mut self, by: usize) -> Result<(), TooLong> {
+        let Some((most, left)) = &mut self.limit else { return Ok(()) };
+        let by = u64::try_from(by).unwrap_or(u64::MAX);
+        *left = left.checked_sub(by).ok_or(TooLong(*most))?;
+        Ok(())
     }
 }
 
@@ -73,10 +91,15 @@ where
             }
             Some(Ok(frame)) => {
                 self.traffic.moved();
+                if let Err(error) = self.grows(frame.data_ref().map_or(0, Bytes::len)) {
+                    self.traffic.broke(error.into());
+                    return Poll::Ready(Some(Err(Cut::Caller.into())));
+                }
                 if self.body.is_end_stream() {
                     self.traffic.uploaded();
                 }
-                Poll::Ready(Some(Ok(passed_on(frame))))
+                let rules = self.rules.as_deref();
+                Poll::Ready(Some(Ok(passed_on(frame, |it| headers::rewrite_request_trailers(it, rules)))))
             }
             Some(Err(error)) => {
                 self.traffic.broke(error.into());
@@ -134,7 +157,7 @@ impl Body for Download {
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.traffic.moved();
-                Poll::Ready(Some(Ok(passed_on(frame))))
+                Poll::Ready(Some(Ok(passed_on(frame, headers::rewrite_trailers))))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
             Poll::Ready(None) => Poll::Ready(None),
@@ -151,10 +174,10 @@ impl Body for Download {
     }
 }
 
-fn passed_on(frame: Frame<Bytes>) -> Frame<Bytes> {
+fn passed_on(frame: Frame<Bytes>, rewrite: impl FnOnce(&mut HeaderMap)) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
-            headers::rewrite_trailers(&mut trailers);
+            rewrite(&mut trailers);
             Frame::trailers(trailers)
         }
         Err(data) => data,

@@ -2,7 +2,6 @@
 //! the body are copied: one that was shared would hold the whole buffer it was read into, however small it is.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -37,39 +36,44 @@ const BUDGET: usize = 16 * 1024 * 1024;
 #[derive(Clone, Debug)]
 pub struct Keeper(Arc<Semaphore>);
 
-/// A request that can be sent once more if its body was captured.
-pub struct Spare {
+/// A request that can be sent once more, as often as is wanted, while all of its body can be had.
+pub struct Spare<B> {
     method: Method,
     uri: Uri,
     headers: HeaderMap,
-    body: Option<Arc<Kept>>,
+    body: Option<Arc<Kept<B>>>,
 }
 
 /// A caller's body, of which a copy is kept, or not.
 #[derive(Debug)]
 pub struct Captured<B> {
-    body: B,
+    /// There until it is dropped.
+    body: Option<B>,
     /// Where the copy is, while anybody wants it.
-    copy: Option<Weak<Kept>>,
+    copy: Option<Weak<Kept<B>>>,
 }
 
-/// A captured body on its way once more.
-pub struct Copied {
+/// A captured body on its way once more: what was read of it before, then the rest.
+pub struct Again<B> {
     pieces: VecDeque<Bytes>,
-    _room: Option<Arc<Kept>>,
+    rest: Option<Captured<B>>,
+    /// Bytes to come.
+    left: u64,
+    _room: Option<Arc<Kept<B>>>,
 }
 
 /// What is kept of a body.
-struct Kept {
+struct Kept<B> {
     length: u64,
-    pieces: Mutex<Pieces>,
+    pieces: Mutex<Pieces<B>>,
     _room: OwnedSemaphorePermit,
 }
 
-#[derive(Default)]
-struct Pieces {
+struct Pieces<B> {
     bytes: VecDeque<Bytes>,
     length: u64,
+    /// The body itself, left unread by whoever was to read it.
+    rest: Option<B>,
     is_broken: bool,
 }
 
@@ -82,7 +86,7 @@ impl Default for Keeper {
 
 impl Keeper {
     /// `request`, and a spare if it has no body or a small one of known length for which there is room.
-    pub fn keep<B: Body>(&self, request: Request<B>) -> (Request<Captured<B>>, Option<Spare>) {
+    pub fn keep<B: Body>(&self, request: Request<B>) -> (Request<Captured<B>>, Option<Spare<B>>) {
         let length =
             if request.body().is_end_stream() { Some(0) } else { request.body().size_hint().exact() };
         let kept = match length {
@@ -97,34 +101,41 @@ impl Keeper {
             body,
         });
         let copy = spare.as_ref().and_then(|spare| spare.body.as_ref()).map(Arc::downgrade);
-        (request.map(|body| Captured { body, copy }), spare)
+        (request.map(|body| Captured { body: Some(body), copy }), spare)
     }
 
-    fn room(&self, length: u64) -> Option<Arc<Kept>> {
+    fn room<B>(&self, length: u64) -> Option<Arc<Kept<B>>> {
         let permits = u32::try_from(length).ok().filter(|_| length <= LONGEST)?;
         let room = self.0.clone().try_acquire_many_owned(permits).ok()?;
         Some(Arc::new(Kept { length, pieces: Mutex::default(), _room: room }))
     }
 }
 
-impl Spare {
-    /// The request, if all of its body was captured.
-    pub fn whole(self) -> Option<Request<Copied>> {
-        let pieces = match &self.body {
-            None => VecDeque::new(),
+impl<B> Spare<B> {
+    /// The request, if all of its body was captured, or the rest of it is there to be read.
+    pub fn again(&self) -> Option<Request<Again<B>>> {
+        let body = match &self.body {
+            None => Again { pieces: VecDeque::new(), rest: None, left: 0, _room: None },
             Some(kept) => {
                 let mut pieces = kept.pieces();
-                if pieces.is_broken || pieces.length != kept.length {
-                    return None;
+                let rest = match pieces.is_whole(kept.length) {
+                    _ if pieces.is_broken => return None,
+                    true => None,
+                    false => Some(pieces.rest.take()?),
+                };
+                let copy = Some(Arc::downgrade(kept));
+                Again {
+                    pieces: pieces.bytes.clone(),
+                    rest: rest.map(|body| Captured { body: Some(body), copy }),
+                    left: kept.length,
+                    _room: Some(Arc::clone(kept)),
                 }
-                // nobody writes to it any more: its body has ended
-                std::mem::take(&mut pieces.bytes)
             }
         };
-        let mut request = Request::new(Copied { pieces, _room: self.body });
-        *request.method_mut() = self.method;
-        *request.uri_mut() = self.uri;
-        *request.headers_mut() = self.headers;
+        let mut request = Request::new(body);
+        self.method.clone_into(request.method_mut());
+        self.uri.clone_into(request.uri_mut());
+        self.headers.clone_into(request.headers_mut());
         Some(request)
     }
 }
@@ -132,47 +143,71 @@ impl Spare {
 impl<B> Captured<B> {
     /// A body of which no copy is kept.
     pub fn not(body: B) -> Self {
-        Self { body, copy: None }
+        Self { body: Some(body), copy: None }
     }
 }
 
-impl Kept {
+/// What was not read can be read by whoever gets the request next.
+impl<B> Drop for Captured<B> {
+    fn drop(&mut self) {
+        if let (Some(kept), Some(body)) = (self.copy.as_ref().and_then(Weak::upgrade), self.body.take()) {
+            let mut pieces = kept.pieces();
+            if !pieces.is_broken && !pieces.is_whole(kept.length) {
+                pieces.rest = Some(body);
+            }
+        }
+    }
+}
+
+impl<B> Pieces<B> {
+    fn is_whole(&self, length: u64) -> bool {
+        self.length == length
+    }
+}
+
+impl<B> Default for Pieces<B> {
+    fn default() -> Self {
+        Self { bytes: VecDeque::new(), length: 0, rest: None, is_broken: false }
+    }
+}
+
+impl<B> Kept<B> {
     /// Nothing that can fail happens under this lock, so a poisoned one is whole.
-    fn pieces(&self) -> MutexGuard<'_, Pieces> {
+    fn pieces(&self) -> MutexGuard<'_, Pieces<B>> {
         self.pieces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, frame: &Frame<Bytes>) {
+    fn add(&self, data: Option<&Bytes>) {
         let mut pieces = self.pieces();
-        match frame.data_ref() {
+        match data {
             Some(data) if pieces.bytes.len() < MOST_PIECES => {
                 pieces.length = pieces.length.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
                 pieces.bytes.push_back(Bytes::copy_from_slice(data));
             }
-            // too many pieces, or trailers, which a body of known length seldom has
+            // too many pieces, a body that broke, or trailers, which a body of known length seldom has
             _ => *pieces = Pieces { is_broken: true, ..Pieces::default() },
         }
     }
 }
 
 /// Hides the request: it is the caller's, and token A is in it.
-impl fmt::Debug for Spare {
+impl<B> fmt::Debug for Spare<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Spare(..)")
     }
 }
 
 /// Hides the body.
-impl fmt::Debug for Kept {
+impl<B> fmt::Debug for Kept<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Kept({} bytes)", self.length)
     }
 }
 
 /// Hides the body.
-impl fmt::Debug for Copied {
+impl<B> fmt::Debug for Again<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Copied({} pieces)", self.pieces.len())
+        write!(f, "Again({} bytes)", self.left)
     }
 }
 
@@ -188,10 +223,11 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if let (Some(copy), Poll::Ready(Some(Ok(frame)))) = (&self.copy, &polled) {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let polled = Pin::new(body).poll_frame(cx);
+        if let (Some(copy), Poll::Ready(Some(frame))) = (&self.copy, &polled) {
             match copy.upgrade() {
-                Some(kept) => kept.add(frame),
+                Some(kept) => kept.add(frame.as_ref().ok().and_then(Frame::data_ref)),
                 None => self.copy = None,
             }
         }
@@ -199,36 +235,51 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 
-impl Body for Copied {
+impl<B> Body for Again<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.pieces.pop_front().map(|piece| Ok(Frame::data(piece))))
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let polled = match (self.pieces.pop_front(), &mut self.rest) {
+            (Some(piece), _) => Poll::Ready(Some(Ok(Frame::data(piece)))),
+            (None, Some(rest)) => Pin::new(rest).poll_frame(cx),
+            (None, None) => Poll::Ready(None),
+        };
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            let came = frame.data_ref().map_or(0, Bytes::len);
+            self.left = self.left.saturating_sub(u64::try_from(came).unwrap_or(u64::MAX));
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.pieces.is_empty()
+        self.pieces.is_empty() && self.rest.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.pieces.iter().map(|piece| u64::try_from(piece.len()).unwrap_or(0)).sum())
+        SizeHint::with_exact(self.left)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use http_body_util::BodyExt;
     use http_body_util::Full;
     use proptest::prelude::*;
@@ -275,25 +326,58 @@ mod tests {
     async fn a_request_without_a_body_can_be_sent_again_at_once() {
         let request = Request::get("/a?b").header("x-a", "1").body(Full::<Bytes>::default()).unwrap();
         let (_, spare) = Keeper::default().keep(request);
-        let again = spare.unwrap().whole().unwrap();
+        let again = spare.unwrap().again().unwrap();
         assert_eq!((again.method(), again.uri().to_string().as_str()), (&Method::GET, "/a?b"));
         assert_eq!(again.headers()["x-a"], "1");
         assert!(again.body().is_end_stream());
     }
 
     #[tokio::test]
-    async fn a_body_that_was_not_read_to_its_end_is_not_sent_again() {
+    async fn a_body_is_sent_again_whole_as_often_as_is_wanted_wherever_reading_it_stopped() {
         let pieces = [vec![1; 10], vec![2; 10]];
-        for (read_frames, is_whole) in [(0, false), (1, false), (2, true), (3, true)] {
+        for stops in [[0, 0, 0], [0, 1, 2], [1, 0, 1], [1, 1, 3], [2, 2, 2], [3, 0, 1]] {
             let (request, spare) = Keeper::default().keep(pieced(&pieces));
-            read(request.into_body(), read_frames).await;
-            let again = spare.unwrap().whole();
-            assert_eq!(again.is_some(), is_whole, "{read_frames}");
-            if let Some(again) = again {
+            let spare = spare.unwrap();
+            read(request.into_body(), stops[0]).await;
+            for frames in &stops[1..] {
+                let again = spare.again().unwrap();
                 assert_eq!((again.method(), again.body().size_hint().exact()), (&Method::POST, Some(20)));
-                assert_eq!(again.into_body().collect().await.unwrap().to_bytes(), pieces.concat());
+                read(again.into_body(), *frames).await;
+            }
+            let last = spare.again().unwrap().into_body();
+            assert_eq!(last.collect().await.unwrap().to_bytes(), pieces.concat(), "{stops:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_another_still_reads_is_not_sent_again_until_it_was_read() {
+        let (request, spare) = Keeper::default().keep(pieced(&[vec![1; 10], vec![2; 10]]));
+        let (mut body, spare) = (request.into_body(), spare.unwrap());
+        for is_whole in [false, true] {
+            body.frame().await;
+            assert_eq!(spare.again().is_some(), is_whole);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_broke_is_not_sent_again() {
+        struct Broken;
+        impl Body for Broken {
+            type Data = Bytes;
+            type Error = &'static str;
+            fn poll_frame(
+                self: Pin<&mut Self>,
+                _: &mut Context<'_>,
+            ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+                Poll::Ready(Some(Err("broken")))
+            }
+            fn size_hint(&self) -> SizeHint {
+                SizeHint::with_exact(1)
             }
         }
+        let (request, spare) = Keeper::default().keep(Request::new(Broken));
+        assert!(request.into_body().frame().await.unwrap().is_err());
+        assert!(spare.unwrap().again().is_none());
     }
 
     #[tokio::test]
@@ -308,7 +392,7 @@ mod tests {
         for (pieces, is_whole) in [(MOST_PIECES, true), (MOST_PIECES + 1, false)] {
             let (request, spare) = Keeper::default().keep(pieced(&vec![vec![0]; pieces]));
             read(request.into_body(), pieces).await;
-            assert_eq!(spare.unwrap().whole().is_some(), is_whole, "{pieces}");
+            assert_eq!(spare.unwrap().again().is_some(), is_whole, "{pieces}");
         }
     }
 
@@ -326,7 +410,7 @@ mod tests {
         let (request, spare) = Keeper::default().keep(request);
         read(request.into_body(), 1).await;
         assert_eq!(Arc::strong_count(&held), 1);
-        let again = spare.unwrap().whole().unwrap().into_body().collect().await.unwrap();
+        let again = spare.unwrap().again().unwrap().into_body().collect().await.unwrap();
         assert_eq!(again.to_bytes(), vec![7]);
     }
 
@@ -346,7 +430,7 @@ mod tests {
         request.body_mut().0.push_back(Frame::trailers(HeaderMap::new()));
         let (request, spare) = Keeper::default().keep(request);
         read(request.into_body(), 2).await;
-        assert!(spare.unwrap().whole().is_none());
+        assert!(spare.unwrap().again().is_none());
     }
 
     #[tokio::test]
@@ -374,7 +458,7 @@ mod tests {
             let (first, again) = runtime.block_on(async {
                 let (request, spare) = Keeper::default().keep(pieced(&pieces));
                 let first = request.into_body().collect().await.unwrap().to_bytes();
-                let again = spare.unwrap().whole().unwrap().into_body();
+                let again = spare.unwrap().again().unwrap().into_body();
                 (first, again.collect().await.unwrap().to_bytes())
             });
             prop_assert_eq!(&first, &pieces.concat());

@@ -22,12 +22,14 @@ use hyper_util::rt::TokioIo;
 
 use crate::config::Route;
 use crate::config::Scheme;
+use crate::domain::caller::Claims;
 use crate::domain::peer::Peer;
 use crate::domain::websocket::WebSocket;
 use crate::net;
 use crate::net::BoxError;
 use crate::net::tls;
 use crate::net::tunnel::Tunnel;
+use crate::pipeline::forward::limit::TooLong;
 use crate::pipeline::forward::traffic::Late;
 use crate::pipeline::forward::traffic::Traffic;
 use crate::pipeline::forward::tunnel::Terms;
@@ -38,7 +40,9 @@ mod body;
 pub mod capture;
 mod failure;
 mod headers;
+pub mod limit;
 mod pool;
+pub mod retry;
 mod target;
 mod traffic;
 pub mod tunnel;
@@ -60,6 +64,8 @@ pub struct Onward<'a> {
     pub path: &'a str,
     /// What the upstream sees in place of token A.
     pub authorization: Authorization<'a>,
+    /// What its token says, where that was validated.
+    pub caller: Option<&'a Claims>,
     /// Who sent it.
     pub peer: &'a Peer,
     /// How they sent it.
@@ -102,6 +108,12 @@ pub enum Error {
     /// The caller's body broke off, is malformed, or does not come.
     #[error("the caller's body is malformed or broke off")]
     RequestBody(#[source] BoxError),
+    /// The caller's body is longer than the route allows.
+    #[error("the caller's body is too long")]
+    BodyTooLarge(#[source] TooLong),
+    /// The route has as many requests on their way as it may.
+    #[error("the route has as many requests at a time as it may")]
+    Crowded,
     /// The URL would be longer than a URL may be.
     #[error("the URL for the upstream is too long")]
     Target(#[source] http::Error),
@@ -211,6 +223,16 @@ async fn upgraded(
     Ok(Response::from_parts(head, nothing.boxed_unsync()))
 }
 
+impl Error {
+    /// The caller's body could not be read to its end, for that reason.
+    fn of_body(breakage: BoxError) -> Self {
+        match breakage.downcast() {
+            Ok(too_long) => Self::BodyTooLarge(*too_long),
+            Err(breakage) => Self::RequestBody(breakage),
+        }
+    }
+}
+
 fn rewritten<B>(
     request: Request<B>,
     onward: &Onward<'_>,
@@ -229,7 +251,8 @@ where
     if is_of_unknown_length && matches!(head.method, Method::GET | Method::HEAD) {
         headers::frame_chunked(&mut fields);
     }
-    let mut request = Request::new(body::Upload::new(body, Arc::clone(traffic)).boxed_unsync());
+    let mut request =
+        Request::new(body::Upload::new(body, Arc::clone(traffic), &route.treatment).boxed_unsync());
     *request.method_mut() = head.method;
     *request.uri_mut() = uri.map_err(Error::Target)?.into();
     *request.headers_mut() = fields;
@@ -248,10 +271,7 @@ async fn answered<T>(
             biased;
             answer = response.as_mut() => {
                 // a broken body breaks the connection to the upstream too: the caller's fault comes first
-                return answer.map_err(|error| match traffic.breakage() {
-                    Some(breakage) => Error::RequestBody(breakage),
-                    None => error,
-                });
+                return answer.map_err(|error| traffic.breakage().map_or(error, Error::of_body));
             }
             () = alarm.as_mut() => match traffic.next_look() {
                 Ok(next) => alarm.as_mut().reset(next),

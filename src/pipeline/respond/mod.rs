@@ -36,6 +36,7 @@ use crate::pipeline::exchange::OAuthError;
 
 pub mod caught;
 pub mod challenge;
+pub mod cors;
 pub mod drain;
 pub mod grpc;
 pub mod log;

@@ -42,6 +42,9 @@ pub enum Connection {
 /// The keys are fetched anew about every second.
 const KEYS_RETRY: Duration = Duration::from_secs(1);
 
+/// Where requests come and go all the time, there is room soon.
+const ROOM_RETRY: Duration = Duration::from_secs(1);
+
 impl Refusal {
     fn new(reason: Reason, source: impl StdError + Send + Sync + 'static) -> Self {
         Self {
@@ -173,6 +176,8 @@ impl From<forward::Error> for Refusal {
             }
             Error::Timeout(_) => Self::new(Reason::UpstreamTimeout, error),
             Error::RequestBody(_) => Self::new(Reason::BadRequest, error).closing(),
+            Error::BodyTooLarge(_) => Self::new(Reason::BodyTooLarge, error).closing(),
+            Error::Crowded => Self::new(Reason::Overloaded, error).retry_after(ROOM_RETRY),
             Error::Target(_) => Self::new(Reason::BadRequest, error),
             Error::NoWebSocket => Self::new(Reason::NotImplemented, error),
             Error::Random(_) | Error::UnknownRoute => Self::new(Reason::InternalError, error),

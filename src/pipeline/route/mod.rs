@@ -12,15 +12,29 @@ use http::request::Parts;
 use crate::config::EncodedSlashes;
 use crate::config::Route;
 use crate::domain::name::Name;
+use crate::pipeline::route::preflight::Announced;
 
 mod path;
+pub mod preflight;
 mod table;
 
 pub use path::Why;
 
 /// Every route, most specific first.
 #[derive(Debug)]
-pub struct RouteTable(table::Table);
+pub struct RouteTable {
+    table: table::Table,
+    sharing: Sharing,
+}
+
+/// Whether scripts in browsers may call any route, as far as we are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// No route says anything about it.
+    Unheard,
+    /// One at least does.
+    Settled,
+}
 
 /// Where a request goes.
 #[derive(Clone, Debug)]
@@ -45,7 +59,14 @@ pub enum Error {
 impl RouteTable {
     /// A table of `routes`. Their order has no meaning.
     pub fn new(routes: &[Arc<Route>]) -> Self {
-        Self(table::Table::new(routes))
+        let is_settled = routes.iter().any(|route| route.treatment.cors.is_some());
+        let sharing = if is_settled { Sharing::Settled } else { Sharing::Unheard };
+        Self { table: table::Table::new(routes), sharing }
+    }
+
+    /// Whether any route says whose scripts may call it.
+    pub fn sharing(&self) -> Sharing {
+        self.sharing
     }
 
     /// The most specific route for `head`, received on `listener`.
@@ -53,9 +74,27 @@ impl RouteTable {
     /// # Errors
     /// If there is none, or if the path could be read as that of another route too.
     pub fn find(&self, listener: &Name, head: &Parts) -> Result<Routed, Error> {
-        let canonical = path::canonical(head.uri.path()).map_err(Error::InvalidPath)?;
-        let request = table::Request::new(listener, head);
-        let route = self.0.find(&request, &canonical.path);
+        self.find_for(&table::Request::new(listener, head), head.uri.path())
+    }
+
+    /// The route that the request would take which `head`, received on `listener`, announces. Of the fields that such a
+    /// request will have a browser tells the names alone: a route that asks for one with a value takes it by its name.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub fn find_announced(
+        &self,
+        listener: &Name,
+        head: &Parts,
+        announced: &Announced,
+    ) -> Result<Routed, Error> {
+        let request = table::Request::announced(listener, head, announced);
+        self.find_for(&request, head.uri.path())
+    }
+
+    fn find_for(&self, request: &table::Request<'_>, path: &str) -> Result<Routed, Error> {
+        let canonical = path::canonical(path).map_err(Error::InvalidPath)?;
+        let route = self.table.find(request, &canonical.path);
         if canonical.has_encoded_slash {
             match route.map(|route| route.encoded_slashes) {
                 Some(EncodedSlashes::Keep) => {}
@@ -63,7 +102,7 @@ impl RouteTable {
             }
         }
         for reading in path::readings(&canonical).map_err(Error::InvalidPath)? {
-            if !same(route, self.0.find_decoded(&request, &reading)) {
+            if !same(route, self.table.find_decoded(request, &reading)) {
                 return Err(Error::InvalidPath(Why::Ambiguous));
             }
         }

@@ -16,6 +16,7 @@ use crate::config::PathKind;
 use crate::config::Route;
 use crate::domain::name::Name;
 use crate::pipeline::route::path;
+use crate::pipeline::route::preflight::Announced;
 
 /// Routes, most specific first: the first that takes a request is the one.
 #[derive(Debug)]
@@ -37,12 +38,28 @@ pub struct Request<'a> {
     host: Option<String>,
     method: &'a Method,
     headers: &'a HeaderMap,
+    /// The names of the fields it will have besides, if it is only announced.
+    announced: Option<&'a [HeaderName]>,
 }
 
 impl<'a> Request<'a> {
     /// The request `head`, received on `listener`.
     pub fn new(listener: &'a Name, head: &'a Parts) -> Self {
-        Self { listener, host: host(head), method: &head.method, headers: &head.headers }
+        let (method, headers) = (&head.method, &head.headers);
+        Self { listener, host: host(head), method, headers, announced: None }
+    }
+
+    /// The request that `head`, received on `listener`, announces.
+    pub fn announced(listener: &'a Name, head: &'a Parts, announced: &'a Announced) -> Self {
+        let fields = announced.fields.as_deref().unwrap_or_default();
+        Self { method: &announced.method, announced: Some(fields), ..Self::new(listener, head) }
+    }
+
+    fn has(&self, name: &HeaderName, value: &HeaderValue) -> bool {
+        match self.announced {
+            Some(names) => names.contains(name),
+            None => has_only(self.headers, name, value),
+        }
     }
 }
 
@@ -90,7 +107,7 @@ impl Entry {
         takes_path
             && (methods.is_empty() || methods.contains(request.method))
             && self.host.as_ref().is_none_or(|host| takes_host(host, request.host.as_deref()))
-            && headers.iter().all(|(name, value)| has_only(request.headers, name, value))
+            && headers.iter().all(|(name, value)| request.has(name, value))
             && self.route.listeners.as_ref().is_none_or(|names| names.contains(request.listener))
     }
 }

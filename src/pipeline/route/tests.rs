@@ -16,6 +16,7 @@ use crate::config::PathKind;
 use crate::config::Rewrite;
 use crate::config::Scheme;
 use crate::config::Timeouts;
+use crate::config::Treatment;
 use crate::config::UnvalidatedToken;
 use crate::config::Upstream;
 use crate::config::UpstreamTls;
@@ -59,6 +60,7 @@ fn route(called: &str, matches: Match) -> Route {
         rewrite: Rewrite { strip_prefix: None, host: HostRewrite::Preserve },
         encoded_slashes: EncodedSlashes::Reject,
         timeouts: Timeouts { response: Duration::from_secs(30), idle: Duration::from_secs(90) },
+        treatment: Treatment::default(),
     }
 }
 
@@ -248,6 +250,41 @@ fn some_match() -> impl Strategy<Value = Match> {
             Match { hosts, methods, ..matches }
         },
     )
+}
+
+#[test]
+fn an_announced_request_is_taken_by_its_method_and_by_the_names_of_its_fields() {
+    let channel = |value| vec![(HeaderName::from_static("x-channel"), HeaderValue::from_static(value))];
+    let table = table(vec![
+        ("all", prefix("/")),
+        ("put", Match { methods: vec![Method::PUT], ..prefix("/api") }),
+        ("options", Match { methods: vec![Method::OPTIONS], ..prefix("/api") }),
+        ("web", Match { headers: channel("web"), ..prefix("/api/channel") }),
+    ]);
+    for (method, fields, path, expected) in [
+        ("PUT", "", "/api", Some("put")),
+        ("GET", "", "/api", Some("all")),
+        ("OPTIONS", "", "/api", Some("options")),
+        ("GET", "authorization", "/api/channel", Some("all")),
+        ("GET", "authorization,X-Channel", "/api/channel", Some("web")),
+        ("PUT", "x-channel, not a name", "/api/channel", Some("put")),
+        ("PUT", "", "/api/../x", None),
+    ] {
+        let mut head = head("OPTIONS", "x", path);
+        let announcing = [
+            ("origin", "https://app.example"),
+            ("access-control-request-method", method),
+            ("access-control-request-headers", fields),
+            ("x-channel", "app"),
+        ];
+        for (name, value) in announcing {
+            head.headers.insert(name, HeaderValue::from_static(value));
+        }
+        let announced = Announced::by(&head).unwrap();
+        let found = table.find_announced(&name("default"), &head, &announced);
+        let found = found.ok().map(|routed| routed.route.name.to_string());
+        assert_eq!(found.as_deref(), expected, "{method} {path} {fields}");
+    }
 }
 
 proptest! {

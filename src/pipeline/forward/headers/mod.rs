@@ -7,11 +7,14 @@ use http::HeaderName;
 use http::HeaderValue;
 use http::header;
 
+use crate::config::FieldRules;
 use crate::config::HostRewrite;
 use crate::config::Scheme;
 use crate::domain::peer::Trust;
 use crate::pipeline::forward::Authorization;
 use crate::pipeline::forward::Onward;
+
+mod template;
 
 /// Fields that concern one connection only, or that only we may answer.
 const HOP_BY_HOP: [&str; 11] = [
@@ -95,6 +98,10 @@ pub fn rewrite_request(headers: &mut HeaderMap, onward: &Onward<'_>) {
     let is_unwanted =
         |name: &str| is_hop_by_hop(name) || name == "dpop" || (is_stranger && is_forwarding(name));
     remove_all(headers, is_unwanted);
+    let rules = onward.route.treatment.headers.as_deref();
+    if let Some(rules) = rules {
+        remove_all(headers, |name| rules.owns(name));
+    }
     if takes_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
@@ -106,6 +113,11 @@ pub fn rewrite_request(headers: &mut HeaderMap, onward: &Onward<'_>) {
     }
     write_authorization(headers, onward.authorization);
     headers.insert(X_REQUEST_ID, onward.request_id.clone());
+    for (name, template) in rules.into_iter().flat_map(|rules| &rules.set) {
+        if let Some(value) = template::rendered(template, onward.caller) {
+            headers.insert(name.clone(), value);
+        }
+    }
 }
 
 /// Makes the upstream's fields those of the answer.
@@ -113,6 +125,14 @@ pub fn rewrite_response(headers: &mut HeaderMap) {
     say_length_once(headers);
     remove_named_by_connection(headers);
     remove_all(headers, is_hop_by_hop);
+}
+
+/// Removes from a request's trailers what may not be in trailers, and what is for its route's `rules` to say.
+pub fn rewrite_request_trailers(trailers: &mut HeaderMap, rules: Option<&FieldRules>) {
+    rewrite_trailers(trailers);
+    if let Some(rules) = rules {
+        remove_all(trailers, |name| rules.owns(name));
+    }
 }
 
 /// Removes from trailers what may not be in trailers.

@@ -5,20 +5,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use serde_json::Value;
+use serde_json::json;
 
 use crate::config::Access;
 use crate::config::EncodedSlashes;
 use crate::config::Http2;
 use crate::config::Match;
 use crate::config::PathKind;
+use crate::config::Piece;
 use crate::config::Rewrite;
 use crate::config::Route;
+use crate::config::Template;
 use crate::config::Timeouts;
+use crate::config::Treatment;
 use crate::config::UnvalidatedToken;
 use crate::config::Upstream;
 use crate::config::UpstreamTls;
+use crate::domain::caller::Claims;
+use crate::domain::caller::Principal;
+use crate::domain::caller::UserKey;
+use crate::domain::clock::UnixTime;
+use crate::domain::derived::Derived;
+use crate::domain::digest::Digest;
 use crate::domain::name::Name;
 use crate::domain::peer::Peer;
+use crate::domain::scope::Scopes;
 
 use super::*;
 
@@ -47,6 +59,7 @@ fn route(host: HostRewrite) -> Route {
         rewrite: Rewrite { strip_prefix: None, host },
         encoded_slashes: EncodedSlashes::Reject,
         timeouts: Timeouts { response: Duration::from_secs(30), idle: Duration::from_secs(90) },
+        treatment: Treatment::default(),
     }
 }
 
@@ -72,6 +85,7 @@ impl Case {
             route: &self.route,
             path: "/",
             authorization: Authorization::Replace(&self.ours),
+            caller: None,
             peer: &self.peer,
             scheme: Scheme::Http,
             request_id: &self.request_id,
@@ -374,6 +388,117 @@ fn only_chunked_survives_the_loss_of_its_name() {
     }
 }
 
+/// A caller with these claims.
+fn caller(claims: Value) -> Claims {
+    let Value::Object(all) = claims else { panic!("{claims} is no object") };
+    Claims {
+        identity_provider: Name::parse("contoso").unwrap(),
+        issuer: "i".into(),
+        tenant: None,
+        user: UserKey::entra("o"),
+        user_digest: Digest::of(b""),
+        client: None,
+        scopes: Scopes::default(),
+        roles: Vec::new(),
+        principal: Principal::User,
+        expires_on: UnixTime::from_seconds(0),
+        not_before: None,
+        token_digest: Digest::of(b""),
+        claims_digest: Digest::of(b""),
+        all,
+        derived: Derived::default(),
+    }
+}
+
+/// A route that writes `x-user-id` from a claim, `x-key` always, and removes cookies.
+fn ruled(trust: Trust) -> Case {
+    let claim = Template(vec![Piece::Claim("oid".into())]);
+    let mixed = Template(vec![
+        Piece::Text("v1 ".into()),
+        Piece::Claim("realm.id".into()),
+        Piece::Text(";".into()),
+        Piece::Claim("oid".into()),
+    ]);
+    let text = Template(vec![Piece::Text("{k}".into())]);
+    let name = HeaderName::from_static;
+    let rules = FieldRules {
+        set: vec![(name("x-user-id"), claim), (name("x-mixed"), mixed), (name("x-key"), text)],
+        remove: vec![name("cookie"), name("x-debug")],
+    };
+    let mut case = Case::new("192.0.2.7:1234", trust);
+    case.route.treatment.headers = Some(Arc::new(rules));
+    case
+}
+
+/// What goes on of these fields on such a route.
+fn written(case: &Case, caller: Option<&Claims>, fields: &[(&str, &str)]) -> HeaderMap {
+    let mut headers = map(fields);
+    rewrite_request(&mut headers, &Onward { caller, ..case.onward() });
+    headers
+}
+
+#[test]
+fn fields_that_are_set_say_what_the_claims_say_or_are_not_there() {
+    let case = ruled(Trust::Untrusted);
+    for (claims, user, mixed) in [
+        (json!({"oid": "7f3a", "realm": {"id": 5}}), Some("7f3a"), Some("v1 5;7f3a")),
+        (json!({"oid": "7f3a"}), Some("7f3a"), None),
+        (
+            json!({"oid": "a\r\nx-admin: 1", "realm.id": "r"}),
+            Some("a%0D%0Ax-admin: 1"),
+            Some("v1 r;a%0D%0Ax-admin: 1"),
+        ),
+        (json!({"oid": ["a", "b,c"], "realm": {"id": [1, 2]}}), Some("a,b%2Cc"), Some("v1 1,2;a,b%2Cc")),
+        (json!({"oid": {"a": 1}}), None, None),
+        (json!({"oid": null, "realm": {"id": "r"}}), None, None),
+        (json!({}), None, None),
+    ] {
+        let caller = caller(claims.clone());
+        let headers =
+            written(&case, Some(&caller), &[("host", "a"), ("x-user-id", "eve"), ("cookie", "a=b")]);
+        assert_eq!(all(&headers, "x-user-id"), Vec::from_iter(user), "{claims}");
+        assert_eq!(all(&headers, "x-mixed"), Vec::from_iter(mixed), "{claims}");
+        assert_eq!(all(&headers, "x-key"), ["{k}"]);
+        assert!(!headers.contains_key("cookie") && !headers.contains_key("x-admin"));
+        assert!(headers["x-key"].is_sensitive());
+    }
+    // nobody is asked who they are
+    let headers = written(&case, None, &[("x-user-id", "eve"), ("x_mixed", "eve")]);
+    assert!(!headers.contains_key("x-user-id") && !headers.contains_key("x_mixed"));
+    assert_eq!(all(&headers, "x-key"), ["{k}"]);
+}
+
+#[test]
+fn trailers_cannot_say_what_is_for_the_route_to_say() {
+    let case = ruled(Trust::Untrusted);
+    let mut trailers = map(&[
+        ("x-user-id", "eve"),
+        ("x_user_id", "eve"),
+        ("x-debug", "1"),
+        ("cookie", "a"),
+        ("x-sum", "1"),
+        ("host", "b"),
+    ]);
+    rewrite_request_trailers(&mut trailers, case.route.treatment.headers.as_deref());
+    assert_eq!(names(&trailers), ["x-sum"]);
+}
+
+/// A name as some other back end might take for it.
+fn spelling(name: &'static str) -> impl Strategy<Value = String> {
+    let signs = prop::collection::vec(
+        (prop::sample::select(vec!['-', '_', '.', '~', '!', '+']), any::<bool>()),
+        name.len(),
+    );
+    signs.prop_map(|signs| {
+        let spelt = |(own, (sign, is_upper)): (char, (char, bool))| match (own, is_upper) {
+            ('-', _) => sign,
+            (own, true) => own.to_ascii_uppercase(),
+            (own, false) => own,
+        };
+        name.chars().zip(signs).map(spelt).collect()
+    })
+}
+
 fn some_name() -> impl Strategy<Value = String> {
     let known: Vec<&str> = HOP_BY_HOP
         .iter()
@@ -453,6 +578,36 @@ proptest! {
                 );
             }
         }
+    }
+
+    #[test]
+    fn no_spelling_of_a_name_that_is_ours_survives(
+        fields in prop::collection::vec(
+            (prop_oneof![spelling("x-user-id"), spelling("x-mixed"), spelling("x-key"), spelling("cookie"), spelling("x-debug")], "[!-~]{1,8}"),
+            0..8,
+        ),
+        named in prop::collection::vec(prop_oneof![spelling("x-user-id"), spelling("x-key")], 0..3),
+        is_trusted in any::<bool>(),
+        is_known in any::<bool>(),
+    ) {
+        let case = ruled(if is_trusted { Trust::Trusted } else { Trust::Untrusted });
+        let caller = caller(json!({"oid": "our word"}));
+        let connection = named.join(",");
+        let mut all_fields: Vec<(&str, &str)> =
+            fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        all_fields.extend([("connection", connection.as_str()), ("x-other", "stays")]);
+        let headers = written(&case, is_known.then_some(&caller), &all_fields);
+        let folded = |name: &HeaderName| name.as_str().replace(|sign: char| !sign.is_ascii_alphanumeric(), "-");
+        for (name, value) in &headers {
+            match folded(name).as_str() {
+                "x-user-id" => prop_assert_eq!((name.as_str(), value.as_bytes()), ("x-user-id", &b"our word"[..])),
+                "x-key" => prop_assert_eq!((name.as_str(), value.as_bytes()), ("x-key", &b"{k}"[..])),
+                "x-mixed" | "cookie" | "x-debug" => prop_assert!(false, "{:?} is there", name),
+                _ => {}
+            }
+        }
+        prop_assert_eq!(all(&headers, "x-user-id").len(), usize::from(is_known));
+        prop_assert_eq!((all(&headers, "x-key").len(), all(&headers, "x-other")), (1, vec!["stays"]));
     }
 
     #[test]

@@ -232,6 +232,7 @@ async fn a_route_of_another_configuration_has_no_upstream() {
         route: &other,
         path: "/",
         authorization: Authorization::Remove,
+        caller: None,
         peer: &peer(),
         scheme: Scheme::Http,
         request_id: &id,

@@ -26,6 +26,7 @@ use crate::config::Match;
 use crate::config::PathKind;
 use crate::config::Rewrite;
 use crate::config::Timeouts;
+use crate::config::Treatment;
 use crate::config::UnvalidatedToken;
 use crate::config::Upstream;
 use crate::config::UpstreamTls;
@@ -61,6 +62,7 @@ fn route(authority: &str) -> Route {
         rewrite: Rewrite { strip_prefix: None, host: HostRewrite::Preserve },
         encoded_slashes: EncodedSlashes::Reject,
         timeouts: Timeouts { response: LONG, idle: LONG },
+        treatment: Treatment::default(),
     }
 }
 
@@ -108,6 +110,7 @@ impl Case {
             route: &self.route,
             path: &path,
             authorization: Authorization::Replace(&ours),
+            caller: None,
             peer: &peer(),
             scheme: Scheme::Http,
             request_id: &id,
@@ -392,6 +395,7 @@ async fn routes_that_share_an_upstream_share_its_connections() {
             route,
             path: "/",
             authorization: Authorization::Remove,
+            caller: None,
             peer: &peer(),
             scheme: Scheme::Http,
             request_id: &id,
