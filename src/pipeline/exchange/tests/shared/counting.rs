@@ -12,7 +12,7 @@ impl Fleet {
 
     /// Waits until Redis was asked that often for something.
     async fn is_asked(&self, times: u64) {
-        let is_so = async || self.server.number("commandstats", "cmdstat_get") >= times;
+        let is_so = async || self.server.number("commandstats", "cmdstat_getrange") >= times;
         until("Redis is asked", is_so).await;
     }
 }
@@ -48,7 +48,7 @@ async fn a_cold_look_up_is_a_hit_or_a_miss_or_an_error_and_a_warm_one_is_none() 
     one.exchanger.purge(only(&caller("doubtful", 1)));
     until("it is marked", async || fleet.server.names("purge").len() == 2).await;
     let mark = fleet.server.names("purge").into_iter().find(|name| *name != marked).unwrap();
-    fleet.server.put(&mark, b"");
+    fleet.server.put(&mark, b"x");
     two.fetch(&caller("doubtful", 2)).await;
     expected.errors += 1;
     check(&expected, "what has a mark that nobody of us made");

@@ -51,20 +51,15 @@ fn tier(settings: config::Redis) -> (Arc<Redis>, Clock, Arc<Metrics>) {
 #[tokio::test]
 async fn a_hundred_look_ups_at_once_make_one_connection() {
     let server = Server::start();
-    let (redis, clock, _) = tier(settings(server.address(), PATIENCE));
+    let (redis, _, _) = tier(settings(server.address(), PATIENCE));
     let connections = || server.number("stats", "total_connections_received");
     let before = connections();
     assert_eq!(looks_at_once(&redis, 100).await, 100);
     assert_eq!(looks_at_once(&redis, 100).await, 100);
     assert_eq!(connections() - before, 1);
-    // when it breaks, there is one more, and not before a second is over
+    // when it breaks, there is one more
     server.run::<()>("CLIENT", &["KILL", "TYPE", "normal", "SKIPME", "yes"]);
-    until("it is seen to be broken", async || !look(&redis).await).await;
-    assert_eq!(looks_at_once(&redis, 100).await, 0);
-    assert_eq!(connections() - before, 1);
-    clock.advance(Duration::from_secs(1));
-    looks_at_once(&redis, 100).await;
-    until("it is mended", async || look(&redis).await).await;
+    assert_eq!(looks_at_once(&redis, 100).await, 100);
     assert_eq!(looks_at_once(&redis, 100).await, 100);
     assert_eq!(connections() - before, 2);
 }
@@ -139,6 +134,9 @@ async fn what_is_no_redis_costs_one_look_up_its_time_and_the_others_nothing() {
         assert!(!look(&redis).await);
         // the rest is for a machine that is busy
         assert!(begun.elapsed() < BUDGET * 4, "{impostor:?}: {:?}", begun.elapsed());
+        // that one is late may be the crowd's doing; that there is silence for so long is not
+        clock.advance(Duration::from_millis(500));
+        assert!(!look(&redis).await);
         let begun = Instant::now();
         for _ in 0..100 {
             assert!(!look(&redis).await);
