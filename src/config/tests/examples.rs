@@ -133,6 +133,21 @@ fn what_the_page_on_the_shared_cache_shows_loads_and_warns_of_nothing() {
     }
 }
 
+#[test]
+fn what_the_page_on_listeners_shows_loads_and_warns_of_nothing() {
+    let page = std::fs::read_to_string(example("../docs/listeners.md")).unwrap();
+    let shown: Vec<&str> =
+        page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(shown.len() > 3);
+    let (providers, routes) = FINE.split_at(FINE.find("routes:").unwrap());
+    for text in shown {
+        let routes = if text.contains("routes:") { "" } else { routes };
+        let loaded = load_text("listeners.md", &format!("{providers}{routes}{text}"), &[]);
+        let loaded = loaded.unwrap_or_else(|report| panic!("{report}"));
+        assert!(loaded.warnings.is_empty(), "{text}\n{:?}", loaded.warnings);
+    }
+}
+
 /// Walks a schema, and a file along it. Names that an operator chooses are `*`.
 struct Walk<'a> {
     schema: &'a Value,

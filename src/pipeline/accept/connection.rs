@@ -57,18 +57,18 @@ const PREFACE: &[u8] = b"PRI ";
 /// How long to wait for the rest of a preface whose first bytes came alone.
 const PREFACE_PAUSE: Duration = Duration::from_millis(5);
 
-/// Answers the requests of one connection with `handler` until either side ends it or its time is up.
-pub async fn serve<I, H, F>(
+/// The conversation on one connection, whose requests `handler` answers, and what is known of its course.
+pub fn conversation<'h, I, H, F>(
     stream: I,
     protocol: Protocol,
-    peer: &Peer,
     opened: Instant,
     limits: Limits,
     handler: H,
-    drain: Drain,
-) where
+    drain: &Drain,
+) -> (Pin<Box<dyn Conversation + Send + 'h>>, Arc<Activity>)
+where
     I: Stream,
-    H: Fn(Request<Incoming>) -> F + Send + Unpin,
+    H: Fn(Request<Incoming>) -> F + Send + Unpin + 'h,
     F: Future<Output = Response<net::Body>> + Send + Unpin + 'static,
 {
     let activity = Activity::new(opened, limits, protocol);
@@ -105,7 +105,7 @@ pub async fn serve<I, H, F>(
         Reply { response, answering: Some(answering), upgrade, protocol, ending }
     });
     // on the heap, each at its own size: a resting connection costs what it is, not what it might have been
-    let conversation: Pin<Box<dyn Conversation + Send + '_>> = match protocol {
+    let conversation: Pin<Box<dyn Conversation + Send + 'h>> = match protocol {
         Protocol::Http1 => Box::pin(Http1::new(stream, service, limits, Arc::clone(&activity))),
         Protocol::Http2 => Box::pin(
             http2::Builder::new(TokioExecutor::new())
@@ -124,7 +124,7 @@ pub async fn serve<I, H, F>(
                 ),
         ),
     };
-    converse(conversation, &activity, peer, drain).await;
+    (conversation, activity)
 }
 
 /// Which protocol the peer's first bytes speak. They stay where they are.
@@ -144,7 +144,7 @@ pub async fn protocol(stream: &TcpStream) -> std::io::Result<Protocol> {
 }
 
 /// A connection of either protocol.
-trait Conversation: Future<Output = hyper::Result<()>> {
+pub trait Conversation: Future<Output = hyper::Result<()>> {
     /// Finishes what is under way and takes nothing new.
     fn finish(self: Pin<&mut Self>);
 }
@@ -171,14 +171,15 @@ where
     }
 }
 
-async fn converse(
+/// Goes on with a conversation until either side ends it or its time is up.
+pub async fn converse(
     mut connection: Pin<Box<dyn Conversation + Send + '_>>,
     activity: &Activity,
     peer: &Peer,
-    drain: Drain,
+    drain: &Drain,
 ) {
     let watchdog = tokio::time::sleep_until(activity.next_look());
-    let mut draining = std::pin::pin!(over(&drain));
+    let mut draining = std::pin::pin!(over(drain));
     let mut is_draining = false;
     tokio::pin!(watchdog);
     loop {

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::config;
 use crate::config::Limits;
+use crate::config::ProxyProtocol;
 use crate::domain::name::Name;
 use crate::domain::peer::Peer;
 use crate::net;
@@ -173,7 +174,8 @@ impl Default for Drain {
 /// An accepted connection and the permit it holds, to be served wherever there is room.
 #[derive(Debug)]
 pub struct Accepted {
-    arrival: Arrival,
+    stream: std::net::TcpStream,
+    peer: Arc<Peer>,
     listener: Arc<config::Listener>,
     tls: Option<Arc<Terminator>>,
     _counted: InFlight,
@@ -193,47 +195,26 @@ impl Accepted {
         H: Fn(Request<Incoming>, Arc<Peer>) -> F + Send + Sync,
         F: Future<Output = Response<net::Body>> + Send + Unpin + 'static,
     {
-        let Self { arrival: (stream, address), listener, tls, _counted, _permit } = self;
-        let trust = listener.trusted_proxies.trust(address.map(|address| address.ip()));
-        let peer = Peer::new(address, trust);
-        let mut stream = match TcpStream::from_std(stream) {
+        let Self { stream, peer, listener, tls, _counted, _permit } = self;
+        let stream = match TcpStream::from_std(stream) {
             Ok(stream) => stream,
             Err(error) => return tracing::debug!(%peer, %error, "cannot watch a connection"),
         };
         // a Unix socket has nothing of the kind
-        if address.is_some()
-            && let Err(error) = stream.set_nodelay(true)
-        {
+        let nodelay = peer.address.map_or(Ok(()), |_| stream.set_nodelay(true));
+        if let Err(error) = nodelay {
             tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
         }
         let opening = Opening::new(limits, &drain);
-        let peer = match opening.peer(peer, &listener, &mut stream).await {
-            Ok(peer) => peer,
-            Err(error) => return tracing::debug!(?address, %error, "a connection is not taken"),
-        };
-        let Some(tls) = tls else {
-            let Ok(protocol) = opening.within(connection::protocol(&stream)).await else { return };
-            let (opened, peer) = (opening.opened, Arc::new(peer));
-            let handler = |request| handler(request, Arc::clone(&peer));
-            return connection::serve(stream, protocol, &peer, opened, limits, handler, drain.clone()).await;
-        };
-        // on the heap: connections without TLS are not to be as large
-        Box::pin(async {
-            let mut peer = peer;
-            // the handshake begins with the certificates of this moment
-            let handshake = tls.accept(stream);
-            drop(tls);
-            let stream = match opening.within(handshake).await {
-                Ok(stream) => stream,
-                Err(error) => return tracing::debug!(%peer, %error, "a TLS handshake failed"),
-            };
-            peer.certificate = tls::caller(&stream);
-            let protocol = tls::protocol(&stream);
-            let (opened, peer) = (opening.opened, Arc::new(peer));
-            let handler = |request| handler(request, Arc::clone(&peer));
-            connection::serve(stream, protocol, &peer, opened, limits, handler, drain.clone()).await;
-        })
-        .await;
+        if tls.is_some() || listener.proxy_protocol == ProxyProtocol::Required {
+            // on the heap: connections that need nothing of it are not to be as large
+            return Box::pin(opening.serve(stream, peer, listener, tls, limits, handler)).await;
+        }
+        let Ok(protocol) = opening.within(connection::protocol(&stream)).await else { return };
+        let handler = |request| handler(request, Arc::clone(&peer));
+        let (conversation, activity) =
+            connection::conversation(stream, protocol, opening.opened, limits, handler, &drain);
+        connection::converse(conversation, &activity, &peer, &drain).await;
     }
 }
 
@@ -250,9 +231,11 @@ pub async fn accept<D>(
 {
     let Listener { socket, tls, settings } = listener;
     let name = settings.name.clone();
-    let mut open = |arrival, permit| {
+    let mut open = |(stream, address): Arrival, permit| {
+        let trust = settings.trusted_proxies.trust(address.map(|address| address.ip()));
         deal(Accepted {
-            arrival,
+            stream,
+            peer: Arc::new(Peer::new(address, trust)),
             listener: Arc::clone(&settings),
             tls: tls.clone(),
             _counted: metrics.connected(&settings.name),

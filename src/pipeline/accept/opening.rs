@@ -1,8 +1,12 @@
 //! What comes before the first request: a PROXY protocol header, a TLS handshake.
 
 use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use http::Request;
+use http::Response;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -12,10 +16,17 @@ use crate::config::Listener;
 use crate::config::ProxyProtocol;
 use crate::domain::peer::Peer;
 use crate::domain::peer::Trust;
+use crate::net;
 use crate::pipeline::accept::Drain;
+use crate::pipeline::accept::Incoming;
+use crate::pipeline::accept::activity::Protocol;
+use crate::pipeline::accept::connection;
 use crate::pipeline::accept::proxy_protocol;
 use crate::pipeline::accept::proxy_protocol::Parsed;
 use crate::pipeline::accept::proxy_protocol::Source;
+use crate::pipeline::accept::stream::Stream;
+use crate::pipeline::accept::tls;
+use crate::pipeline::accept::tls::Terminator;
 
 /// How long a connection without a request is kept once the drain started: a request may be on its way.
 const GRACE: Duration = Duration::from_millis(500);
@@ -56,44 +67,88 @@ impl<'a> Opening<'a> {
         Self { opened, until: opened + limits.header_timeout, drain }
     }
 
-    /// What comes of `step`, if it comes in time.
-    ///
-    /// # Errors
-    /// If it does not, or fails.
-    pub async fn within<T, E: Into<Error>>(
+    /// What comes of `step`, if it comes in time; [`Error`] if not. On the heap: it lasts a moment, and what comes after it
+    /// is not to be as large for as long as the connection rests.
+    pub fn within<T, E: Into<Error>>(
         &self,
         step: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, Error> {
-        tokio::select! {
-            biased;
-            done = step => done.map_err(Into::into),
-            () = tokio::time::sleep_until(self.until) => Err(Error::TooLate),
-            () = over(self.drain) => Err(Error::TooLate),
-        }
+    ) -> Pin<Box<impl Future<Output = Result<T, Error>>>> {
+        Box::pin(async {
+            tokio::select! {
+                biased;
+                done = step => done.map_err(Into::into),
+                () = tokio::time::sleep_until(self.until) => Err(Error::TooLate),
+                () = over(self.drain) => Err(Error::TooLate),
+            }
+        })
     }
 
-    /// Whom the connection of `peer` is for, which its first bytes say if `listener` wants them to.
-    ///
-    /// # Errors
-    /// If they do not, or `peer` may not say so.
-    pub async fn peer(&self, peer: Peer, listener: &Listener, stream: &mut TcpStream) -> Result<Peer, Error> {
-        match (listener.proxy_protocol, peer.trust) {
-            (ProxyProtocol::Off, _) => Ok(peer),
-            (ProxyProtocol::Required, Trust::Untrusted) => Err(Error::NotTrusted),
-            // seldom there: others need not carry its buffers
-            (ProxyProtocol::Required, Trust::Trusted) => {
-                let source = self.within(Box::pin(header(stream))).await?;
-                Ok(relayed(peer, source, listener))
+    /// Serves a connection that begins with a PROXY protocol header, or a TLS handshake, or with both.
+    pub async fn serve<H, F>(
+        self,
+        mut stream: TcpStream,
+        mut peer: Arc<Peer>,
+        listener: Arc<Listener>,
+        tls: Option<Arc<Terminator>>,
+        limits: Limits,
+        handler: H,
+    ) where
+        H: Fn(Request<Incoming>, Arc<Peer>) -> F + Send + Sync,
+        F: Future<Output = Response<net::Body>> + Send + Unpin + 'static,
+    {
+        if listener.proxy_protocol == ProxyProtocol::Required {
+            match self.within(relayed(&mut stream, &peer, &listener)).await {
+                Ok(behind) => peer = Arc::new(behind),
+                Err(error) => return tracing::debug!(%peer, %error, "a connection is not taken"),
             }
         }
+        let Some(tls) = tls else {
+            let Ok(protocol) = self.within(connection::protocol(&stream)).await else { return };
+            return self.converse(stream, protocol, peer, limits, handler).await;
+        };
+        let stream = match self.within(tls.accept(stream)).await {
+            Ok(stream) => stream,
+            Err(error) => return tracing::debug!(%peer, %error, "a TLS handshake failed"),
+        };
+        if let Some(certificate) = tls::caller(&stream) {
+            Arc::make_mut(&mut peer).certificate = Some(certificate);
+        }
+        let protocol = tls::protocol(&stream);
+        self.converse(stream, protocol, peer, limits, handler).await;
+    }
+
+    async fn converse<I, H, F>(
+        self,
+        stream: I,
+        protocol: Protocol,
+        peer: Arc<Peer>,
+        limits: Limits,
+        handler: H,
+    ) where
+        I: Stream,
+        H: Fn(Request<Incoming>, Arc<Peer>) -> F + Send + Sync,
+        F: Future<Output = Response<net::Body>> + Send + Unpin + 'static,
+    {
+        let handler = |request| handler(request, Arc::clone(&peer));
+        let (conversation, activity) =
+            connection::conversation(stream, protocol, self.opened, limits, handler, self.drain);
+        connection::converse(conversation, &activity, &peer, self.drain).await;
+    }
+}
+
+/// Who stands behind `proxy`, which must be trusted to say so.
+async fn relayed(stream: &mut TcpStream, proxy: &Peer, listener: &Listener) -> Result<Peer, Error> {
+    match proxy.trust {
+        Trust::Untrusted => Err(Error::NotTrusted),
+        Trust::Trusted => Ok(behind(proxy, header(stream).await?, listener)),
     }
 }
 
 /// Who stands behind `proxy`. That one is trusted to say for whom it connects; what then comes is not its own.
-fn relayed(proxy: Peer, source: Source, listener: &Listener) -> Peer {
+fn behind(proxy: &Peer, source: Source, listener: &Listener) -> Peer {
     match source {
-        Source::Itself => proxy,
-        Source::Somebody => Peer { trust: Trust::Untrusted, ..proxy },
+        Source::Itself => proxy.clone(),
+        Source::Somebody => Peer { trust: Trust::Untrusted, ..proxy.clone() },
         Source::Address(address) => {
             Peer::new(Some(address), listener.trusted_proxies.trust(Some(address.ip())))
         }
