@@ -242,6 +242,13 @@ impl Metrics {
         }
     }
 
+    /// There is a tier that proxies share, of which nothing was asked yet.
+    pub fn has_shared_cache(&self) {
+        for result in ["hit", "miss", "error"] {
+            drop(self.cache_requests.get_or_create(&ByTierAndResult { tier: "redis", result }));
+        }
+    }
+
     /// A look-up in the tier that proxies share: `hit`, `miss` or `error`.
     pub fn shared_cache_request(&self, result: &'static str) {
         self.cache_requests.get_or_create(&ByTierAndResult { tier: "redis", result }).inc();

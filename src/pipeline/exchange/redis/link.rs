@@ -23,6 +23,8 @@ use crate::telemetry::logs;
 const LEFT_ALONE: Duration = Duration::from_secs(1);
 /// For how long servers that are asked may answer nobody before they count as in trouble.
 const SILENCE: Duration = Duration::from_millis(500);
+/// How soon trouble of another kind is told.
+const REPEATED: Duration = Duration::from_secs(30);
 /// How often the encryption keys are read anew.
 const KEYS_LAST: Duration = Duration::from_secs(30);
 
@@ -56,6 +58,8 @@ struct State {
     silent: Option<Instant>,
     work: Work,
     health: Health,
+    /// The trouble that was told last, and when.
+    told: Option<(String, Instant)>,
 }
 
 /// What is done about the session.
@@ -80,8 +84,14 @@ enum Health {
 impl Link {
     /// A way that was not gone yet.
     pub fn new(settings: Arc<config::Redis>, clock: Clock) -> Self {
-        let state =
-            State { session: None, made: 0, silent: None, work: Work::None(None), health: Health::Well };
+        let state = State {
+            session: None,
+            made: 0,
+            silent: None,
+            work: Work::None(None),
+            health: Health::Well,
+            told: None,
+        };
         let (files, settled) = (Reader::default(), Notify::new());
         Self { settings, files, state: Mutex::new(state), settled, clock }
     }
@@ -221,12 +231,19 @@ impl Link {
         }
     }
 
+    /// Says so when it begins, and when it goes on for another reason.
     fn fall_ill(&self, mut state: MutexGuard<'_, State>, error: &Error) {
-        if state.health != Health::Ill {
+        let (cause, now) = (logs::report(error), self.clock.monotonic());
+        let is_known = state
+            .told
+            .as_ref()
+            .is_some_and(|(told, since)| *told == cause || now.saturating_duration_since(*since) < REPEATED);
+        if state.health != Health::Ill || !is_known {
             state.health = Health::Ill;
+            state.told = Some((cause.clone(), now));
             drop(state);
             tracing::warn!(
-                cause = logs::report(error),
+                cause,
                 "Redis does not serve us; this proxy goes on with its own memory and the identity provider"
             );
         }

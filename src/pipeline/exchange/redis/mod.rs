@@ -51,8 +51,10 @@ pub const SKEW: Duration = Duration::from_secs(60);
 pub struct Redis {
     link: Arc<Link>,
     timeout: Duration,
-    /// The last value could not be written.
+    /// A command was refused, and none has fared better since.
     refuses: AtomicBool,
+    /// Something was found that no proxy with our encryption keys wrote.
+    met_foreign: AtomicBool,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
@@ -102,7 +104,15 @@ impl Redis {
     pub fn new(settings: Arc<config::Redis>, clock: Clock, metrics: Arc<Metrics>) -> Self {
         let timeout = settings.timeout;
         let link = Arc::new(Link::new(settings, clock.clone()));
-        Self { link, timeout, refuses: AtomicBool::new(false), clock, metrics }
+        metrics.has_shared_cache();
+        Self {
+            link,
+            timeout,
+            refuses: AtomicBool::new(false),
+            met_foreign: AtomicBool::new(false),
+            clock,
+            metrics,
+        }
     }
 
     /// Connects, so that the first look-up need not.
@@ -153,7 +163,10 @@ impl Redis {
         loop {
             match self.within_time(|session| self.look(session, filed, flight, will_do)).await {
                 Some(Look::Found(record)) => return (Claim::Found(record), "hit"),
-                Some(Look::Ours(lease, absence)) => return self.begin(lease, absence, filed, will_do).await,
+                Some(Look::Ours(lease, absence)) => {
+                    self.obliged();
+                    return self.begin(lease, absence, filed, will_do).await;
+                }
                 Some(Look::Anothers) => {}
                 None => return (Claim::Free, "error"),
             }
@@ -176,9 +189,9 @@ impl Redis {
             Sought::Record(record) => return Ok(Look::Found(record)),
             Sought::Absent(absence) => absence,
         };
-        if absence == Absence::Foreign {
-            tracing::debug!(
-                "what Redis holds under a name of ours was not written by a proxy with our encryption keys"
+        if absence == Absence::Foreign && !self.met_foreign.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "what Redis holds under a name of ours was not written by a proxy with our encryption keys; this is told once, and counted each time"
             );
         }
         let since = self.clock.monotonic();
@@ -254,11 +267,7 @@ impl Redis {
             return true;
         }
         let written = self.within_time(|session| session.write(purpose, subject, text, left));
-        let is_written = written.await.is_some();
-        if is_written {
-            self.refuses.store(false, Ordering::Relaxed);
-        }
-        is_written
+        written.await.is_some()
     }
 
     async fn delete(&self, purpose: Purpose, subject: Digest) {
@@ -312,6 +321,13 @@ impl Redis {
             Err(_) => self.link.failed(number, &Error::Slow(self.timeout)),
         }
         None
+    }
+
+    /// Says once that Redis does again what it refused: a lease takes both reading and writing.
+    fn obliged(&self) {
+        if self.refuses.swap(false, Ordering::Relaxed) {
+            tracing::info!("Redis refuses no command any more");
+        }
     }
 
     /// Says once that Redis refuses what we ask.

@@ -94,7 +94,7 @@ async fn keys_that_cannot_be_read_leave_those_before_in_use() {
     assert!(share(&fleet, &proxy, &old).await);
     for (read, (of, harm)) in HARMS.into_iter().enumerate() {
         harm(&path);
-        [&proxy, &old, &new].map(|proxy| proxy.pass(30));
+        [&proxy, &old, &new].iter().for_each(|proxy| proxy.pass(30));
         assert!(share(&fleet, &proxy, &old).await, "{of}");
         until(of, async || warnings() == read + 1).await;
         assert!(share(&fleet, &proxy, &old).await, "{of}");
@@ -103,7 +103,7 @@ async fn keys_that_cannot_be_read_leave_those_before_in_use() {
     // when it is well again, so is all
     std::fs::remove_dir(&path).unwrap();
     std::fs::write(&path, encryption_key('b').expose()).unwrap();
-    [&proxy, &old, &new].map(|proxy| proxy.pass(30));
+    [&proxy, &old, &new].iter().for_each(|proxy| proxy.pass(30));
     until("the new key is used", async || share(&fleet, &proxy, &new).await).await;
     assert_eq!(proxy.looks().errors, 0);
 }
