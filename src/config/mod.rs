@@ -31,8 +31,10 @@ mod load;
 mod loopback;
 mod mask;
 mod node;
+mod outline;
 mod redis;
 mod schema;
+mod sharing;
 mod source;
 mod tree;
 mod unsupported;
@@ -63,6 +65,8 @@ pub use crate::config::load::Loaded;
 pub use crate::config::load::load;
 pub use crate::config::load::load_text;
 pub use crate::config::loopback::is_loopback;
+pub use crate::config::outline::Changes;
+pub use crate::config::outline::Outline;
 pub use crate::config::redis::Login;
 pub use crate::config::redis::Redis;
 pub use crate::config::redis::RedisServer;
@@ -111,7 +115,7 @@ impl std::fmt::Display for Address {
 }
 
 /// One address callers connect to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// Its name, a metric label.
     pub name: Name,
@@ -272,7 +276,7 @@ impl Demand {
 }
 
 /// The token a route's upstream wants. At Entra it is named by scopes or by exactly one resource.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
     /// Scopes, sent as written.
     pub scopes: Vec<String>,
@@ -420,7 +424,7 @@ pub struct Timeouts {
 }
 
 /// The token cache.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cache {
     /// Most entries.
     pub max_entries: u64,

@@ -31,8 +31,10 @@ mod frames;
 pub mod head;
 mod http1;
 mod incoming;
+mod spare;
 
 pub use crate::pipeline::accept::incoming::Incoming;
+pub use crate::pipeline::accept::spare::Spare;
 
 /// A bound address, not yet accepting.
 #[derive(Debug)]

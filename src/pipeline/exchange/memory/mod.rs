@@ -29,6 +29,7 @@ use crate::pipeline::exchange::lifetime::Lifetime;
 use crate::pipeline::exchange::memory::purges::Purges;
 use crate::pipeline::exchange::memory::refusal::Refusal;
 use crate::pipeline::exchange::memory::refusal::Scope;
+use crate::pipeline::exchange::row::Kind;
 use crate::pipeline::exchange::row::Remembered;
 use crate::telemetry::metrics::Metrics;
 
@@ -48,8 +49,8 @@ const LATELY: Duration = Duration::from_secs(30);
 /// For how long it is known what other tiers may still hold and we dropped.
 const DISOWNED_FOR: Duration = Duration::from_secs(60 * 60);
 
-/// The memory tier of the cache.
-#[derive(Debug)]
+/// The memory tier of the cache. Clones share it.
+#[derive(Clone, Debug)]
 pub struct Memory {
     tokens: Bounded<CacheKey, Entry>,
     refusals: Bounded<Scope, Refusal>,
@@ -57,8 +58,10 @@ pub struct Memory {
     evictions: Cache<CacheKey, Instant, DigestHashing>,
     /// When the token of a key was last found to be of no use.
     disowned: Cache<CacheKey, Instant, DigestHashing>,
-    purges: Purges,
+    purges: Arc<Purges>,
     negative_ttl: Duration,
+    refusals_capacity: Capacity,
+    most: usize,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
@@ -106,11 +109,25 @@ impl Memory {
             refusals: Bounded::new(capacity, most, |_| {}),
             evictions: moments(cache.max_entries, LATELY),
             disowned: moments(cache.max_entries, DISOWNED_FOR),
-            purges: Purges::default(),
+            purges: Arc::default(),
             negative_ttl: cache.negative_ttl,
+            refusals_capacity: capacity,
+            most,
             clock,
             metrics,
         }
+    }
+
+    /// The same tokens, and of the refusals only those that say when to come back: whoever asks the IdP in another way from
+    /// now on may fare better.
+    pub fn forgiving(&self) -> Self {
+        let refusals = Bounded::new(self.refusals_capacity, self.most, |_| {});
+        for (scope, refusal) in self.refusals.iter() {
+            if matches!(refusal.error.kind, Kind::Throttled { .. }) {
+                refusals.insert(*scope, refusal);
+            }
+        }
+        Self { refusals, ..self.clone() }
     }
 
     /// What there is for `key` and a caller with that token A.
