@@ -153,10 +153,15 @@ impl Machine {
         let Some(first) = parts.pipelines.first().cloned() else { bail!("there is no worker") };
         until_warm(&first).await;
 
+        let new = listeners.addresses()?;
         // from here on nothing fails and nothing is waited for
         self.lines.publish(listeners, behind(&config, &parts.pipelines));
         parts.probes.follow(first);
+        for (listener, address) in new {
+            tracing::info!(%listener, %address, "listening");
+        }
         if let Some(telemetry) = telemetry {
+            tracing::info!(address = %telemetry.address(), "probes and metrics");
             self.telemetry = telemetry;
         }
         if let Some(dial) = &self.dial {

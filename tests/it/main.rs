@@ -15,6 +15,7 @@ mod forward;
 mod grants;
 mod identities;
 mod issuers;
+mod reload;
 mod respond;
 mod route;
 mod shared_cache;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio::time::MissedTickBehavior;
 
 use crate::app::machine::Machine;
@@ -106,7 +107,7 @@ impl Watch {
 
     /// Keeps `machine` running under the newest good configuration, for as long as it is polled.
     pub async fn over(mut self, machine: &mut Machine) {
-        let mut period = tokio::time::interval(PERIOD);
+        let mut period = tokio::time::interval_at(Instant::now() + PERIOD, PERIOD);
         period.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let bell = self.bell.clone();
@@ -129,8 +130,11 @@ impl Watch {
             return Some(seen);
         }
         while seen.read != self.read || seen.named != self.named {
-            // a file may be half written
-            tokio::time::sleep(SETTLED).await;
+            // a file may be half written, unless someone says that it is not
+            tokio::select! {
+                () = self.bell.notified() => return self.glance(machine).await,
+                () = tokio::time::sleep(SETTLED) => {}
+            }
             let again = self.glance(machine).await?;
             if again == seen {
                 return Some(seen);

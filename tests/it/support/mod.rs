@@ -36,6 +36,7 @@ use tokio::time::Instant;
 pub mod certificates;
 pub mod fleet;
 pub mod idp;
+pub mod load;
 pub mod process;
 pub mod redis;
 pub mod sidecar;
