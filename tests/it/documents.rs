@@ -123,6 +123,7 @@ fn every_link_between_the_documents_leads_somewhere() {
         "ARCHITECTURE.md",
         "docs/answers.md",
         "docs/identity-providers.md",
+        "docs/reload.md",
         "docs/requirements.md",
         "docs/shared-cache.md",
     ] {

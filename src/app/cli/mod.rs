@@ -36,6 +36,9 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Start the proxy
+    ///
+    /// A configuration file that changes is used within seconds, or at once on SIGHUP, without a request lost; a bad one is refused, and
+    /// the one before goes on. SIGTERM and SIGINT end the proxy when the requests under way are done; a second one ends it at once.
     Run,
     /// Start a complete playground on loopback: an emulated Entra, an echo API and the proxy
     Demo(demo::Arguments),

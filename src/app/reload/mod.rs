@@ -233,6 +233,3 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
     };
     done.ok()
 }
-
-#[cfg(test)]
-mod tests;

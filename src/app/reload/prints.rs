@@ -59,6 +59,10 @@ impl Prints {
 }
 
 fn digest(file: &Path) -> io::Result<Digest> {
+    // what a pipe holds can be read once, and not by us
+    if !std::fs::metadata(file)?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
     let (mut file, mut hasher) = (File::open(file)?.take(LONGEST), Hasher::new());
     let mut piece = vec![0; 64 * 1024];
     loop {
@@ -68,5 +72,71 @@ fn digest(file: &Path) -> io::Result<Digest> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_told_by_what_it_holds_and_found_by_its_path() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let seen = || Prints::of([at("a"), at("link")]);
+        let changed = |before: &Prints| {
+            let changed = before.differing(&seen());
+            changed
+                .iter()
+                .map(|file| file.strip_prefix(directory.path()).unwrap().display().to_string())
+                .collect()
+        };
+        fs::write(at("a"), "one").unwrap();
+        fs::write(at("b"), "one").unwrap();
+        symlink(at("a"), at("link")).unwrap();
+        let mut before = seen();
+        let mut step = |what: &str, expected: &[&str]| {
+            let now: Vec<String> = changed(&before);
+            assert_eq!(now, expected, "{what}");
+            before = seen();
+        };
+        step("nothing", &[]);
+        fs::write(at("a"), "one").unwrap();
+        step("written again", &[]);
+        fs::write(at("a"), "two").unwrap();
+        step("written", &["a", "link"]);
+        fs::remove_file(at("link")).unwrap();
+        symlink(at("b"), at("link")).unwrap();
+        step("led elsewhere", &["link"]);
+        fs::remove_file(at("a")).unwrap();
+        step("gone", &["a"]);
+        step("still gone", &[]);
+        fs::create_dir(at("a")).unwrap();
+        step("a directory", &["a"]);
+    }
+
+    #[test]
+    fn a_pipe_is_left_to_whoever_is_to_read_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        // to open it would be to wait for a writer
+        assert_eq!(Prints::of([pipe.clone()]), Prints::of([pipe]));
+    }
+
+    #[test]
+    fn prints_are_kept_for_the_files_that_are_meant() {
+        let directory = tempfile::tempdir().unwrap();
+        let [a, b] = ["a", "b"].map(|name| directory.path().join(name));
+        fs::write(&a, "one").unwrap();
+        let (one, both) = (Prints::of([a.clone()]), Prints::of([a.clone(), b.clone()]));
+        assert_eq!(both.only(&BTreeSet::from([a])), one);
+        assert_eq!(one.clone().and(&both), both);
+        assert_eq!(one.differing(&both), BTreeSet::from([b]), "it was not looked at before");
+        assert_eq!(both.differing(&one), BTreeSet::new());
     }
 }

@@ -1,7 +1,8 @@
 //! The end: SIGTERM while requests come all the time, on connections that are kept and on new ones.
 
 use std::time::Duration;
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use crate::reload::address;
 use crate::reload::echo;

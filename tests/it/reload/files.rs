@@ -16,6 +16,8 @@ use crate::reload::leading_to;
 use crate::reload::metric;
 use crate::support::process::Proxy;
 use crate::support::process::obo_proxy;
+use crate::support::process::shell;
+use crate::support::process::signal;
 use crate::support::process::text;
 
 const SUCCESSFUL: &str = "obo_config_last_reload_successful ";
@@ -126,5 +128,37 @@ async fn what_is_logged_follows_and_what_takes_a_restart_is_named() {
         let before = proxy.verdicts().len();
         check(&proxy.reload(&logs("level: \"a=b=c\", access: false", "workers: 3")), REFUSED, &proxy);
         assert_eq!(proxy.verdicts().len(), before + 1);
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_system_that_hangs_stops_nothing() {
+    let echo = echo().await;
+    tokio::task::block_in_place(|| {
+        let proxy = Proxy::start(&leading_to(&echo, "", "").replace("delay: 1s", "delay: 0s"), &[]);
+        let pipe = proxy.directory().join("pipe");
+        // to open it is to wait for a writer, who never comes
+        shell(&format!("mkfifo {}", pipe.display()));
+        fs::rename(pipe, proxy.directory().join("config.yaml")).unwrap();
+        for _ in 0..5 {
+            signal(proxy.id(), "HUP");
+            thread::sleep(Duration::from_millis(100));
+            assert_eq!(curl(&proxy.address, ""), ("200".into(), "/x".into()));
+        }
+        assert!(proxy.verdicts().is_empty(), "{}", proxy.log());
+        let (code, log) = proxy.stop();
+        assert_eq!(code, Some(0), "{log}");
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_from_a_pipe_is_read_once() {
+    let echo = echo().await;
+    tokio::task::block_in_place(|| {
+        let proxy = Proxy::start_from_a_pipe(&leading_to(&echo, "/one", ""));
+        assert_eq!(curl(&proxy.address, ""), ("200".into(), "/one/x".into()));
+        // there is nothing more in it
+        check(&proxy.read_again(), REFUSED, &proxy);
+        assert_eq!(curl(&proxy.address, ""), ("200".into(), "/one/x".into()));
     });
 }

@@ -10,12 +10,14 @@ use serde_json::json;
 
 use crate::reload::IN_USE;
 use crate::reload::REFUSED;
+use crate::reload::address;
 use crate::reload::check;
 use crate::reload::echo;
 use crate::reload::metric;
 use crate::support::idp::Answer;
 use crate::support::idp::Idp;
 use crate::support::listen;
+use crate::support::load::Kept;
 use crate::support::process::Proxy;
 use crate::support::process::shell;
 use crate::support::until;
@@ -161,8 +163,20 @@ async fn a_provider_that_comes_has_its_keys_before_its_callers_come_and_one_that
     let token = scene.partner.token("carol", json!({}));
     // each time anew, as what was there is gone
     for _ in 0..2 {
+        // a caller who cannot wait
+        let mut eager = Kept::to(address(&proxy)).await.unwrap();
+        let fields = format!("Authorization: Bearer {token}\r\n");
+        let eager = tokio::spawn(async move {
+            loop {
+                let reply = eager.ask("/sales", &fields).await.unwrap();
+                if reply.status != 404 {
+                    return reply.status;
+                }
+            }
+        });
         let verdict = reload(&proxy, &scene.config(&scene.partner(), PARTNERS, ""));
         assert_eq!(verdict["added"], "identity_providers.partner, routes.sales");
+        assert_eq!(eager.await.unwrap(), 200);
         assert_eq!(call(&proxy, "/sales", &token), ("200".into(), "token-b-of-the-partner".into()));
         assert_eq!(call(&proxy, "/orders", &scene.token("alice")).0, "200");
         let fetched = "obo_jwks_last_success_timestamp_seconds{identity_provider=\"partner\"} ";

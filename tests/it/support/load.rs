@@ -57,7 +57,7 @@ impl Kept {
     pub async fn ask(&mut self, path: &str, fields: &str) -> Result<Reply, String> {
         tokio::time::timeout(PATIENCE, self.answered(path, fields))
             .await
-            .unwrap_or(Err("nothing in time".into()))
+            .unwrap_or_else(|_| Err("nothing in time".into()))
     }
 
     /// What comes unasked: the end of the connection, when it comes.
@@ -215,8 +215,12 @@ impl Load {
                 while !over.load(Ordering::SeqCst) {
                     let socket = match TcpStream::connect(address).await {
                         Ok(socket) => socket,
-                        Err(_) => {
+                        Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
                             tally.refused += 1;
+                            return tally;
+                        }
+                        Err(error) => {
+                            tally.lost.push(format!("connecting: {error}"));
                             return tally;
                         }
                     };
@@ -286,7 +290,7 @@ async fn ask_all_the_time(
             let body = body.to_bytes().to_vec();
             Ok::<_, String>(Reply { status, is_last: false, body })
         };
-        match tokio::time::timeout(PATIENCE, answer).await.unwrap_or(Err("nothing in time".into())) {
+        match tokio::time::timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err("nothing in time".into())) {
             Ok(reply) => {
                 asked.fetch_add(1, Ordering::SeqCst);
                 tally.note(reply.status, reply.path());

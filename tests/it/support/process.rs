@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::BufRead;
 use std::io::BufReader;
 use std::io::Read;
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Child;
@@ -13,10 +14,10 @@ use std::process::Output;
 use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
-use std::time::Instant;
 
 use obo_proxy::app::demo::entra::settings::Settings;
 use serde_json::Value;
+use tokio::time::Instant;
 
 /// How long anything may take, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -116,11 +117,26 @@ impl Proxy {
         Self::start_in(directory, &[])
     }
 
+    /// The same, where the configuration comes by standard input.
+    pub fn start_from_a_pipe(config: &str) -> Self {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(config.as_bytes()).unwrap();
+        drop(writer);
+        let mut command = obo_proxy(&["run", "--config", "/dev/stdin"]);
+        command.stdin(reader);
+        Self::begun(command, tempfile::tempdir().unwrap())
+    }
+
     fn start_in(directory: tempfile::TempDir, environment: &[(&str, &str)]) -> Self {
         let file = directory.path().join("config.yaml");
-        let log = File::create(directory.path().join("log")).unwrap();
         let mut command = obo_proxy(&["run", "--config", file.to_str().unwrap()]);
-        let child = command.envs(environment.iter().copied()).stderr(log).spawn().unwrap();
+        command.envs(environment.iter().copied());
+        Self::begun(command, directory)
+    }
+
+    fn begun(mut command: Command, directory: tempfile::TempDir) -> Self {
+        let log = File::create(directory.path().join("log")).unwrap();
+        let child = command.stderr(log).spawn().unwrap();
         let (address, telemetry) = (String::new(), String::new());
         let mut proxy = Self { child, address, telemetry, directory };
         (proxy.address, proxy.telemetry) = loop {

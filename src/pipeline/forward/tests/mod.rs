@@ -38,6 +38,7 @@ mod failures;
 mod pooling;
 mod sharing;
 mod streams;
+mod succession;
 mod versions;
 
 const SHORT: Duration = Duration::from_millis(150);
