@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use anyhow::bail;
+use tokio::task::JoinSet;
 
 use crate::app::admin::Probes;
 use crate::app::bind;
@@ -33,8 +34,8 @@ use crate::telemetry::metrics::Metrics;
 
 /// How long the identity providers that are new may take to give us their keys before requests come that need them.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How often to see whether they did.
-const GLANCE: Duration = Duration::from_millis(10);
+/// How often to see whether they did, and whether anyone still uses what was replaced.
+const GLANCE: Duration = Duration::from_millis(20);
 
 /// Everything that runs.
 pub struct Machine {
@@ -44,6 +45,8 @@ pub struct Machine {
     telemetry: Server,
     /// What a log shows; `None` = that is not ours to say.
     dial: Option<Dial>,
+    /// What others still use, to be let go after them.
+    leaving: JoinSet<()>,
 }
 
 /// What is made of a configuration and outlives it in part.
@@ -93,7 +96,7 @@ impl Machine {
         let telemetry = serve_telemetry(&config, &parts.probes).await?;
         let workers = Workers::start(parts.pipelines.len())?;
         let lines = Lines::new(workers, config.limits, parts.metrics.clone());
-        Ok(Self { config: Arc::new(config), parts, lines, telemetry, dial: None })
+        Ok(Self { config: Arc::new(config), parts, lines, telemetry, dial: None, leaving: JoinSet::new() })
     }
 
     /// What is logged under another configuration is to stand on `dial`.
@@ -178,7 +181,10 @@ impl Machine {
                 parts.metrics.forget(&gone.name);
             }
         }
-        (self.config, self.parts) = (config, parts);
+        let before = std::mem::replace(&mut self.parts, parts).pipelines;
+        self.config = config;
+        while self.leaving.try_join_next().is_some() {}
+        self.leaving.spawn(outlive(before));
         Ok(())
     }
 
@@ -225,6 +231,16 @@ async fn serve_telemetry(config: &Config, probes: &Probes) -> anyhow::Result<Ser
     let listener = bind(&config.telemetry.address).await?;
     let answer = move |request: http::Request<_>| std::future::ready(answers.answer(request.uri().path()));
     Ok(Server::start(listener, Transport::Plain, answer)?)
+}
+
+/// Keeps `pipelines` until nobody else does, and lets them go where nobody waits for it: all that one remembers takes a while
+/// to forget, and the last to have it would else be a request.
+async fn outlive(pipelines: Vec<Arc<Pipeline>>) {
+    while pipelines.iter().any(|pipeline| Arc::strong_count(pipeline) > 1) {
+        tokio::time::sleep(GLANCE).await;
+    }
+    // that it was done is all there is to know
+    let _ = tokio::task::spawn_blocking(move || drop(pipelines)).await;
 }
 
 /// Has keys fetched that are new, and waits until they are there, though not for ever: requests come all the same.
