@@ -14,12 +14,9 @@ use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use crate::config::Config;
-use crate::config::Limits;
+use crate::app::gate::Gate;
 use crate::domain::peer::Peer;
-use crate::pipeline::Pipeline;
 use crate::pipeline::accept::Accepted;
-use crate::pipeline::accept::Drain;
 
 /// Running workers. Dropping them cuts the connections they serve.
 pub struct Workers(Vec<Worker>);
@@ -35,6 +32,7 @@ struct Worker {
 /// A connection that counts for its worker until it is dropped.
 struct Served {
     connection: Accepted,
+    gate: Arc<Gate>,
     load: Load,
 }
 
@@ -47,33 +45,31 @@ impl Drop for Load {
 }
 
 impl Workers {
-    /// Starts `count` workers with the stages of `pipeline`.
+    /// Starts `count` workers.
     ///
     /// # Errors
-    /// If a thread cannot be started or TLS towards an upstream cannot be set up.
-    pub fn start(count: usize, config: &Config, pipeline: &Pipeline, drain: &Drain) -> anyhow::Result<Self> {
+    /// If a thread cannot be started.
+    pub fn start(count: usize) -> anyhow::Result<Self> {
         let workers = (0..count).map(|number| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let pipeline = Arc::new(pipeline.for_worker(config)?);
             let (connections, dealt) = mpsc::unbounded_channel();
             let (ending, ended) = oneshot::channel();
-            let (limits, drain) = (config.limits, drain.clone());
             thread::Builder::new()
                 .name(format!("worker-{number}"))
-                .spawn(move || work(runtime, dealt, pipeline, limits, drain, ending))?;
+                .spawn(move || work(number, runtime, dealt, ending))?;
             Ok(Worker { connections, load: Arc::default(), ended })
         });
         workers.collect::<anyhow::Result<_>>().map(Self).context("cannot start a worker")
     }
 
-    /// Gives `connection` to the worker that has the fewest.
-    pub fn deal(&self, connection: Accepted) {
+    /// Gives `connection`, which goes through `gate`, to the worker that has the fewest.
+    pub fn deal(&self, connection: Accepted, gate: &Arc<Gate>) {
         let Some(worker) = self.0.iter().min_by_key(|worker| worker.load.load(Ordering::Relaxed)) else {
             return;
         };
         worker.load.fetch_add(1, Ordering::Relaxed);
         let load = Load(worker.load.clone());
-        if worker.connections.send(Served { connection, load }).is_err() {
+        if worker.connections.send(Served { connection, gate: gate.clone(), load }).is_err() {
             tracing::error!("a worker is gone; its connection is closed");
         }
     }
@@ -90,11 +86,9 @@ impl Workers {
 
 /// A worker's life: until no more connections can come and the last has ended, or nobody waits for that any more.
 fn work(
+    number: usize,
     runtime: Runtime,
     mut dealt: mpsc::UnboundedReceiver<Served>,
-    pipeline: Arc<Pipeline>,
-    limits: Limits,
-    drain: Drain,
     mut ending: oneshot::Sender<()>,
 ) {
     runtime.block_on(async {
@@ -111,20 +105,23 @@ fn work(
                     }
                 }
                 served = dealt.recv(), if is_dealt_to => {
-                    let Some(Served { connection, load }) = served else {
+                    let Some(Served { connection, gate, load }) = served else {
                         is_dealt_to = false;
                         continue;
                     };
-                    let (pipeline, listener) = (pipeline.clone(), connection.listener().clone());
+                    // there is one for each worker
+                    let Some(pipeline) = gate.pipeline(number) else { continue };
+                    let listener = connection.listener().clone();
                     let handler = move |request, peer: Arc<Peer>| {
-                        let (pipeline, listener) = (pipeline.clone(), listener.clone());
+                        // each request anew: the one in use may be another
+                        let (pipeline, listener) = (pipeline.load_full(), listener.clone());
                         // on the heap: what is handed on is copied each time
                         Box::pin(async move { pipeline.handle(&listener, &peer, request).await })
                     };
-                    let served = connection.serve(limits, handler, drain.clone());
+                    let served = connection.serve(gate.limits(), handler, gate.drain().clone());
                     connections.spawn(async move {
                         served.await;
-                        drop(load);
+                        drop((gate, load));
                     });
                 }
             }

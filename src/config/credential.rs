@@ -8,7 +8,7 @@ use crate::config::algorithm::Algorithm;
 use crate::domain::secret::Secret;
 
 /// A credential of ours.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Credential {
     /// A client secret in a file, read anew for each exchange.
     SecretFile(PathBuf),
@@ -24,7 +24,7 @@ pub enum Credential {
 }
 
 /// A certificate of ours and its private key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
     /// A PEM file: the certificate, and maybe its chain after it.
     pub file: PathBuf,
@@ -59,7 +59,7 @@ pub enum AssertionAudience {
 }
 
 /// An Azure managed identity, whose token stands for us.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManagedIdentity {
     /// Which of those assigned to this machine; `None` = the system's own.
     pub identity: Option<ManagedIdentityId>,
@@ -81,7 +81,7 @@ pub enum ManagedIdentityId {
 }
 
 /// Where a managed identity's tokens come from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ManagedIdentitySource {
     /// The instance metadata service of a virtual machine or a node: `http://169.254.169.254`, or what stands in its place.
     Imds(Url),

@@ -12,7 +12,7 @@ use crate::domain::name::Name;
 use crate::domain::tenant::TenantId;
 
 /// One identity provider: whose tokens are accepted, and where they are exchanged.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct IdentityProvider {
     /// Its name, a metric label.
     pub name: Name,
@@ -74,7 +74,7 @@ impl IdentityProvider {
 }
 
 /// Who issues the tokens and exchanges them (RFC 6749 section 1.1).
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 #[allow(clippy::large_enum_variant)] // there are as few of them as providers
 pub enum AuthorizationServer {
     /// Microsoft Entra.
@@ -99,7 +99,7 @@ impl AuthorizationServer {
 
 /// Any other server, found by discovery (OpenID Connect Discovery 1.0, RFC 8414) unless endpoints are given. Every URL
 /// is https; plain http only on loopback.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Oidc {
     /// Who issues the tokens, compared exactly. Where it is no URL that discovery could begin at, the endpoints that
     /// are needed are given.
@@ -132,7 +132,7 @@ impl Oidc {
 }
 
 /// Microsoft Entra: everything follows from authority and tenant.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Entra {
     /// `https://host` without a path; plain http only on loopback.
     pub authority: Url,
@@ -189,7 +189,7 @@ pub enum EntraVersion {
 }
 
 /// Which tenants' tokens are accepted.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Tenancy {
     /// One tenant, named by its id.
     Id(TenantId),
@@ -243,7 +243,7 @@ pub enum ResourceMetadata {
 }
 
 /// When a provider's key set is fetched.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Jwks {
     /// Between two scheduled fetches.
     pub refresh: Duration,
@@ -252,7 +252,7 @@ pub struct Jwks {
 }
 
 /// Which claims say what; a dotted path reaches into objects.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct ClaimNames {
     /// The user; `None` = what names one for good: `oid` within `tid` at Entra, `sub` within `iss` elsewhere.
     pub user: Option<String>,

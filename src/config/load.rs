@@ -10,6 +10,7 @@ use crate::config::check;
 use crate::config::layers::Input;
 use crate::config::layers::Layers;
 use crate::config::mask;
+use crate::config::outline::Outline;
 use crate::config::problem;
 use crate::config::problem::Cause;
 use crate::config::problem::Location;
@@ -27,6 +28,8 @@ pub struct Loaded {
     pub config: Config,
     /// What is probably not meant.
     pub warnings: Vec<Problem>,
+    /// What it was made of, to tell what another one changes.
+    pub outline: Outline,
 }
 
 /// Reads `files`, later ones over earlier ones, with the whole process environment: it overrides settings by `OBO__*`
@@ -112,7 +115,9 @@ fn load_inputs(
     problem::sort(&mut problems);
     let failed = problems.iter().any(|problem| problem.severity == Severity::Error);
     match config {
-        Some(config) if !failed => Ok(Loaded { config, warnings: problems }),
+        Some(config) if !failed => {
+            Ok(Loaded { config, warnings: problems, outline: Outline::of(&tree.root) })
+        }
         _ => Err(Report::new(Cause::Invalid, problems)),
     }
 }

@@ -30,8 +30,10 @@ mod load;
 mod loopback;
 mod mask;
 mod node;
+mod outline;
 mod redis;
 mod schema;
+mod sharing;
 mod source;
 mod treatment;
 mod tree;
@@ -72,6 +74,8 @@ pub use crate::config::load::Loaded;
 pub use crate::config::load::load;
 pub use crate::config::load::load_text;
 pub use crate::config::loopback::is_loopback;
+pub use crate::config::outline::Changes;
+pub use crate::config::outline::Outline;
 pub use crate::config::redis::Login;
 pub use crate::config::redis::Redis;
 pub use crate::config::redis::RedisServer;
@@ -265,7 +269,7 @@ impl Demand {
 }
 
 /// The token a route's upstream wants. At Entra it is named by scopes or by exactly one resource.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
     /// Scopes, sent as written.
     pub scopes: Vec<String>,
@@ -422,7 +426,7 @@ pub struct Timeouts {
 }
 
 /// The token cache.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cache {
     /// Most entries.
     pub max_entries: u64,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::domain::secret::Secret;
 
 /// A server, or several, that speak Redis' protocol.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redis {
     /// Which servers, and what they are to each other.
     pub topology: Topology,
@@ -19,7 +19,7 @@ pub struct Redis {
 }
 
 /// What the servers are to each other.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Topology {
     /// There is one.
     Standalone {
@@ -66,7 +66,7 @@ pub enum Transport {
 }
 
 /// As whom a server is spoken to, and how its certificate is verified.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Login {
     /// The ACL user; `None` = the default one.
     pub username: Option<String>,

@@ -12,8 +12,8 @@ use crate::domain::digest::Digest;
 /// The most digests that are kept in one place; beyond, they are derived anew each time.
 const MOST: usize = 16;
 
-/// Who derives. No two are the same, also after one is gone.
-#[derive(Debug)]
+/// Who derives. No two are the same, also after one is gone; only clones are.
+#[derive(Clone, Debug)]
 pub struct Deriver(u64);
 
 impl Deriver {

@@ -17,7 +17,6 @@ use http_body::Body as _;
 
 use crate::config;
 use crate::config::Access;
-use crate::config::Config;
 use crate::config::IdentityProvider;
 use crate::config::Policy;
 use crate::config::Scheme;
@@ -30,7 +29,6 @@ use crate::domain::name::Name;
 use crate::domain::peer::Peer;
 use crate::domain::websocket::WebSocket;
 use crate::net::Body;
-use crate::net::client::Client;
 use crate::net::metadata::Metadata;
 use crate::telemetry::journey::Journey;
 use crate::telemetry::journey::Observer;
@@ -38,6 +36,7 @@ use crate::telemetry::journey::REQUEST_ID;
 use crate::telemetry::metrics::Metrics;
 
 pub mod accept;
+mod assembly;
 pub mod authenticate;
 mod browsers;
 pub mod exchange;
@@ -46,6 +45,8 @@ mod onward;
 mod refused;
 pub mod respond;
 pub mod route;
+
+pub use assembly::SetupError;
 
 use accept::Incoming;
 use authenticate::Authenticator;
@@ -81,75 +82,12 @@ struct Stages {
     clock: Clock,
     /// There is no identity provider: every route is anonymous.
     is_anonymous: bool,
-}
-
-/// Why the stages cannot be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum SetupError {
-    /// TLS towards an upstream.
-    #[error("TLS towards an upstream cannot be set up")]
-    Tls(#[from] crate::net::tls::Error),
-    /// No random numbers.
-    #[error("the system gives no random numbers")]
-    Random(#[from] aws_lc_rs::error::Unspecified),
+    providers: Vec<Arc<IdentityProvider>>,
+    /// Of those providers that are found by discovery.
+    metadata: HashMap<Name, Metadata>,
 }
 
 impl Pipeline {
-    /// The stages for `config`. `client` talks to the identity providers; it does so on the runtime this is called on,
-    /// whichever worker asks. Nothing is contacted yet.
-    ///
-    /// # Errors
-    /// If TLS cannot be set up or the system gives no random numbers.
-    pub fn new(
-        config: &Config,
-        client: &Client,
-        clock: &Clock,
-        metrics: &Arc<Metrics>,
-    ) -> Result<Self, SetupError> {
-        let providers = &config.identity_providers;
-        let found = |provider: &Arc<IdentityProvider>| {
-            Some((provider.name.clone(), Metadata::of(provider, client.clone(), clock.clone())?))
-        };
-        let metadata: HashMap<Name, Metadata> = providers.iter().filter_map(found).collect();
-        let exchanger = Exchanger::new(
-            providers,
-            &metadata,
-            &config.cache,
-            client.clone(),
-            clock.clone(),
-            metrics.clone(),
-        );
-        let outside = authenticate::Outside {
-            client: client.clone(),
-            authentication: exchanger.client_authentication(),
-            metadata: metadata.clone(),
-            clock: clock.clone(),
-            metrics: metrics.clone(),
-        };
-        let stages = Stages {
-            routes: RouteTable::new(&config.routes),
-            authenticator: Authenticator::new(providers, &config.cache, &outside),
-            exchanger,
-            keeper: Keeper::default(),
-            turnstiles: Turnstiles::new(&config.routes),
-            responder: Responder::new(providers, metadata),
-            observer: Observer::new(&config.routes, metrics, clock.clone())?,
-            metrics: metrics.clone(),
-            clock: clock.clone(),
-            is_anonymous: providers.is_empty(),
-        };
-        let forwarder = Forwarder::new(&config.routes)?;
-        Ok(Self { stages: Arc::new(stages), forwarder })
-    }
-
-    /// The same stages for one more worker.
-    ///
-    /// # Errors
-    /// If TLS towards an upstream cannot be set up.
-    pub fn for_worker(&self, config: &Config) -> Result<Self, SetupError> {
-        Ok(Self { stages: self.stages.clone(), forwarder: Forwarder::new(&config.routes)? })
-    }
-
     /// Begins to fetch the identity providers' keys, and goes on keeping them fresh; reads our certificates.
     pub fn start(&self) {
         self.stages.authenticator.start();
@@ -159,6 +97,12 @@ impl Pipeline {
     /// Whether callers can be let in: one identity provider's keys were loaded once, or there is none to load from.
     pub fn is_ready(&self) -> bool {
         self.stages.is_anonymous || self.stages.authenticator.ready()
+    }
+
+    /// Whether there is anything left to wait for before the first request: the keys of every identity provider are there,
+    /// or were tried to get.
+    pub fn was_tried(&self) -> bool {
+        self.stages.authenticator.was_tried()
     }
 
     /// How many tokens the cache holds.

@@ -53,6 +53,23 @@ impl Observer {
     /// # Errors
     /// If the system gives no random bytes.
     pub fn new(routes: &[Arc<Route>], metrics: &Metrics, clock: Clock) -> Result<Self, Unspecified> {
+        Self::calling(UserHash::new()?, routes, metrics, clock)
+    }
+
+    /// An observer of `routes` in its place, to which users are called as before.
+    ///
+    /// # Errors
+    /// If the system gives no random bytes.
+    pub fn succeeding(&self, routes: &[Arc<Route>], metrics: &Metrics) -> Result<Self, Unspecified> {
+        Self::calling(self.user_hash.clone(), routes, metrics, self.clock.clone())
+    }
+
+    fn calling(
+        user_hash: UserHash,
+        routes: &[Arc<Route>],
+        metrics: &Metrics,
+        clock: Clock,
+    ) -> Result<Self, Unspecified> {
         let mut origin = [0; 8];
         aws_lc_rs::rand::fill(&mut origin)?;
         let requests =
@@ -61,7 +78,7 @@ impl Observer {
             routes: routes.iter().map(|route| (route.clone(), requests(route))).collect(),
             unrouted: metrics.requests(None, None),
             clock,
-            user_hash: UserHash::new()?,
+            user_hash,
             origin,
             requests: AtomicU64::new(0),
         })

@@ -1,14 +1,12 @@
 //! How log lines look: one JSON object a line, or a line for a person. Both go to stderr.
 
 use std::fmt;
-use std::io::IsTerminal;
 
 use serde_json::Value;
 use tracing::Event;
 use tracing::Subscriber;
 use tracing::field::Field;
 use tracing::field::Visit;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::Layer;
 use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::FormatEvent;
@@ -17,54 +15,30 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::config::AccessLog;
-use crate::config::LogFormat;
-use crate::config::Logs;
 use crate::domain::clock::Clock;
 use crate::domain::clock::Timestamp;
 use crate::telemetry::access_log;
+use crate::telemetry::dial::Dial;
+use crate::telemetry::dial::Form;
 use crate::telemetry::flood::Floodgate;
 use crate::telemetry::flood::Passage;
 
-/// A subscriber that writes to stderr as `logs` says.
-///
-/// # Errors
-/// If the level is no filter that `tracing` understands.
-pub fn subscriber(
-    logs: &Logs,
-    clock: Clock,
-) -> Result<impl Subscriber + Send + Sync + use<>, tracing_subscriber::filter::ParseError> {
-    let access = match logs.access {
-        AccessLog::On => "trace",
-        AccessLog::Off => "off",
-    };
-    let filter: EnvFilter = format!("{},{}={access}", logs.level, access_log::TARGET).parse()?;
-    let form = match logs.format {
-        LogFormat::Json => Form::Json,
-        LogFormat::Human => Form::Human,
-        LogFormat::Auto if std::io::stderr().is_terminal() => Form::Human,
-        LogFormat::Auto => Form::Json,
-    };
-    let layer =
-        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).event_format(Lines::new(form, clock));
-    Ok(tracing_subscriber::registry().with(layer.with_filter(filter)))
-}
-
-#[derive(Clone, Copy)]
-enum Form {
-    Json,
-    Human,
+/// A subscriber that writes to stderr what stands on `dial`.
+pub fn subscriber(dial: Dial, clock: Clock) -> impl Subscriber + Send + Sync + use<> {
+    let lines = Lines::new(dial.clone(), clock);
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).event_format(lines);
+    tracing_subscriber::registry().with(layer.with_filter(dial))
 }
 
 struct Lines {
-    form: Form,
+    dial: Dial,
     clock: Clock,
     gate: Floodgate,
 }
 
 impl Lines {
-    fn new(form: Form, clock: Clock) -> Self {
-        Self { form, clock, gate: Floodgate::default() }
+    fn new(dial: Dial, clock: Clock) -> Self {
+        Self { dial, clock, gate: Floodgate::default() }
     }
 
     /// Holds a warning with a reason back while another like it is fresh. The reason of every request is in the access
@@ -98,7 +72,7 @@ where
             Passage::Open { suppressed } => fields.members.0.push(("suppressed", Value::from(suppressed))),
         }
         let at = Timestamp::new(self.clock.since_epoch());
-        match self.form {
+        match self.dial.form() {
             Form::Json => write_json(&mut writer, at, *level, event.metadata().target(), fields),
             Form::Human => write_human(&mut writer, at, *level, event.metadata().target(), fields),
         }
@@ -267,7 +241,11 @@ mod tests {
     use tracing_subscriber::fmt::MakeWriter;
 
     use super::*;
+    use crate::config::AccessLog;
+    use crate::config::LogFormat;
+    use crate::config::Logs;
     use crate::domain::clock::UnixTime;
+    use crate::telemetry::dial::Setting;
 
     fn line(
         form: fn(&mut Writer<'_>, Timestamp, tracing::Level, &str, Fields) -> fmt::Result,
@@ -335,9 +313,11 @@ mod tests {
     #[test]
     fn a_flood_of_warnings_is_one_line_a_second_for_each_kind_and_hides_no_other_line() {
         let (clock, sink) = (Clock::manual(UnixTime::from_seconds(1_493_678_600)), Sink::default());
+        let logs = Logs { format: LogFormat::Json, level: "info".into(), access: AccessLog::On };
+        let dial = Dial::at(Setting::of(&logs).unwrap());
         let layer = tracing_subscriber::fmt::layer()
             .with_writer(sink.clone())
-            .event_format(Lines::new(Form::Json, clock.clone()));
+            .event_format(Lines::new(dial, clock.clone()));
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             for _ in 0..2 {
                 for request_id in 0..100 {

@@ -207,6 +207,11 @@ impl Metrics {
         self.reload_timestamp.set(now.as_seconds());
     }
 
+    /// A configuration was refused, and the one before it goes on.
+    pub fn config_refused(&self) {
+        self.reload_successful.set(0);
+    }
+
     /// A token A was accepted (`ok`) or refused (its reason).
     pub fn authentication(&self, identity_provider: Option<&Name>, result: &'static str) {
         self.authentications
@@ -295,6 +300,13 @@ impl Metrics {
         self.credential_expiry
             .get_or_create(&ByProvider { identity_provider: identity_provider.into() })
             .set(end.as_seconds());
+    }
+
+    /// An identity provider is not used any more: nothing of it grows old that anyone should worry about.
+    pub fn forget(&self, identity_provider: &Name) {
+        let gone = ByProvider { identity_provider: identity_provider.into() };
+        self.jwks_last_success.remove(&gone);
+        self.credential_expiry.remove(&gone);
     }
 
     /// A caller connected; the guard counts the connection until dropped.

@@ -4,6 +4,7 @@
 //! user's name; a label value from outside.
 
 pub mod access_log;
+pub mod dial;
 mod flood;
 pub mod journey;
 mod labels;

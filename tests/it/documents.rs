@@ -120,6 +120,7 @@ fn every_link_between_the_documents_leads_somewhere() {
         "docs/answers.md",
         "docs/identity-providers.md",
         "docs/listeners.md",
+        "docs/reload.md",
         "docs/requirements.md",
         "docs/shared-cache.md",
     ] {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
+use arc_swap::ArcSwap;
 use http::HeaderValue;
 use http::Response;
 use http::StatusCode;
@@ -22,7 +23,7 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 /// Whether the proxy lives, has started and is ready. Cloning shares the state.
 #[derive(Clone)]
 pub struct Probes {
-    pipeline: Arc<Pipeline>,
+    pipeline: Arc<ArcSwap<Pipeline>>,
     metrics: Arc<Metrics>,
     draining: Arc<AtomicBool>,
 }
@@ -30,7 +31,13 @@ pub struct Probes {
 impl Probes {
     /// Probes of a proxy whose listeners are bound.
     pub fn new(pipeline: Arc<Pipeline>, metrics: Arc<Metrics>) -> Self {
+        let pipeline = Arc::new(ArcSwap::new(pipeline));
         Self { pipeline, metrics, draining: Arc::new(AtomicBool::new(false)) }
+    }
+
+    /// From now on it is this pipeline they speak of.
+    pub fn follow(&self, pipeline: Arc<Pipeline>) {
+        self.pipeline.store(pipeline);
     }
 
     /// From now on the proxy is not ready.
@@ -48,7 +55,7 @@ impl Probes {
         if self.draining.load(Ordering::SeqCst) {
             return Some("draining\n");
         }
-        (!self.pipeline.is_ready()).then_some("no identity provider's keys could be loaded yet\n")
+        (!self.pipeline.load().is_ready()).then_some("no identity provider's keys could be loaded yet\n")
     }
 
     /// The answer for `path`.
@@ -60,7 +67,7 @@ impl Probes {
                 Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, why.into()),
             },
             "/metrics" => {
-                self.metrics.cache_entries(self.pipeline.cached_tokens());
+                self.metrics.cache_entries(self.pipeline.load().cached_tokens());
                 let mut response = text(StatusCode::OK, self.metrics.encode());
                 response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(OPENMETRICS));
                 response

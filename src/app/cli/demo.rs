@@ -79,17 +79,17 @@ async fn play(arguments: &Arguments) -> anyhow::Result<()> {
         proxy,
         idp: idp.address(),
         upstream: echo.address(),
-        telemetry: app.telemetry()?,
+        telemetry: app.telemetry(),
         admin: admin.local_addr()?,
     };
     let _admin = Server::start(admin, Transport::Plain, |_| std::future::ready(not_found()))?;
     let probes = app.probes();
-    let serving = tokio::spawn(app.serve(probes.clone(), run::stopped()));
+    let serving = tokio::spawn(app.serve(run::stopped()));
     ensure!(App::until_ready(&probes, PATIENCE).await, "the demo did not become ready");
     let text =
         if arguments.json { serde_json::to_string(&addresses)? + "\n" } else { instructions(&addresses) };
     std::io::stdout().write_all(text.as_bytes()).context("cannot write to stdout")?;
-    serving.await.context("the proxy broke")?
+    serving.await.context("the proxy broke")
 }
 
 async fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::Subcommand;
 
-use crate::config;
+use crate::app::reload::Source;
 use crate::config::Loaded;
 use crate::config::problem::Cause;
 use crate::config::problem::Report;
@@ -36,6 +36,9 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Start the proxy
+    ///
+    /// A configuration file that changes is used within seconds, or at once on SIGHUP, without a request lost; a bad one is refused, and
+    /// the one before goes on. SIGTERM and SIGINT end the proxy when the requests under way are done; a second one ends it at once.
     Run,
     /// Start a complete playground on loopback: an emulated Entra, an echo API and the proxy
     Demo(demo::Arguments),
@@ -100,8 +103,13 @@ fn exit_code(report: &Report) -> u8 {
 
 /// Reads the configuration with this process's environment.
 fn load(files: &[PathBuf]) -> Result<Loaded, Report> {
-    let environment: Vec<(String, String)> = std::env::vars_os()
+    source(files).load()
+}
+
+/// What the configuration is read from, now and later.
+fn source(files: &[PathBuf]) -> Source {
+    let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    config::load(files, &environment)
+    Source { files: files.to_vec(), environment }
 }

@@ -1,52 +1,62 @@
 //! `run`: the proxy, until SIGTERM or SIGINT; a second signal ends it at once.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
+use tokio::sync::Notify;
 
 use crate::app::App;
 use crate::app::cli::Failure;
-use crate::app::cli::load;
+use crate::app::cli::source;
+use crate::app::reload::Watch;
 use crate::config::Config;
 use crate::config::Loaded;
 use crate::domain::clock::Clock;
+use crate::telemetry::dial::Dial;
+use crate::telemetry::dial::Setting;
 use crate::telemetry::logs;
 
 pub(super) fn run(files: &[PathBuf]) -> Result<(), Failure> {
-    let Loaded { config, warnings, .. } = load(files).map_err(Failure::Config)?;
-    let clock = Clock::system();
-    log_to_stderr(&config, &clock)?;
+    let (clock, bell) = (Clock::system(), Arc::new(Notify::new()));
+    let begun = Watch::begin(source(files), bell.clone(), clock.clone());
+    let (watch, Loaded { config, warnings, .. }) = begun.map_err(Failure::Config)?;
+    let dial = log_to_stderr(&config, &clock)?;
     for warning in &warnings {
         tracing::warn!(at = %warning.location, "{}", warning.message);
     }
     let runtime = runtime()?;
-    runtime.block_on(serve(config, clock))?;
+    runtime.block_on(async {
+        // before anything else: without a handler SIGHUP ends the process
+        ring_on_hangup(bell)?;
+        let app = App::bind(config, clock).await?;
+        serve(app.watching(watch, dial)).await
+    })?;
     // what is still running was cut by the end of the drain; it must not hold the process
     runtime.shutdown_background();
     Ok(())
 }
 
-async fn serve(config: Config, clock: Clock) -> anyhow::Result<()> {
-    let app = App::bind(config, clock).await?;
+async fn serve(app: App) -> anyhow::Result<()> {
     for (listener, address) in app.listeners()? {
         tracing::info!(%listener, %address, "listening");
     }
-    tracing::info!(address = %app.telemetry()?, "probes and metrics");
-    let probes = app.probes();
-    tokio::spawn(explain_hangups());
+    tracing::info!(address = %app.telemetry(), "probes and metrics");
     tokio::select! {
-        result = app.serve(probes, stopped()) => result,
+        () = app.serve(stopped()) => Ok(()),
         result = stopped_twice() => result,
     }
 }
 
-/// Sends log lines to stderr as the configuration says.
-pub(super) fn log_to_stderr(config: &Config, clock: &Clock) -> anyhow::Result<()> {
-    let subscriber = logs::subscriber(&config.telemetry.logs, clock.clone())
-        .context("telemetry.logs.level is no log filter")?;
-    tracing::subscriber::set_global_default(subscriber).context("logging is set up already")
+/// Sends log lines to stderr as the configuration says, and as the dial says later.
+pub(super) fn log_to_stderr(config: &Config, clock: &Clock) -> anyhow::Result<Dial> {
+    let setting = Setting::of(&config.telemetry.logs).context("telemetry.logs.level is no log filter")?;
+    let dial = Dial::at(setting);
+    let subscriber = logs::subscriber(dial.clone(), clock.clone());
+    tracing::subscriber::set_global_default(subscriber).context("logging is set up already")?;
+    Ok(dial)
 }
 
 /// The runtime of everything but the requests themselves: one thread, as the workers have the cores.
@@ -67,12 +77,15 @@ pub(super) async fn stopped() {
     }
 }
 
-/// SIGHUP would end the process; whoever sends it wants the configuration read anew.
-async fn explain_hangups() {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
-    while hangup.recv().await.is_some() {
-        tracing::warn!("reloading is not supported yet: restart to use another configuration");
-    }
+/// Has the configuration read anew whenever SIGHUP comes.
+fn ring_on_hangup(bell: Arc<Notify>) -> anyhow::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            bell.notify_one();
+        }
+    });
+    Ok(())
 }
 
 async fn stopped_twice() -> anyhow::Result<()> {

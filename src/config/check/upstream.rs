@@ -56,7 +56,7 @@ impl Target {
                 Some(wire::upstream::Http2::Never) => Http2::Never,
             };
             if target.scheme() == Scheme::Https {
-                let help = "`run` reads it once, and does not start without it";
+                let help = "`run` does not start without it";
                 let (ca, client) = (own_tls.ca.as_ref(), own_tls.client_certificate.as_ref());
                 tls::look_at(ca, client, help, &at.key("tls"));
             }

@@ -67,7 +67,9 @@ fn certificates_of_an_upstream_are_looked_at_too() {
         )
     };
     let told = warned(folder.path(), &upstream("https://legacy.example", "/nonexistent/ca"));
-    for expected in ["config.yaml:15:11", "config.yaml:17:15", "config.yaml:18:14", "`run` reads it once"] {
+    for expected in
+        ["config.yaml:15:11", "config.yaml:17:15", "config.yaml:18:14", "`run` does not start without it"]
+    {
         assert!(told.contains(expected), "{expected}\n{told}");
     }
     assert_eq!(told.matches("warning: the file cannot be read: ").count(), 3, "{told}");

@@ -44,7 +44,7 @@ pub struct File {
     pub version: Option<u64>,
     /// How many worker threads serve requests: `auto` or a number.
     /// Default: `auto`, as many as the cores the cgroup allows. More than the cores only costs memory; fewer caps the
-    /// throughput.
+    /// throughput. The one setting that takes a restart.
     pub workers: Option<Workers>,
     /// The addresses callers connect to, by name.
     /// Default: one called `default` on 0.0.0.0:8080.

@@ -52,6 +52,17 @@ pub struct Bounded<K, V> {
     left: Arc<dyn Fn(Departure) + Send + Sync>,
 }
 
+/// Clones share what is in it.
+impl<K, V> Clone for Bounded<K, V> {
+    fn clone(&self) -> Self {
+        Self {
+            entries: self.entries.clone(),
+            holdings: Arc::clone(&self.holdings),
+            left: Arc::clone(&self.left),
+        }
+    }
+}
+
 impl<K: Clone + Eq + Hash + Send + Sync + 'static, V: Kept> Bounded<K, V> {
     /// Nothing yet. At most `most` entries are one holder's; `left` is told of each entry that leaves by itself.
     pub fn new(capacity: Capacity, most: usize, left: impl Fn(Departure) + Send + Sync + 'static) -> Self {

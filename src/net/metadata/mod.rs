@@ -78,7 +78,7 @@ struct Shared {
 }
 
 /// What came of the fetches so far.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Held {
     /// The last good document, and when it came.
     good: Option<(Arc<Document>, Instant)>,
@@ -107,6 +107,12 @@ impl Metadata {
                 turn: Mutex::default(),
             }))),
         }
+    }
+
+    /// Takes over what was fetched for `older`, which was found in the same place under other settings.
+    pub fn inherit(&self, older: &Self) {
+        let held = older.held(Held::clone);
+        *self.0.held.write().unwrap_or_else(PoisonError::into_inner) = held;
     }
 
     /// Where `endpoint` is: as configured, else as the newest document says, which is fetched if there is none or it is

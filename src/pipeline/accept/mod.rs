@@ -33,12 +33,14 @@ mod incoming;
 mod opening;
 mod proxy_protocol;
 mod socket;
+mod spare;
 mod stream;
 pub mod tls;
 mod upgrade;
 
 pub use crate::pipeline::accept::incoming::Incoming;
 pub use crate::pipeline::accept::socket::LocalAddress;
+pub use crate::pipeline::accept::spare::Spare;
 
 use opening::Opening;
 use socket::Arrival;
@@ -72,8 +74,18 @@ pub enum Error {
         /// Its name.
         listener: Name,
         /// Why.
-        source: tls::Error,
+        source: Box<tls::Error>,
     },
+}
+
+impl Error {
+    fn bind(settings: &config::Listener, source: io::Error) -> Self {
+        Self::Bind { listener: settings.name.clone(), address: settings.address.clone(), source }
+    }
+
+    fn tls(settings: &config::Listener, source: tls::Error) -> Self {
+        Self::Tls { listener: settings.name.clone(), source: Box::new(source) }
+    }
 }
 
 impl Listener {
@@ -82,14 +94,8 @@ impl Listener {
     /// # Errors
     /// If a certificate cannot be used, or the address cannot be resolved or bound.
     pub async fn bind(settings: &config::Listener) -> Result<Self, Error> {
-        let listener = || settings.name.clone();
-        let tls = Terminator::of(settings).await;
-        let tls = tls.map_err(|source| Error::Tls { listener: listener(), source })?;
-        let socket = Socket::bind(&settings.address).await.map_err(|source| Error::Bind {
-            listener: listener(),
-            address: settings.address.clone(),
-            source,
-        })?;
+        let tls = Terminator::of(settings).await.map_err(|source| Error::tls(settings, source))?;
+        let socket = Socket::bind(&settings.address).await.map_err(|source| Error::bind(settings, source))?;
         Ok(Self { socket, tls, settings: Arc::new(settings.clone()) })
     }
 
@@ -104,12 +110,6 @@ impl Listener {
     /// If the system does not say.
     pub fn local_address(&self) -> io::Result<LocalAddress> {
         self.socket.local_address()
-    }
-
-    /// What ends the TLS of its callers, to have it look at its files at once. While it accepts it does so every few
-    /// seconds.
-    pub fn tls(&self) -> Option<&Arc<Terminator>> {
-        self.tls.as_ref()
     }
 }
 

@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -39,8 +40,8 @@ pub type Arrival = (std::net::TcpStream, Option<SocketAddr>);
 pub enum Socket {
     /// A TCP port.
     Tcp(TcpListener),
-    /// A Unix socket, and the file it is.
-    Unix(UnixListener, SocketFile),
+    /// A Unix socket, and the file it is. Whoever has the socket has that too.
+    Unix(UnixListener, Arc<SocketFile>),
 }
 
 /// Where a listener can be reached.
@@ -83,7 +84,7 @@ impl Socket {
                 clear(path).await?;
                 let socket = UnixSocket::new_stream()?;
                 socket.bind(path)?;
-                let file = SocketFile::at(path)?;
+                let file = Arc::new(SocketFile::at(path)?);
                 // nobody can connect before this: it does not listen yet
                 fs::set_permissions(path, fs::Permissions::from_mode(PERMISSIONS))?;
                 Ok(Self::Unix(socket.listen(BACKLOG)?, file))

@@ -26,9 +26,13 @@ use crate::pipeline::authenticate::keys::Generation;
 /// `cargo bench --bench memory`.
 const OVERHEAD: usize = 1408;
 
-/// The validated tokens. Neither they nor anything that could stand for them is kept: only what they said.
-#[derive(Debug)]
-pub struct Memo(Bounded<Digest, Memoised>);
+/// The validated tokens. Neither they nor anything that could stand for them is kept: only what they said. Clones share
+/// them.
+#[derive(Clone, Debug)]
+pub struct Memo {
+    tokens: Bounded<Digest, Memoised>,
+    capacity: Capacity,
+}
 
 /// What a validated token said, and what must still be so for it to count.
 #[derive(Debug)]
@@ -66,28 +70,33 @@ pub enum Evidence {
 impl Memo {
     /// An empty memo within the bounds of the token cache.
     pub fn new(cache: &config::Cache) -> Self {
-        let capacity = Capacity::new(cache.max_entries, cache.max_bytes);
-        Self(Bounded::new(capacity, holdings::MOST, |_| {}))
+        let capacity = capacity(cache);
+        Self { tokens: Bounded::new(capacity, holdings::MOST, |_| {}), capacity }
+    }
+
+    /// Whether it is as large as `cache` has it be.
+    pub fn fits(&self, cache: &config::Cache) -> bool {
+        self.capacity == capacity(cache)
     }
 
     /// What the token of that digest said, if it is known.
     pub fn find(&self, token: &Digest) -> Option<Arc<Memoised>> {
-        self.0.get(token)
+        self.tokens.get(token)
     }
 
     /// Remembers what a token said whose signature and claims were verified just now.
     pub fn keep(&self, memoised: Memoised) {
-        self.0.insert(memoised.claims.token_digest, Arc::new(memoised));
+        self.tokens.insert(memoised.claims.token_digest, Arc::new(memoised));
     }
 
     /// How many tokens are remembered.
     pub fn tokens(&self) -> u64 {
-        self.0.count()
+        self.tokens.count()
     }
 
     /// Bytes that they take, by our reckoning.
     pub fn bytes(&self) -> u64 {
-        self.0.weight()
+        self.tokens.weight()
     }
 }
 
@@ -119,6 +128,10 @@ impl Kept for Memoised {
     fn kept_for(&self) -> Duration {
         self.kept_for
     }
+}
+
+fn capacity(cache: &config::Cache) -> Capacity {
+    Capacity::new(cache.max_entries, cache.max_bytes)
 }
 
 /// Bytes that so long a text takes: the allocator rounds up.

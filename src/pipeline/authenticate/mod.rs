@@ -6,12 +6,9 @@
 //! the caller for keys that could not be fetched.
 
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use http::HeaderMap;
-use tokio::task::JoinSet;
 
 use crate::config;
 use crate::config::IdentityProvider;
@@ -65,37 +62,55 @@ pub use error::Error;
 pub use error::Kind;
 pub use provider::Outside;
 
-/// Validates tokens A. Dropping it ends its background tasks.
+/// Validates tokens A. Its background tasks end with the last one that has the same providers.
 #[derive(Debug)]
 pub struct Authenticator {
-    providers: Vec<Provider>,
+    providers: Vec<Arc<Provider>>,
     memo: Memo,
     clock: Clock,
-    tasks: Mutex<JoinSet<()>>,
 }
 
 impl Authenticator {
     /// An authenticator of these providers' tokens, which remembers as many as `cache` may hold. It knows no keys
     /// until it is started.
     pub fn new(providers: &[Arc<IdentityProvider>], cache: &config::Cache, outside: &Outside) -> Self {
-        let providers = providers.iter().map(|config| Provider::new(config, outside)).collect();
-        Self { providers, memo: Memo::new(cache), clock: outside.clock.clone(), tasks: Mutex::default() }
+        let providers = providers.iter().map(|config| Arc::new(Provider::new(config, outside))).collect();
+        Self { providers, memo: Memo::new(cache), clock: outside.clock.clone() }
+    }
+
+    /// One for these providers in its place. Providers that did not change keep their keys and go on fetching them. If
+    /// none did, what was found valid needs no second look.
+    pub fn succeeding(
+        &self,
+        providers: &[Arc<IdentityProvider>],
+        cache: &config::Cache,
+        outside: &Outside,
+    ) -> Self {
+        let provider = |config: &Arc<IdentityProvider>| match self.provider(&config.name) {
+            Some(same) if same.config == *config => same.clone(),
+            Some(older) => Arc::new(Provider::succeeding(older, config, outside)),
+            None => Arc::new(Provider::new(config, outside)),
+        };
+        let providers: Vec<Arc<Provider>> = providers.iter().map(provider).collect();
+        let is_own = |provider| self.providers.iter().any(|own| Arc::ptr_eq(own, provider));
+        let are_same = providers.len() == self.providers.len() && providers.iter().all(is_own);
+        let memo = if are_same && self.memo.fits(cache) { self.memo.clone() } else { Memo::new(cache) };
+        Self { providers, memo, clock: outside.clock.clone() }
     }
 
     /// Starts to fetch keys, on the runtime this is called on: one task per set. Starting twice is starting once.
     pub fn start(&self) {
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        if tasks.is_empty() {
-            for source in self.providers.iter().flat_map(Provider::sources) {
-                let source = source.clone();
-                tasks.spawn(async move { source.keep_fresh().await });
-            }
-        }
+        self.providers.iter().for_each(|provider| provider.start());
+    }
+
+    /// Whether there is anything left to wait for at the start: every set of keys is there, or was tried.
+    pub fn was_tried(&self) -> bool {
+        self.providers.iter().all(|provider| provider.was_tried())
     }
 
     /// Whether any provider's tokens can be judged.
     pub fn ready(&self) -> bool {
-        self.providers.iter().any(Provider::is_ready)
+        self.providers.iter().any(|provider| provider.is_ready())
     }
 
     /// The caller whose token `headers` carry, if `policy` admits them. `certificate` is the digest of the one that the
@@ -183,7 +198,7 @@ impl Authenticator {
         claims.map_err(|kind| provider.error(kind))
     }
 
-    fn provider(&self, name: &Name) -> Option<&Provider> {
+    fn provider(&self, name: &Name) -> Option<&Arc<Provider>> {
         self.providers.iter().find(|provider| provider.config.name == *name)
     }
 

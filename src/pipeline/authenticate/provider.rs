@@ -2,6 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use tokio::task::JoinSet;
 
 use crate::config::EntraVersion;
 use crate::config::IdentityProvider;
@@ -37,7 +41,7 @@ pub struct Outside {
     pub metrics: Arc<Metrics>,
 }
 
-/// A provider, its keys, and whom to ask.
+/// A provider, its keys, and whom to ask. Dropping it ends its background tasks.
 #[derive(Debug)]
 pub struct Provider {
     /// What it was made from.
@@ -48,6 +52,7 @@ pub struct Provider {
     v1_keys: Option<Arc<KeySource>>,
     /// Who is asked about tokens that are no JWT.
     pub introspector: Option<Introspector>,
+    tasks: Mutex<JoinSet<()>>,
 }
 
 impl Provider {
@@ -61,14 +66,43 @@ impl Provider {
         let known = metadata.get(&config.name).cloned();
         let Some(metadata) = known.or_else(|| Metadata::of(config, client.clone(), clock.clone())) else {
             let [keys, v1_keys] = [EntraVersion::V2, EntraVersion::V1].map(Origin::Entra).map(source);
-            return Self { config: config.clone(), keys, v1_keys: Some(v1_keys), introspector: None };
+            let (config, tasks) = (config.clone(), Mutex::default());
+            return Self { config, keys, v1_keys: Some(v1_keys), introspector: None, tasks };
         };
         let introspector = (config.introspection == Introspection::On).then(|| {
             let (client, authentication) = (client.clone(), authentication.clone());
             Introspector::new(config.clone(), metadata.clone(), client, authentication, clock.clone())
         });
         let keys = source(Origin::Server(metadata));
-        Self { config: config.clone(), keys, v1_keys: None, introspector }
+        Self { config: config.clone(), keys, v1_keys: None, introspector, tasks: Mutex::default() }
+    }
+
+    /// The same provider under other settings. Where they leave alone which keys are fetched and from where, those at
+    /// hand serve until they are fetched anew.
+    pub fn succeeding(older: &Self, config: &Arc<IdentityProvider>, outside: &Outside) -> Self {
+        let newer = Self::new(config, outside);
+        if older.config.server == config.server && older.config.algorithms == config.algorithms {
+            for (own, known) in newer.sources().zip(older.sources()) {
+                own.inherit(known);
+            }
+        }
+        newer
+    }
+
+    /// Starts to fetch its keys, on the runtime this is called on: one task per set. Starting twice is starting once.
+    pub fn start(&self) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        if tasks.is_empty() {
+            for source in self.sources() {
+                let source = source.clone();
+                tasks.spawn(async move { source.keep_fresh().await });
+            }
+        }
+    }
+
+    /// Whether there is anything left to wait for at the start: each set of keys is there, or was tried.
+    pub fn was_tried(&self) -> bool {
+        self.sources().all(|source| source.was_tried())
     }
 
     /// How it stands to the issuer that a token names; `None` = not its issuer.
@@ -98,7 +132,7 @@ impl Provider {
     /// version were at least tried: who is told that we are ready may come with a token of either.
     pub fn is_ready(&self) -> bool {
         let has_keys = self.sources().any(|source| source.is_ready());
-        (has_keys || self.introspector.is_some()) && self.sources().all(|source| source.was_tried())
+        (has_keys || self.introspector.is_some()) && self.was_tried()
     }
 
     /// A refusal of a token that seems to be this provider's.

@@ -45,7 +45,7 @@ const LONGEST_ANSWER: usize = 256 * 1024;
 pub struct TokenEndpoint {
     client: Client,
     provers: Arc<Provers>,
-    weather: Weather,
+    weather: Arc<Weather>,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
@@ -91,8 +91,14 @@ pub struct Moment {
 impl TokenEndpoint {
     /// One that asks through `client`, as whom the `provers` prove us to be.
     pub fn new(client: Client, provers: Arc<Provers>, clock: Clock, metrics: Arc<Metrics>) -> Self {
-        let weather = Weather::new(clock.clone());
+        let weather = Arc::new(Weather::new(clock.clone()));
         Self { client, provers, weather, clock, metrics }
+    }
+
+    /// One in its place, which knows how the endpoints fare.
+    pub fn succeeding(&self, client: Client, provers: Arc<Provers>) -> Self {
+        let (clock, metrics) = (self.clock.clone(), self.metrics.clone());
+        Self { client, provers, weather: self.weather.clone(), clock, metrics }
     }
 
     /// Asks for a token B with each of our credentials in turn, until one is not refused as such: while a credential

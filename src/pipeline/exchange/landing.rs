@@ -84,7 +84,7 @@ impl Shared {
     /// Keeps the answer as long as it may be: a record of it is for others too.
     fn keep(&self, journey: &Journey, answer: Answer) -> (Granted, Option<Record>) {
         let Journey { key, known, .. } = journey;
-        if let (CacheKeyMode::User, Load::User(caller, _)) = (self.mode, &journey.load) {
+        if let (CacheKeyMode::User, Load::User(caller, _)) = (self.cache.key, &journey.load) {
             self.advice.give(&caller.claims);
         }
         let (token, asked_at) = (answer.success.token, answer.asked_at);
@@ -95,7 +95,7 @@ impl Shared {
             correlation_id: Some(answer.correlation_id),
             asked_at: asked_at.monotonic,
         };
-        let Some(lifetime) = lifetime(answer.success.stated, asked_at.wall, self.margin) else {
+        let Some(lifetime) = lifetime(answer.success.stated, asked_at.wall, self.cache.expiry_margin) else {
             tracing::warn!(
                 identity_provider = %known.provider.name,
                 "a token's stated life is over or absurd; it is used once. Are the clocks right?"

@@ -11,7 +11,6 @@ use std::time::Instant;
 use tokio::runtime::Handle;
 
 use crate::config;
-use crate::config::CacheKeyMode;
 use crate::config::IdentityProvider;
 use crate::domain::caller::Caller;
 use crate::domain::clock::Clock;
@@ -39,6 +38,8 @@ use crate::pipeline::exchange::memory::Memory;
 use crate::pipeline::exchange::redis::Redis;
 use crate::pipeline::exchange::rounds::Rounds;
 use crate::pipeline::exchange::session::Advice;
+use crate::pipeline::exchange::succession::known;
+use crate::pipeline::exchange::succession::redis;
 use crate::telemetry::logs;
 use crate::telemetry::metrics::CacheResult;
 use crate::telemetry::metrics::Metrics;
@@ -66,6 +67,7 @@ mod request;
 mod rounds;
 pub mod row;
 mod session;
+mod succession;
 mod tiers;
 mod weather;
 
@@ -110,15 +112,14 @@ pub struct Exchanged {
 #[derive(Debug)]
 struct Shared {
     providers: HashMap<Name, Known>,
-    mode: CacheKeyMode,
+    cache: config::Cache,
     /// Under whose name cache keys are kept with the claims they were made of.
     deriver: Deriver,
-    margin: Duration,
     memory: Memory,
     /// What proxies share; `None` = each has its own.
     redis: Option<Arc<Redis>>,
     rounds: Rounds,
-    advice: Advice,
+    advice: Arc<Advice>,
     flights: Arc<Flights<Landed>>,
     endpoint: TokenEndpoint,
     provers: Arc<Provers>,
@@ -140,22 +141,14 @@ impl Exchanger {
         metrics: Arc<Metrics>,
     ) -> Self {
         let provers = Arc::new(Provers::new(providers, &client, &clock, &metrics));
-        let known = |provider: &Arc<IdentityProvider>| {
-            let metadata = metadata.get(&provider.name).cloned();
-            (provider.name.clone(), Known { provider: provider.clone(), metadata })
-        };
         let shared = Shared {
-            providers: providers.iter().map(known).collect(),
-            mode: cache.key,
+            providers: known(providers, metadata),
+            cache: cache.clone(),
             deriver: Deriver::new(),
-            margin: cache.expiry_margin,
             memory: Memory::new(cache, clock.clone(), metrics.clone()),
-            redis: cache
-                .redis
-                .clone()
-                .map(|redis| Arc::new(Redis::new(redis, clock.clone(), metrics.clone()))),
+            redis: redis(cache, &clock, &metrics),
             rounds: Rounds::new(cache, clock.clone()),
-            advice: Advice::default(),
+            advice: Arc::default(),
             flights: Arc::new(Flights::new()),
             endpoint: TokenEndpoint::new(client, provers.clone(), clock.clone(), metrics.clone()),
             provers,
@@ -212,7 +205,7 @@ impl Shared {
         let claims = &caller.claims;
         let digest = claims.derived.digest(&self.deriver, exchange, || {
             let known = self.known_to(caller)?;
-            let key = CacheKey::new(self.mode, &known.provider, exchange, claims);
+            let key = CacheKey::new(self.cache.key, &known.provider, exchange, claims);
             // authentication gives every caller of an Entra provider a tenant
             key.map(|key| key.digest()).ok_or_else(|| Error::ours(Kind::Internal))
         });

@@ -22,8 +22,8 @@ const OVERHEAD: usize = 640;
 /// Challenges get this part of the bytes that tokens get.
 const SHARE: u64 = 16;
 
-/// The challenges of late, by cache key and claims.
-#[derive(Debug)]
+/// The challenges of late, by cache key and claims. Clones share them.
+#[derive(Clone, Debug)]
 pub struct Rounds {
     records: Bounded<CacheKey, Record>,
     clock: Clock,

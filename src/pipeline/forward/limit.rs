@@ -2,6 +2,8 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 use std::task::Context;
 use std::task::Poll;
 use std::task::ready;
@@ -14,12 +16,13 @@ use http_body::Body;
 use http_body::Frame;
 use http_body::SizeHint;
 use http_body_util::BodyExt;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::Semaphore;
 
 use crate::config::Route;
 use crate::net;
 use crate::net::BoxError;
+use crate::net::tunnel::Duplex;
+use crate::net::tunnel::Far;
+use crate::net::tunnel::Tunnel;
 use crate::pipeline::forward::Error;
 
 /// A body is longer than its route allows.
@@ -42,20 +45,40 @@ pub fn check_length(route: &Route, headers: &HeaderMap) -> Result<(), Error> {
 
 /// How many requests of each route go on at a time. All workers share it.
 #[derive(Debug)]
-pub struct Turnstiles(Vec<(Arc<Route>, Arc<Semaphore>)>);
+pub struct Turnstiles(Vec<Turnstile>);
+
+/// That of one route.
+#[derive(Debug)]
+struct Turnstile {
+    route: Arc<Route>,
+    /// How many places there are.
+    most: usize,
+    taken: Arc<AtomicUsize>,
+}
 
 /// A request's place among those of its route.
 #[derive(Debug)]
-pub struct Place {
-    _permit: OwnedSemaphorePermit,
+pub struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Turnstiles {
     /// Those of the `routes` that have a limit.
     pub fn new(routes: &[Arc<Route>]) -> Self {
+        Self(Vec::new()).succeeding(routes)
+    }
+
+    /// The same for other routes. Where a limited route of the same name was before, its requests still count.
+    pub fn succeeding(&self, routes: &[Arc<Route>]) -> Self {
         let one = |route: &Arc<Route>| {
             let most = route.treatment.limits.concurrency?;
-            Some((Arc::clone(route), Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)))))
+            let before = self.0.iter().find(|before| before.route.name == route.name);
+            let taken = before.map(|before| Arc::clone(&before.taken)).unwrap_or_default();
+            Some(Turnstile { route: Arc::clone(route), most, taken })
         };
         Self(routes.iter().filter_map(one).collect())
     }
@@ -68,18 +91,48 @@ impl Turnstiles {
         if route.treatment.limits.concurrency.is_none() {
             return Ok(None);
         }
-        let places = self.0.iter().find(|(known, _)| std::ptr::eq(&**known, route)).map(|(_, places)| places);
-        let permit = Arc::clone(places.ok_or(Error::UnknownRoute)?).try_acquire_owned();
-        permit.map(|permit| Some(Place { _permit: permit })).map_err(|_| Error::Crowded)
+        let known = self.0.iter().find(|known| std::ptr::eq(&*known.route, route));
+        let Turnstile { most, taken, .. } = known.ok_or(Error::UnknownRoute)?;
+        let one_more = |taken: usize| (taken < *most).then_some(taken + 1);
+        match taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {
+            Ok(_) => Ok(Some(Place(Arc::clone(taken)))),
+            Err(_) => Err(Error::Crowded),
+        }
     }
 }
 
 impl Place {
-    /// `response`, whose body keeps the place until it has ended or is dropped.
-    pub fn kept_by(self, response: Response<net::Body>) -> Response<net::Body> {
+    /// `response`, whose body keeps the place until it has ended or is dropped; so does a WebSocket it begins.
+    pub fn kept_by(self, mut response: Response<net::Body>) -> Response<net::Body> {
+        if let Some(tunnel) = response.extensions_mut().remove::<Tunnel>() {
+            response.extensions_mut().insert(Tunnel::new(KeepingFar { tunnel, place: self }));
+            return response;
+        }
         response.map(|body| match body.is_end_stream() {
             true => body,
             false => Keeping { body, place: Some(self) }.boxed_unsync(),
+        })
+    }
+}
+
+/// The far end of a tunnel that keeps a place until its end.
+struct KeepingFar {
+    tunnel: Tunnel,
+    place: Place,
+}
+
+impl Far for KeepingFar {
+    fn join(
+        self: Box<Self>,
+        near: Box<dyn Duplex>,
+        leaving: Pin<Box<dyn Future<Output = ()> + Send>>,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let Self { tunnel, place } = *self;
+        Box::pin(async move {
+            let _kept = place;
+            if let Some(joined) = tunnel.join(near, leaving) {
+                joined.await;
+            }
         })
     }
 }

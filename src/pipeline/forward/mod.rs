@@ -22,6 +22,7 @@ use hyper_util::rt::TokioIo;
 
 use crate::config::Route;
 use crate::config::Scheme;
+use crate::config::Upstream;
 use crate::domain::caller::Claims;
 use crate::domain::peer::Peer;
 use crate::domain::websocket::WebSocket;
@@ -149,6 +150,24 @@ impl Forwarder {
     /// If an upstream's roots or our certificate for it cannot be used.
     pub fn new(routes: &[Arc<Route>]) -> Result<Self, tls::Error> {
         Ok(Self { pools: pool::Pools::new(routes, pool::Bounds::default())? })
+    }
+
+    /// A forwarder for `routes` in its place: it keeps the connections to each upstream that did not change and
+    /// `is_current`.
+    ///
+    /// # Errors
+    /// If an upstream's roots or our certificate for it cannot be used.
+    pub fn succeeding(
+        &self,
+        routes: &[Arc<Route>],
+        is_current: impl Fn(&Upstream) -> bool,
+    ) -> Result<Self, tls::Error> {
+        Ok(Self { pools: self.pools.succeeding(routes, pool::Bounds::default(), is_current)? })
+    }
+
+    /// One like it for another runtime, which keeps what connections `before` has to the same upstreams there.
+    pub fn beside(&self, before: Option<&Self>) -> Self {
+        Self { pools: self.pools.beside(before.map(|before| &before.pools)) }
     }
 
     /// Sends `request` on and waits for the head of the answer. Both bodies are streamed.

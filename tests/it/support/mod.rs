@@ -36,6 +36,7 @@ use tokio::time::Instant;
 pub mod certificates;
 pub mod fleet;
 pub mod idp;
+pub mod load;
 pub mod process;
 pub mod redis;
 pub mod sidecar;
@@ -181,13 +182,13 @@ routes:{}"#,
         let config = loaded.unwrap_or_else(|report| panic!("{report}")).config;
         let app = App::bind(config, clock.clone()).await.unwrap();
         let proxy = app.listeners().unwrap()[0].1.tcp().unwrap();
-        let telemetry = app.telemetry().unwrap();
+        let telemetry = app.telemetry();
         let probes = app.probes();
         let (stop, stopped) = oneshot::channel::<()>();
-        let serving = app.serve(probes.clone(), async {
+        let serving = app.serve(async {
             let _ = stopped.await;
         });
-        let serving = tokio::spawn(async move { serving.await.unwrap() });
+        let serving = tokio::spawn(serving);
         let client = Client::plain().unwrap();
         let (stop, serving) = (Some(stop), Some(serving));
         Self { entra: Some(entra), echo, proxy, telemetry, clock, probes, client, stop, serving }

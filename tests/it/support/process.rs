@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::BufRead;
 use std::io::BufReader;
 use std::io::Read;
+use std::io::Write;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Child;
 use std::process::Command;
@@ -15,6 +17,13 @@ use std::time::Duration;
 
 use obo_proxy::app::demo::entra::settings::Settings;
 use serde_json::Value;
+use tokio::time::Instant;
+
+/// How long anything may take, on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a proxy says that was asked to read its configuration for nothing.
+pub const UNCHANGED: &str = "the configuration was read again";
 
 /// The binary, with an environment of its own.
 pub fn obo_proxy(arguments: &[&str]) -> Command {
@@ -94,11 +103,40 @@ impl Proxy {
     /// Starts it with a configuration and an environment, and waits until it listens.
     pub fn start(config: &str, environment: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("config.yaml"), config).unwrap();
+        Self::start_in(directory, environment)
+    }
+
+    /// The same, where the file is a symbolic link into a directory that is one too, as where a ConfigMap is mounted.
+    pub fn start_linked(config: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("..1")).unwrap();
+        fs::write(directory.path().join("..1/config.yaml"), config).unwrap();
+        symlink("..1", directory.path().join("..data")).unwrap();
+        symlink("..data/config.yaml", directory.path().join("config.yaml")).unwrap();
+        Self::start_in(directory, &[])
+    }
+
+    /// The same, where the configuration comes by standard input.
+    pub fn start_from_a_pipe(config: &str) -> Self {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(config.as_bytes()).unwrap();
+        drop(writer);
+        let mut command = obo_proxy(&["run", "--config", "/dev/stdin"]);
+        command.stdin(reader);
+        Self::begun(command, tempfile::tempdir().unwrap())
+    }
+
+    fn start_in(directory: tempfile::TempDir, environment: &[(&str, &str)]) -> Self {
         let file = directory.path().join("config.yaml");
-        fs::write(&file, config).unwrap();
-        let log = File::create(directory.path().join("log")).unwrap();
         let mut command = obo_proxy(&["run", "--config", file.to_str().unwrap()]);
-        let child = command.envs(environment.iter().copied()).stderr(log).spawn().unwrap();
+        command.envs(environment.iter().copied());
+        Self::begun(command, directory)
+    }
+
+    fn begun(mut command: Command, directory: tempfile::TempDir) -> Self {
+        let log = File::create(directory.path().join("log")).unwrap();
+        let child = command.stderr(log).spawn().unwrap();
         let (address, telemetry) = (String::new(), String::new());
         let mut proxy = Self { child, address, telemetry, directory };
         (proxy.address, proxy.telemetry) = loop {
@@ -126,6 +164,68 @@ impl Proxy {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// Where its configuration is.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Writes another configuration, in one step.
+    pub fn write(&self, config: &str) {
+        let new = self.directory.path().join("new.yaml");
+        fs::write(&new, config).unwrap();
+        fs::rename(new, self.directory.path().join("config.yaml")).unwrap();
+    }
+
+    /// Has it read its configuration anew, and waits until it did: what it said of it.
+    pub fn read_again(&self) -> Value {
+        let before = self.verdicts().len();
+        signal(self.id(), "HUP");
+        self.verdict(before)
+    }
+
+    /// Writes another configuration, has it read and waits until it was: what it said of it.
+    pub fn reload(&self, config: &str) -> Value {
+        self.write(config);
+        let before = self.verdicts().len();
+        signal(self.id(), "HUP");
+        // where it had seen the file already, it has nothing to add
+        (before..)
+            .map(|verdict| self.verdict(verdict))
+            .find(|verdict| !verdict["msg"].as_str().unwrap().starts_with(UNCHANGED))
+            .unwrap()
+    }
+
+    /// Waits for what it says of a configuration after it has done so that many times.
+    pub fn verdict(&self, after: usize) -> Value {
+        let begun = Instant::now();
+        loop {
+            if let Some(verdict) = self.verdicts().get(after) {
+                return verdict.clone();
+            }
+            assert!(begun.elapsed() < PATIENCE, "nothing was said of the configuration: {}", self.log());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// What it said of each configuration it has read since it started.
+    pub fn verdicts(&self) -> Vec<Value> {
+        let verdicts = ["another configuration is in use", "the configuration is refused", UNCHANGED];
+        self.lines(|message| verdicts.iter().any(|verdict| message.starts_with(verdict)))
+    }
+
+    /// The lines of its log with such a message.
+    pub fn lines(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<Value> {
+        let log = self.log();
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| line["msg"].as_str().is_some_and(&is_wanted)).collect()
+    }
+
+    /// Waits for its end: its exit code and all it logged.
+    pub fn wait(mut self) -> (Option<i32>, String) {
+        let code = self.child.wait().unwrap().code();
+        (code, self.log())
     }
 
     /// What it has logged.

@@ -13,7 +13,9 @@ use super::UP;
 use super::Upstream;
 use super::asking;
 use super::echoed;
+use super::until;
 use super::upgraded;
+use crate::support::World;
 use crate::support::process::Proxy;
 
 async fn proxy(upstream: &Upstream) -> Proxy {
@@ -114,4 +116,20 @@ async fn a_hundred_megabytes_pass_in_little_memory() {
     }
     assert!(most < before + 4 * 1024, "it grew from {before} to {most} KiB");
     drop(writing.await.unwrap());
+}
+
+#[tokio::test]
+async fn one_that_is_open_counts_among_the_requests_of_its_route() {
+    let upstream = Upstream::agreeing().await;
+    let world = World::with(upstream.plan(", limits: { concurrency: 1 }", "")).await;
+    let mut first = upgraded(world.proxy, &asking("/open", "")).await;
+    echoed(&mut first, UP).await;
+    let ask = async |path: &str| {
+        let mut socket = TcpStream::connect(world.proxy).await.unwrap();
+        socket.write_all(asking(path, "").as_bytes()).await.unwrap();
+        until(&mut socket, "\r\n\r\n").await
+    };
+    assert!(ask("/open").await.starts_with("HTTP/1.1 503 "));
+    drop(first);
+    crate::support::until("there is room", async || ask("/open").await.starts_with("HTTP/1.1 101 ")).await;
 }

@@ -82,6 +82,11 @@ impl Terminator {
         })))
     }
 
+    /// Whether it is the one for `listener`.
+    pub fn serves(&self, listener: &Listener) -> bool {
+        self.listener == listener.name && listener.tls.as_ref() == Some(&self.settings)
+    }
+
     /// Looks at the files every few seconds, for ever.
     pub async fn keep_fresh(&self) {
         let mut ticks = tokio::time::interval(LOOK);

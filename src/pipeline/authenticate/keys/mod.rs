@@ -102,6 +102,11 @@ impl KeySource {
         }
     }
 
+    /// Takes over the keys of `older`, which has them from the same place: they serve until they are fetched anew.
+    pub fn inherit(&self, older: &Self) {
+        *self.held.write().unwrap_or_else(PoisonError::into_inner) = older.latest();
+    }
+
     /// Whether keys were ever fetched.
     pub fn is_ready(&self) -> bool {
         self.latest().is_some()

@@ -47,7 +47,8 @@ const LIFETIME: Duration = Duration::from_secs(120);
 /// Proves who we are, to every identity provider.
 #[derive(Debug)]
 pub struct Provers {
-    by_name: HashMap<Name, Prover>,
+    by_name: HashMap<Name, Arc<Prover>>,
+    files: Arc<Reader>,
 }
 
 /// Proves to one identity provider who we are.
@@ -93,21 +94,35 @@ impl Provers {
         clock: &Clock,
         metrics: &Arc<Metrics>,
     ) -> Self {
-        let files = Arc::new(Reader::default());
-        let prover = |provider: &Arc<IdentityProvider>| Prover {
-            provider: provider.clone(),
-            means: means(provider, client, clock),
-            files: files.clone(),
-            clock: clock.clone(),
-            metrics: metrics.clone(),
+        let none = Self { by_name: HashMap::new(), files: Arc::default() };
+        none.succeeding(providers, client, clock, metrics)
+    }
+
+    /// For these providers, in their place: for those that did not change there are the same.
+    pub fn succeeding(
+        &self,
+        providers: &[Arc<IdentityProvider>],
+        client: &Client,
+        clock: &Clock,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
+        let prover = |provider: &Arc<IdentityProvider>| match self.by_name.get(&provider.name) {
+            Some(same) if same.provider == *provider => same.clone(),
+            _ => Arc::new(Prover {
+                provider: provider.clone(),
+                means: means(provider, client, clock),
+                files: self.files.clone(),
+                clock: clock.clone(),
+                metrics: metrics.clone(),
+            }),
         };
         let by_name = providers.iter().map(|provider| (provider.name.clone(), prover(provider)));
-        Self { by_name: by_name.collect() }
+        Self { by_name: by_name.collect(), files: self.files.clone() }
     }
 
     /// That for the provider of that name.
     pub fn of(&self, provider: &Name) -> Option<&Prover> {
-        self.by_name.get(provider)
+        self.by_name.get(provider).map(|prover| &**prover)
     }
 
     /// Reads every certificate, so that its end is known before it is used first.

@@ -27,6 +27,7 @@ use crate::pipeline::exchange::memory::moments::Moments;
 use crate::pipeline::exchange::memory::purges::Purges;
 use crate::pipeline::exchange::memory::refusal::Refusal;
 use crate::pipeline::exchange::memory::refusal::Scope;
+use crate::pipeline::exchange::row::Kind;
 use crate::pipeline::exchange::row::Remembered;
 use crate::telemetry::metrics::Metrics;
 
@@ -50,8 +51,8 @@ const DISOWNED_FOR: Duration = Duration::from_secs(60 * 60);
 /// For how long it is known who was purged: other tiers may hold what nobody here had, as long as it lives.
 const PURGED_FOR: Duration = LONGEST;
 
-/// The memory tier of the cache.
-#[derive(Debug)]
+/// The memory tier of the cache. Clones share it.
+#[derive(Clone, Debug)]
 pub struct Memory {
     tokens: Bounded<CacheKey, Entry>,
     refusals: Bounded<Scope, Refusal>,
@@ -59,8 +60,10 @@ pub struct Memory {
     evictions: Moments,
     /// When the token of a key was last found to be of no use.
     disowned: Moments,
-    purges: Purges,
+    purges: Arc<Purges>,
     negative_ttl: Duration,
+    refusals_capacity: Capacity,
+    most: usize,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
@@ -108,11 +111,32 @@ impl Memory {
             refusals: Bounded::new(capacity, most, |_| {}),
             evictions: Moments::new(cache.max_entries, most, LATELY),
             disowned: Moments::new(cache.max_entries, most, DISOWNED_FOR),
-            purges: Purges::default(),
+            purges: Arc::default(),
             negative_ttl: cache.negative_ttl,
+            refusals_capacity: capacity,
+            most,
             clock,
             metrics,
         }
+    }
+
+    /// The same tokens, and of the refusals only those that say when to come back: whoever asks the IdP in another way from
+    /// now on may fare better.
+    pub fn forgiving(&self) -> Self {
+        let refusals = Bounded::new(self.refusals_capacity, self.most, |_| {});
+        for (scope, refusal) in self.refusals.iter() {
+            if matches!(refusal.error.kind, Kind::Throttled { .. }) {
+                refusals.insert(*scope, refusal);
+            }
+        }
+        Self { refusals, ..self.clone() }
+    }
+
+    /// An empty memory within the bounds of `cache`. What must not be taken up again is known to it as it is here.
+    pub fn resized(&self, cache: &config::Cache) -> Self {
+        let Self { evictions, disowned, purges, .. } = self.clone();
+        let empty = Self::with(cache, self.most, self.clock.clone(), self.metrics.clone());
+        Self { evictions, disowned, purges, ..empty }
     }
 
     /// What there is for `key` and a caller with that token A.

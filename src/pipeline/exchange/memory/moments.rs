@@ -11,8 +11,8 @@ use crate::domain::digest::Digest;
 use crate::pipeline::exchange::filed::Filed;
 use crate::pipeline::exchange::key::CacheKey;
 
-/// The moments that are known.
-#[derive(Debug)]
+/// The moments that are known. Clones share them.
+#[derive(Clone, Debug)]
 pub struct Moments {
     moments: Bounded<CacheKey, Moment>,
     span: Duration,

@@ -159,7 +159,7 @@ async fn one_caller_gets_each_exchange_s_own_token_however_often_they_alternate(
 async fn two_exchangers_keep_their_keys_for_one_caller_apart() {
     let idp = Idp::open(granted).await;
     let by_user = World::of(&idp);
-    let cache = config::Cache { key: CacheKeyMode::Assertion, ..sample::cache() };
+    let cache = config::Cache { key: config::CacheKeyMode::Assertion, ..sample::cache() };
     let by_assertion = World::new(sample::provider(&idp.authority()), &cache);
     let (alice, exchange) = (caller("alice", 1), sample::exchange(&["a"]));
     let keys = [&by_user, &by_assertion, &by_user, &by_assertion]
@@ -171,7 +171,7 @@ async fn two_exchangers_keep_their_keys_for_one_caller_apart() {
 #[tokio::test]
 async fn in_mode_assertion_every_token_a_has_its_own_token_b() {
     let idp = Idp::open(granted).await;
-    let cache = config::Cache { key: CacheKeyMode::Assertion, ..sample::cache() };
+    let cache = config::Cache { key: config::CacheKeyMode::Assertion, ..sample::cache() };
     let world = World::new(sample::provider(&idp.authority()), &cache);
     assert_eq!(world.fetch(&caller("alice", 1)).await, ("b:alice.1:a".into(), CacheResult::Miss));
     assert_eq!(world.fetch(&caller("alice", 2)).await, ("b:alice.2:a".into(), CacheResult::Miss));

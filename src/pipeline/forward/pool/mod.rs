@@ -18,7 +18,6 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::config;
-use crate::config::Route;
 use crate::config::Scheme;
 use crate::config::Upstream;
 use crate::net;
@@ -36,50 +35,20 @@ use crate::pipeline::forward::pool::form::Place;
 use crate::pipeline::forward::pool::resting::Resting;
 
 pub use crate::pipeline::forward::pool::answer::Answer;
+pub use crate::pipeline::forward::pool::pools::Pools;
 pub use crate::pipeline::forward::pool::resting::Bounds;
 
 mod answer;
 mod connection;
 mod form;
+mod pools;
 mod resting;
-
-/// The pool of each route. Routes share a pool when they share an upstream.
-#[derive(Debug)]
-pub struct Pools(Vec<(Arc<Route>, Arc<Pool>)>);
-
-impl Pools {
-    /// A pool for each upstream of `routes`.
-    ///
-    /// # Errors
-    /// If an upstream's roots or our certificate for it cannot be used.
-    pub fn new(routes: &[Arc<Route>], bounds: Bounds) -> Result<Self, tls::Error> {
-        let mut made: Vec<(&Arc<Upstream>, Arc<Pool>)> = Vec::new();
-        let mut pools = Vec::with_capacity(routes.len());
-        for route in routes {
-            let known = made.iter().find(|(upstream, _)| Arc::ptr_eq(upstream, &route.upstream));
-            let pool = match known {
-                Some((_, pool)) => Arc::clone(pool),
-                None => {
-                    let pool = Arc::new(Pool::new(&route.upstream, bounds)?);
-                    made.push((&route.upstream, Arc::clone(&pool)));
-                    pool
-                }
-            };
-            pools.push((Arc::clone(route), pool));
-        }
-        Ok(Self(pools))
-    }
-
-    /// The pool of `route`.
-    pub fn of(&self, route: &Route) -> Option<&Arc<Pool>> {
-        // by where it is, not by what it is called: nothing to hash, a few pointers to compare
-        self.0.iter().find(|(known, _)| std::ptr::eq(&**known, route)).map(|(_, pool)| pool)
-    }
-}
 
 /// Connections to one upstream. Belongs to one runtime: what drives its connections runs where they were asked for.
 #[derive(Debug)]
 pub struct Pool {
+    /// Pools for one upstream have the same, on every runtime.
+    origin: Arc<()>,
     dialer: Dialer,
     /// For what begins as HTTP/1.1 and does not stay so.
     upgrades: Dialer,
@@ -150,10 +119,26 @@ impl Pool {
             (config::Http2::Never, _) | (config::Http2::Auto, Scheme::Http) => Some(Version::Http1),
             (config::Http2::Auto, Scheme::Https) => None,
         };
-        let resting = Resting::new(bounds);
-        let state = State { resting, shared: None, speaks, attempt: None, is_swept: false };
         let (dialer, upgrades) = (dialer(upstream.http2), dialer(config::Http2::Never));
-        Ok(Self { dialer, upgrades, place, http2: upstream.http2, bounds, state: Mutex::new(state) })
+        let (origin, state) = (Arc::new(()), Mutex::new(State::new(bounds, speaks)));
+        Ok(Self { origin, dialer, upgrades, place, http2: upstream.http2, bounds, state })
+    }
+
+    /// A pool for the same upstream that has no connections yet.
+    fn beside(other: &Self) -> Self {
+        Self {
+            origin: Arc::clone(&other.origin),
+            dialer: other.dialer.clone(),
+            upgrades: other.upgrades.clone(),
+            place: other.place.clone(),
+            http2: other.http2,
+            bounds: other.bounds,
+            state: Mutex::new(State::new(other.bounds, other.state().speaks)),
+        }
+    }
+
+    fn is_beside(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.origin, &other.origin)
     }
 
     /// Sends `request`, whose URL need only be a path. A connection that rested may have died without our knowing:
@@ -360,6 +345,12 @@ impl Pool {
 }
 
 impl State {
+    /// No connections, to an upstream of which only that is known.
+    fn new(bounds: Bounds, speaks: Option<Version>) -> Self {
+        let resting = Resting::new(bounds);
+        Self { resting, shared: None, speaks, attempt: None, is_swept: false }
+    }
+
     /// The connection everyone shares, if there is one and it takes requests.
     fn shared(&mut self) -> Option<Arc<Http2>> {
         self.shared = self.shared.take().filter(|shared| !shared.is_closed());

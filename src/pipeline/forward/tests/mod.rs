@@ -39,6 +39,7 @@ mod failures;
 mod pooling;
 mod sharing;
 mod streams;
+mod succession;
 mod upgrades;
 mod versions;
 

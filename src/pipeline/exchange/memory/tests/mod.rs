@@ -9,6 +9,7 @@ use crate::pipeline::exchange::tests::sample;
 
 mod clocks;
 mod crowds;
+mod forgiving;
 mod model;
 mod purging;
 

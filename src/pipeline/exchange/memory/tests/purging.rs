@@ -134,3 +134,22 @@ fn a_refusal_that_says_nothing_of_the_token_disowns_nothing() {
     assert_eq!(world.served(place).as_deref(), Some("t"));
     assert!(!world.memory.disowns(place, before));
 }
+
+#[test]
+fn a_memory_of_another_size_knows_what_must_not_be_taken_up_again() {
+    let world = World::new();
+    let (purged, refused) = (filed("alice", 1), filed("bob", 1));
+    world.keep(refused, "b", 1000);
+    let asked_at = world.now();
+    world.pass(1);
+    world.memory.purge(only("alice"));
+    assert!(world.memory.evict(refused, &token("b")));
+    let smaller = config::Cache { max_entries: 10, ..sample::cache() };
+    let newer = World { memory: world.memory.resized(&smaller), ..world };
+    assert!(!newer.keep_of(purged, "old", 1000, asked_at));
+    assert!(newer.memory.disowns(purged, asked_at.monotonic));
+    assert!(newer.memory.disowns(refused, asked_at.monotonic));
+    assert!(newer.memory.was_evicted_lately(refused.key));
+    newer.pass(1);
+    assert!(newer.keep(purged, "new", 1000));
+}

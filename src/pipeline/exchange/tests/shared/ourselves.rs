@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
 use super::*;
+use crate::config::CacheKeyMode;
 use crate::config::GrantType;
 use crate::pipeline::exchange::tests::idp::json;
 use crate::pipeline::exchange::tests::ourselves::ISSUER;

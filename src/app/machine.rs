@@ -1,0 +1,262 @@
+//! The machine while it runs, and how it comes to run under another configuration.
+//!
+//! **In:** a checked configuration. **Out:** the machine under it, without a request lost or delayed. **Never:** half of a
+//! change: all that can fail is done before anything is replaced.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use anyhow::bail;
+use tokio::task::JoinSet;
+
+use crate::app::admin::Probes;
+use crate::app::bind;
+use crate::app::lines::Behind;
+use crate::app::lines::Lines;
+use crate::app::lines::Prepared;
+use crate::app::server::Server;
+use crate::app::server::Transport;
+use crate::app::workers::Workers;
+use crate::config;
+use crate::config::Config;
+use crate::config::Scheme;
+use crate::config::Upstream;
+use crate::net::client::Client;
+use crate::net::tls;
+use crate::pipeline::Pipeline;
+use crate::telemetry::dial::Dial;
+use crate::telemetry::dial::Setting;
+use crate::telemetry::metrics::Metrics;
+
+/// How long the identity providers that are new may take to give us their keys before requests come that need them.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often to see whether they did, and whether anyone still uses what was replaced.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// Everything that runs.
+pub struct Machine {
+    config: Arc<Config>,
+    parts: Parts,
+    lines: Lines,
+    telemetry: Server,
+    /// What a log shows; `None` = that is not ours to say.
+    dial: Option<Dial>,
+    /// What others still use, to be let go after them.
+    leaving: JoinSet<()>,
+}
+
+/// What is made of a configuration and outlives it in part.
+#[derive(Clone)]
+pub struct Parts {
+    /// One for each worker.
+    pub pipelines: Vec<Arc<Pipeline>>,
+    /// Talks to the identity providers.
+    pub client: Outbound,
+    /// Speaks of the first of the pipelines.
+    pub probes: Probes,
+    /// Counts everything.
+    pub metrics: Arc<Metrics>,
+}
+
+/// A client for identity providers, and whether it can speak TLS: where none does, the system's roots are not needed, and
+/// need not be there.
+#[derive(Clone)]
+pub struct Outbound(Client, Scheme);
+
+impl Outbound {
+    /// A client for the identity providers of `config`: the one before, if there is one that can.
+    ///
+    /// # Errors
+    /// If TLS cannot be set up.
+    pub fn for_providers(config: &Config, before: Option<&Self>) -> Result<Self, tls::Error> {
+        let https = config.identity_providers.iter().any(|provider| provider.server.speaks_tls());
+        match before {
+            Some(able) if !https || able.1 == Scheme::Https => Ok(able.clone()),
+            _ if https => Ok(Self(Client::new()?, Scheme::Https)),
+            _ => Ok(Self(Client::plain()?, Scheme::Http)),
+        }
+    }
+
+    /// The client.
+    pub fn client(&self) -> &Client {
+        &self.0
+    }
+}
+
+impl Machine {
+    /// A machine of these `parts`, which serves probes and metrics, and nobody else yet.
+    ///
+    /// # Errors
+    /// If an address cannot be bound or a thread not be started.
+    pub async fn new(config: Config, parts: Parts) -> anyhow::Result<Self> {
+        let telemetry = serve_telemetry(&config, &parts.probes).await?;
+        let workers = Workers::start(parts.pipelines.len())?;
+        let lines = Lines::new(workers, config.limits, parts.metrics.clone());
+        Ok(Self { config: Arc::new(config), parts, lines, telemetry, dial: None, leaving: JoinSet::new() })
+    }
+
+    /// What is logged under another configuration is to stand on `dial`.
+    pub fn log_by(&mut self, dial: Dial) {
+        self.dial = Some(dial);
+    }
+
+    /// Binds the listeners.
+    ///
+    /// # Errors
+    /// If an address cannot be bound.
+    pub async fn bind(&self) -> anyhow::Result<Prepared> {
+        self.lines.prepare(&self.config.listeners).await
+    }
+
+    /// Begins to accept, and to fetch the identity providers' keys.
+    pub fn begin(&mut self, listeners: Prepared) {
+        self.parts.pipelines.iter().take(1).for_each(|first| first.start());
+        self.lines.publish(listeners, behind(&self.config, &self.parts.pipelines));
+    }
+
+    /// What it runs under.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// What it counts with.
+    pub fn metrics(&self) -> &Metrics {
+        &self.parts.metrics
+    }
+
+    /// What it says of itself.
+    pub fn probes(&self) -> &Probes {
+        &self.parts.probes
+    }
+
+    /// Where it says that.
+    pub fn telemetry(&self) -> SocketAddr {
+        self.telemetry.address()
+    }
+
+    /// Runs under `config` from now on. What was made of the files in `renewed` is made anew.
+    ///
+    /// # Errors
+    /// If an address cannot be bound or a file of an upstream cannot be used: then nothing has changed.
+    pub async fn adopt(&mut self, config: Arc<Config>, renewed: BTreeSet<PathBuf>) -> anyhow::Result<()> {
+        let setting = setting(&config)?;
+        let listeners = self.lines.prepare(&config.listeners).await?;
+        let telemetry = match config.telemetry.address == self.config.telemetry.address {
+            true => None,
+            false => Some(serve_telemetry(&config, &self.parts.probes).await?),
+        };
+        let (parts, wanted) = (self.parts.clone(), config.clone());
+        // certificates and roots are read from files
+        let making = tokio::task::spawn_blocking(move || parts.under(&wanted, &renewed));
+        let parts = making.await.context("the configuration's parts could not be made")??;
+        let Some(first) = parts.pipelines.first().cloned() else { bail!("there is no worker") };
+        until_warm(&first).await;
+
+        let new = listeners.addresses()?;
+        // from here on nothing fails and nothing is waited for
+        self.lines.publish(listeners, behind(&config, &parts.pipelines));
+        parts.probes.follow(first);
+        for (listener, address) in new {
+            tracing::info!(%listener, %address, "listening");
+        }
+        if let Some(telemetry) = telemetry {
+            tracing::info!(address = %telemetry.address(), "probes and metrics");
+            self.telemetry = telemetry;
+        }
+        if let Some(dial) = &self.dial {
+            dial.turn(setting);
+        }
+        if config.workers != self.config.workers {
+            tracing::warn!(
+                workers = parts.pipelines.len(),
+                "`workers` takes a restart to change; there are as many as before"
+            );
+        }
+        for gone in self.config.identity_providers.iter() {
+            if !config.identity_providers.iter().any(|provider| provider.name == gone.name) {
+                parts.metrics.forget(&gone.name);
+            }
+        }
+        let before = std::mem::replace(&mut self.parts, parts).pipelines;
+        self.config = config;
+        while self.leaving.try_join_next().is_some() {}
+        self.leaving.spawn(outlive(before));
+        Ok(())
+    }
+
+    /// Has the certificates of the listeners looked at now.
+    pub async fn refresh_certificates(&self) {
+        self.lines.refresh_certificates().await;
+    }
+
+    /// Not ready at once; `shutdown.delay` later no new connection; then requests in flight have `shutdown.drain` to end.
+    pub async fn drain(self) {
+        self.parts.probes.drain();
+        self.lines.announce();
+        let config::Shutdown { delay, drain: patience } = self.config.shutdown;
+        tracing::info!(?delay, drain = ?patience, "stopping");
+        tokio::time::sleep(delay).await;
+        let Some(closed) = self.lines.close().await else { return };
+        if closed.finish(patience).await.is_err() {
+            tracing::warn!("requests were still in flight when the drain time ended; they are cut");
+        }
+        // it answers until the end
+        drop(self.telemetry);
+    }
+}
+
+impl Parts {
+    /// The parts that take the place of these under `config`.
+    fn under(&self, config: &Config, renewed: &BTreeSet<PathBuf>) -> anyhow::Result<Self> {
+        let client = Outbound::for_providers(config, Some(&self.client))?;
+        let is_current = |upstream: &Upstream| !upstream.tls.files().any(|file| renewed.contains(file));
+        let Some((first, others)) = self.pipelines.split_first() else { bail!("there is no worker") };
+        let first = first.succeeding(config, client.client(), is_current)?;
+        let others: Vec<_> = others.iter().map(|before| Arc::new(first.for_worker(Some(before)))).collect();
+        let pipelines = std::iter::once(Arc::new(first)).chain(others).collect();
+        Ok(Self { pipelines, client, ..self.clone() })
+    }
+}
+
+fn behind<'a>(config: &Config, pipelines: &'a [Arc<Pipeline>]) -> Behind<'a> {
+    Behind { pipelines, limits: config.limits, delay: config.shutdown.delay }
+}
+
+fn setting(config: &Config) -> anyhow::Result<Setting> {
+    Setting::of(&config.telemetry.logs).context("telemetry.logs.level is no log filter")
+}
+
+/// Serves probes and metrics where `config` says.
+async fn serve_telemetry(config: &Config, probes: &Probes) -> anyhow::Result<Server> {
+    let answers = probes.clone();
+    let listener = bind(&config.telemetry.address).await?;
+    let answer = move |request: http::Request<_>| std::future::ready(answers.answer(request.uri().path()));
+    Ok(Server::start(listener, Transport::Plain, answer)?)
+}
+
+/// Keeps `pipelines` until nobody else does, and lets them go where nobody waits for it: all that one remembers takes a while
+/// to forget, and the last to have it would else be a request.
+async fn outlive(pipelines: Vec<Arc<Pipeline>>) {
+    while pipelines.iter().any(|pipeline| Arc::strong_count(pipeline) > 1) {
+        tokio::time::sleep(GLANCE).await;
+    }
+    // that it was done is all there is to know
+    let _ = tokio::task::spawn_blocking(move || drop(pipelines)).await;
+}
+
+/// Has keys fetched that are new, and waits until they are there, though not for ever: requests come all the same.
+async fn until_warm(pipeline: &Pipeline) {
+    pipeline.start();
+    let warm = async {
+        while !pipeline.was_tried() {
+            tokio::time::sleep(GLANCE).await;
+        }
+    };
+    if tokio::time::timeout(PATIENCE, warm).await.is_err() {
+        tracing::warn!("an identity provider that is new or changed has not answered yet");
+    }
+}

@@ -1,0 +1,77 @@
+//! The pools of all routes, and what of them outlives a change of the routes.
+
+use std::sync::Arc;
+
+use crate::config::Route;
+use crate::config::Upstream;
+use crate::net::tls;
+use crate::pipeline::forward::pool::Bounds;
+use crate::pipeline::forward::pool::Pool;
+
+/// The pool of each route. Routes share a pool when they share an upstream.
+#[derive(Debug, Default)]
+pub struct Pools(Vec<(Arc<Route>, Arc<Pool>)>);
+
+impl Pools {
+    /// A pool for each upstream of `routes`.
+    ///
+    /// # Errors
+    /// If an upstream's roots or our certificate for it cannot be used.
+    pub fn new(routes: &[Arc<Route>], bounds: Bounds) -> Result<Self, tls::Error> {
+        Self::default().succeeding(routes, bounds, |_| true)
+    }
+
+    /// A pool for each upstream of `routes`: the one at hand for an upstream that did not change and `is_current`.
+    ///
+    /// # Errors
+    /// If an upstream's roots or our certificate for it cannot be used.
+    pub fn succeeding(
+        &self,
+        routes: &[Arc<Route>],
+        bounds: Bounds,
+        is_current: impl Fn(&Upstream) -> bool,
+    ) -> Result<Self, tls::Error> {
+        let mut made: Vec<(&Arc<Upstream>, Arc<Pool>)> = Vec::new();
+        let mut pools = Vec::with_capacity(routes.len());
+        for route in routes {
+            let upstream = &route.upstream;
+            let known = made.iter().find(|(known, _)| Arc::ptr_eq(known, upstream));
+            let pool = match (known, self.to(upstream).filter(|_| is_current(upstream))) {
+                (Some((_, pool)), _) => Arc::clone(pool),
+                (None, Some(pool)) => Arc::clone(pool),
+                (None, None) => Arc::new(Pool::new(upstream, bounds)?),
+            };
+            made.push((upstream, Arc::clone(&pool)));
+            pools.push((Arc::clone(route), pool));
+        }
+        Ok(Self(pools))
+    }
+
+    /// Pools to the same upstreams for another runtime: those of `before` that led to them there already, new ones else.
+    pub fn beside(&self, before: Option<&Self>) -> Self {
+        let mut made: Vec<(&Arc<Pool>, Arc<Pool>)> = Vec::new();
+        let mut pools = Vec::with_capacity(self.0.len());
+        for (route, here) in &self.0 {
+            let known = made.iter().find(|(known, _)| Arc::ptr_eq(known, here));
+            let there = || before.and_then(|before| before.0.iter().find(|(_, pool)| pool.is_beside(here)));
+            let pool = match (known, known.is_none().then(there).flatten()) {
+                (Some((_, pool)), _) | (None, Some((_, pool))) => Arc::clone(pool),
+                (None, None) => Arc::new(Pool::beside(here)),
+            };
+            made.push((here, Arc::clone(&pool)));
+            pools.push((Arc::clone(route), pool));
+        }
+        Self(pools)
+    }
+
+    /// The pool of that upstream, or of one that was configured alike.
+    fn to(&self, upstream: &Upstream) -> Option<&Arc<Pool>> {
+        self.0.iter().find(|(known, _)| *known.upstream == *upstream).map(|(_, pool)| pool)
+    }
+
+    /// The pool of `route`.
+    pub fn of(&self, route: &Route) -> Option<&Arc<Pool>> {
+        // by where it is, not by what it is called: nothing to hash, a few pointers to compare
+        self.0.iter().find(|(known, _)| std::ptr::eq(&**known, route)).map(|(_, pool)| pool)
+    }
+}
