@@ -118,6 +118,7 @@ fn every_link_between_the_documents_leads_somewhere() {
         "README.md",
         "ARCHITECTURE.md",
         "docs/answers.md",
+        "docs/conformance.md",
         "docs/identity-providers.md",
         "docs/listeners.md",
         "docs/reload.md",

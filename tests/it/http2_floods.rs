@@ -1,5 +1,6 @@
 //! HTTP/2 peers that send what costs them nothing are cut off, and nobody else notices.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -8,32 +9,35 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use crate::support::Plan;
 use crate::support::World;
+use crate::support::http2::CONTINUATION;
+use crate::support::http2::DATA;
+use crate::support::http2::END_HEADERS;
+use crate::support::http2::END_STREAM;
+use crate::support::http2::HEADERS;
+use crate::support::http2::PING;
+use crate::support::http2::PREFACE;
+use crate::support::http2::PRIORITY;
+use crate::support::http2::Peer;
+use crate::support::http2::RST_STREAM;
+use crate::support::http2::SETTINGS;
+use crate::support::http2::WINDOW_UPDATE;
+use crate::support::http2::connect;
+use crate::support::http2::frame;
+use crate::support::http2::string;
+use crate::support::listen;
+use crate::support::until;
 
 /// How long a flood may go on, on a machine that is busy. It takes a fraction of a second on one that is not.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of frames written at a time.
 const PIECE: usize = 32 * 1024;
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const PRIORITY: u8 = 2;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
 /// `GET http://a/public`, by HPACK's static table.
 const REQUEST: &[u8] = b"\x82\x86\x01\x01a\x04\x07/public";
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
+/// The same with a body to come.
+const OPEN: &[u8] = b"\x83\x86\x01\x01a\x04\x07/public";
 
 /// What a flood is made of: the frames of its `number`th wave.
 struct Flood {
@@ -50,7 +54,10 @@ fn stream(number: u32) -> u32 {
 fn floods() -> Vec<Flood> {
     let plain = |name, wave| Flood { name, opening: Vec::new(), wave };
     // a request whose body never ends
-    let open = frame(HEADERS, END_HEADERS, 1, b"\x83\x86\x01\x01a\x04\x07/public");
+    let open = frame(HEADERS, END_HEADERS, 1, OPEN);
+    // one field of 4 KB in the table, and then 3000 times that field
+    let large = [&b"\x40\x01x"[..], &string(&[b'y'; 4000])].concat();
+    let bomb = [REQUEST, &large].concat();
     vec![
         plain("SETTINGS", |_| frame(SETTINGS, 0, 0, &[])),
         plain("PING", |_| frame(PING, 0, 0, &[0; 8])),
@@ -76,9 +83,36 @@ fn floods() -> Vec<Flood> {
             let request = frame(HEADERS, END_HEADERS | END_STREAM, stream(number), REQUEST);
             [request, frame(WINDOW_UPDATE, 0, stream(number), &[0, 0, 0, 0])].concat()
         }),
+        plain("requests that the server is made to reset by too large a window", |number| {
+            let request = frame(HEADERS, END_HEADERS, stream(number), OPEN);
+            let more = frame(WINDOW_UPDATE, 0, stream(number), &[0x7f, 0xff, 0xff, 0xff]);
+            [request, more.clone(), more].concat()
+        }),
+        plain("requests that the server is made to reset by too much content", |number| {
+            let length = [OPEN, b"\x0f\x0d\x011"].concat();
+            let request = frame(HEADERS, END_HEADERS, stream(number), &length);
+            [request, frame(DATA, END_STREAM, stream(number), b"xy")].concat()
+        }),
+        plain("requests that the server is made to reset by content after their end", |number| {
+            let request = frame(HEADERS, END_HEADERS | END_STREAM, stream(number), REQUEST);
+            [request, frame(DATA, END_STREAM, stream(number), b"x")].concat()
+        }),
         plain("malformed requests", |number| {
             frame(HEADERS, END_HEADERS | END_STREAM, stream(number), b"\x82")
         }),
+        plain("requests above the limit", |number| frame(HEADERS, END_HEADERS, stream(number), OPEN)),
+        plain("trailers that do not end", |number| {
+            let request = frame(HEADERS, END_HEADERS, stream(number), OPEN);
+            [request, frame(HEADERS, END_HEADERS, stream(number), b"\x0f\x01\x01x")].concat()
+        }),
+        Flood {
+            name: "a field section that grows as it is decoded",
+            opening: frame(HEADERS, END_HEADERS | END_STREAM, 1, &bomb),
+            wave: |number| {
+                let repeated = [REQUEST, &[0xbe; 3000]].concat();
+                frame(HEADERS, END_HEADERS | END_STREAM, stream(number + 1), &repeated)
+            },
+        },
     ]
 }
 
@@ -88,8 +122,7 @@ async fn lasts(world: &World, flood: &Flood) -> Duration {
     let (mut reading, mut writing) = connection.into_split();
     let begun = Instant::now();
     let sending = async {
-        let hello =
-            [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(SETTINGS, 0, 0, &[]), flood.opening.clone()];
+        let hello = [PREFACE.to_vec(), frame(SETTINGS, 0, 0, &[]), flood.opening.clone()];
         writing.write_all(&hello.concat()).await?;
         let mut number = 0;
         loop {
@@ -115,15 +148,82 @@ async fn lasts(world: &World, flood: &Flood) -> Duration {
     begun.elapsed()
 }
 
+/// Somebody who is refused without the API's help, at once and again and again.
+async fn bystander(world: &World, flood: &str) {
+    loop {
+        let asked = tokio::time::timeout(PATIENCE, world.get_anonymously("/orders"));
+        let answer = asked.await.unwrap_or_else(|_| panic!("{flood}: nobody else is answered"));
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{flood}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_ends_with_its_connection_and_nobody_else_notices() {
     let world = World::new().await;
     for flood in floods() {
         let before = world.echo.requests();
-        let lasted = lasts(&world, &flood).await;
+        let lasted = tokio::select! {
+            lasted = lasts(&world, &flood) => lasted,
+            () = bystander(&world, flood.name) => unreachable!(),
+        };
         let let_through = world.echo.requests() - before;
         assert!(lasted < PATIENCE, "{}: {lasted:?}", flood.name);
         assert!(let_through <= 200, "{}: {let_through} requests", flood.name);
         assert_eq!(world.get_anonymously("/public").await.status, StatusCode::OK, "{}", flood.name);
     }
+}
+
+/// An API whose every answer is 8 MiB.
+async fn generous() -> SocketAddr {
+    let listener = listen().await;
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut read, piece) = (Vec::new(), vec![b'x'; 64 * 1024]);
+                while socket.read_buf(&mut read).await.is_ok_and(|count| count > 0) {
+                    while let Some(end) = read.windows(4).position(|four| four == b"\r\n\r\n") {
+                        read.drain(..end + 4);
+                        let head =
+                            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 128 * piece.len());
+                        socket.write_all(head.as_bytes()).await?;
+                        for _ in 0..128 {
+                            socket.write_all(&piece).await?;
+                        }
+                    }
+                }
+                std::io::Result::Ok(())
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_nobody_reads_are_given_up() {
+    let world = World::with(Plan {
+        // the longest stall is 30 seconds, or this
+        sections: "limits: { idle_timeout: 1s }",
+        routes: "\n  all: { match: /, auth: anonymous, upstream: generous }\n",
+        upstreams: format!(", generous: {{ url: \"http://{}\" }}", generous().await).leak(),
+        ..Plan::default()
+    })
+    .await;
+    let mut peers = Vec::new();
+    for _ in 0..20 {
+        // windows as large as there are: only that the peer does not read holds the answers back
+        let mut peer = Peer::greeted(connect(world.proxy.port(), None).await, &[(4, 0x7fff_ffff)]).await;
+        peer.send(&frame(WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0, 0])).await;
+        let get = |number| frame(HEADERS, END_HEADERS | END_STREAM, stream(number), REQUEST);
+        peer.send(&(0..25).flat_map(get).collect::<Vec<u8>>()).await;
+        peers.push(peer);
+    }
+    let open = "obo_connections{listener=\"default\"} ";
+    until("they are cut off", async || world.metric(open).await == Some(0.0)).await;
+    for mut peer in peers {
+        let seen = peer.until(|_| false).await;
+        assert!(!seen.iter().any(|it| it.kind == DATA && it.ends_stream()), "an answer was read whole");
+    }
+    assert_eq!(world.get_anonymously("/").await.status, StatusCode::OK);
 }

@@ -13,6 +13,8 @@ mod documents;
 mod exchange;
 mod forward;
 mod grants;
+mod http2_conformance;
+mod http2_downgrade;
 mod http2_floods;
 mod identities;
 mod issuers;

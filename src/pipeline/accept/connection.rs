@@ -1,6 +1,7 @@
 //! One connection, from its first byte to its last.
 
 use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
@@ -54,6 +55,8 @@ const SEND_BUFFER: usize = 64 * 1024;
 const PING: Duration = Duration::from_secs(20);
 /// What HTTP/2 by prior knowledge begins with (RFC 9113 section 3.4); no HTTP/1.1 method ends after these letters.
 const PREFACE: &[u8] = b"PRI ";
+/// How much of the first bytes is looked at.
+const FIRST_LINE: usize = 64;
 /// How long to wait for the rest of a preface whose first bytes came alone.
 const PREFACE_PAUSE: Duration = Duration::from_millis(5);
 
@@ -128,19 +131,42 @@ where
 }
 
 /// Which protocol the peer's first bytes speak. They stay where they are.
-pub async fn protocol(stream: &TcpStream) -> std::io::Result<Protocol> {
+///
+/// # Errors
+/// If it is neither, or the connection broke.
+pub async fn protocol(stream: &TcpStream) -> io::Result<Protocol> {
     loop {
-        let mut start = [0; PREFACE.len()];
+        let mut start = [0; FIRST_LINE];
         let seen = stream.peek(&mut start).await?;
-        let start = start.get(..seen).unwrap_or_default();
-        if start == PREFACE {
+        let seen = start.get(..seen).unwrap_or_default();
+        if seen.starts_with(PREFACE) {
             return Ok(Protocol::Http2);
         }
-        if start.is_empty() || !PREFACE.starts_with(start) {
+        if is_foreign(seen) {
+            // what is left unread would turn the end into a reset
+            stream.try_read(&mut start)?;
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        if seen.is_empty() || !PREFACE.starts_with(seen) {
             return Ok(Protocol::Http1);
         }
         tokio::time::sleep(PREFACE_PAUSE).await;
     }
+}
+
+/// Whether the first line is of a preface that is invalid, and none of HTTP/1.1, in which one could answer: three words, of which
+/// the second is no target and the third no version. What is wrong with any other line, HTTP/1.1 says.
+fn is_foreign(start: &[u8]) -> bool {
+    let mut lines = start.split(|byte| *byte == b'\n');
+    let (Some(line), Some(_)) = (lines.next(), lines.next()) else { return false };
+    let mut words = line.trim_ascii_end().split(|byte| *byte == b' ');
+    let (Some(_), Some(target), Some(version), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return false;
+    };
+    let is_version = version.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"HTTP"));
+    !is_version && target.iter().all(u8::is_ascii_alphanumeric) && !version.is_empty() && !target.is_empty()
 }
 
 /// A connection of either protocol.
@@ -277,5 +303,30 @@ impl Body for Answer {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_line_without_any_word_of_http_is_foreign() {
+        for (line, expected) in [
+            ("INVALID CONNECTION PREFACE\r\n\r\n", true),
+            ("HELO mail example\n", true),
+            ("INVALID CONNECTION PREFACE", false),
+            ("GET / HTTP/1.1\r\n", false),
+            ("GET /\r\n", false),
+            ("GET / XTTP/1.1\r\n", false),
+            ("GET x http/1.1\r\n", false),
+            ("GET  HTTP\r\n", false),
+            ("GARBAGE\r\n\r\n", false),
+            ("a b c d\r\n", false),
+            ("\r\n", false),
+            ("", false),
+        ] {
+            assert_eq!(is_foreign(line.as_bytes()), expected, "{line:?}");
+        }
     }
 }

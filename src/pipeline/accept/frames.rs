@@ -39,16 +39,32 @@ struct Budget {
     seen: usize,
     /// How much of the frame is still to come.
     rest: u32,
+    /// Whether its SETTINGS came, with which it has to begin.
+    is_introduced: bool,
 }
 
-/// It sent more than that.
+/// Why no more is taken from a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the peer floods the connection with frames that ask for nothing")]
-struct Overspent;
+enum Error {
+    /// It sent more than that.
+    #[error("the peer floods the connection with frames that ask for nothing")]
+    Overspent,
+    /// It began otherwise (RFC 9113 section 3.4).
+    #[error("the peer's first frame is no SETTINGS")]
+    NoSettings,
+}
 
 impl Budget {
     fn new() -> Self {
-        Self { credit: BURST, refilled: None, written: 0, header: [0; 9], seen: 0, rest: PREFACE }
+        Self {
+            credit: BURST,
+            refilled: None,
+            written: 0,
+            header: [0; 9],
+            seen: 0,
+            rest: PREFACE,
+            is_introduced: false,
+        }
     }
 
     /// The peer was sent so many bytes.
@@ -59,7 +75,7 @@ impl Budget {
     }
 
     /// The peer sent these bytes. The time is asked for only if there is no credit left.
-    fn spend(&mut self, mut bytes: &[u8], now: impl Fn() -> Instant) -> Result<(), Overspent> {
+    fn spend(&mut self, mut bytes: &[u8], now: impl Fn() -> Instant) -> Result<(), Error> {
         while !bytes.is_empty() {
             if self.rest > 0 {
                 let passed = bytes.len().min(usize::try_from(self.rest).unwrap_or(usize::MAX));
@@ -78,6 +94,10 @@ impl Budget {
                 self.seen = 0;
                 let [high, middle, low, ..] = self.header;
                 self.rest = u32::from_be_bytes([0, high, middle, low]);
+                if !self.is_introduced {
+                    self.is_introduced = is_introduction(self.header);
+                    self.is_introduced.then_some(()).ok_or(Error::NoSettings)?;
+                }
                 if is_idle(self.header) {
                     self.pay(&now)?;
                 }
@@ -86,7 +106,7 @@ impl Budget {
         Ok(())
     }
 
-    fn pay(&mut self, now: impl Fn() -> Instant) -> Result<(), Overspent> {
+    fn pay(&mut self, now: impl Fn() -> Instant) -> Result<(), Error> {
         if self.credit == 0 {
             let now = now();
             let since = self.refilled.map_or(REFILL * BURST, |then| now.saturating_duration_since(then));
@@ -94,9 +114,15 @@ impl Budget {
             self.credit = earned.min(BURST);
             self.refilled = Some(now);
         }
-        self.credit = self.credit.checked_sub(1).ok_or(Overspent)?;
+        self.credit = self.credit.checked_sub(1).ok_or(Error::Overspent)?;
         Ok(())
     }
+}
+
+/// Whether the frame behind this header is SETTINGS, and not an acknowledgement of ours.
+fn is_introduction([_, _, _, kind, flags, ..]: [u8; 9]) -> bool {
+    const ACK: u8 = 1;
+    kind == 4 && flags & ACK == 0
 }
 
 /// Whether the frame behind this header neither belongs to a request nor moves it on.
@@ -183,7 +209,20 @@ mod tests {
     fn begun() -> Budget {
         let mut budget = Budget::new();
         budget.spend(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", || panic!("there is credit")).unwrap();
+        budget.spend(&frame(4, 0, 0), || panic!("there is credit")).unwrap();
+        budget.credit += 1;
         budget
+    }
+
+    #[test]
+    fn settings_come_first() {
+        for (kind, flags, is_right) in
+            [(4, 0, true), (4, 0xfe, true), (4, 1, false), (6, 0, false), (1, 5, false), (0xbe, 0, false)]
+        {
+            let bytes = [&[b'x'; PREFACE as usize][..], &frame(kind, flags, 8), &frame(6, 0, 8)].concat();
+            let expected = if is_right { Ok(()) } else { Err(Error::NoSettings) };
+            assert_eq!(Budget::new().spend(&bytes, Instant::now), expected, "{kind} {flags}");
+        }
     }
 
     #[test]
@@ -221,10 +260,10 @@ mod tests {
         budget.spend(&ping.repeat(BURST as usize), || start).unwrap();
         let later = start + REFILL * 10;
         budget.spend(&ping.repeat(10), || later).unwrap();
-        assert_eq!(budget.clone().spend(&ping, || later), Err(Overspent));
+        assert_eq!(budget.clone().spend(&ping, || later), Err(Error::Overspent));
         budget.earn(3 * BYTES_A_FRAME as usize - 1);
         budget.spend(&ping.repeat(2), || panic!("there is credit")).unwrap();
-        assert_eq!(budget.clone().spend(&ping, || later), Err(Overspent));
+        assert_eq!(budget.clone().spend(&ping, || later), Err(Error::Overspent));
         budget.earn(1);
         budget.spend(&ping, || panic!("there is credit")).unwrap();
         for _ in 0..1000 {
@@ -259,7 +298,7 @@ mod tests {
         #[test]
         fn no_bytes_do_harm(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let now = Instant::now();
-            prop_assert!(Budget::new().spend(&bytes, || now).is_ok());
+            prop_assert!(begun().spend(&bytes, || now).is_ok());
         }
     }
 }

@@ -7,11 +7,13 @@ use http::HeaderName;
 use http::HeaderValue;
 use http::Method;
 use http::Version;
+use http::header::CONTENT_LENGTH;
 use http::header::COOKIE;
 use http::header::EXPECT;
 use http::header::HOST;
 use http::header::TRANSFER_ENCODING;
 use http::request::Parts;
+use http::uri::PathAndQuery;
 
 use crate::config::UnderscoreHeaders;
 use crate::domain::websocket::WebSocket;
@@ -38,13 +40,17 @@ pub enum Error {
 /// # Errors
 /// If the head is one that back ends are known to disagree about, or asks for what a proxy of this kind does not do.
 pub fn check(parts: &mut Parts, underscore: UnderscoreHeaders) -> Result<(), Error> {
+    if parts.version == Version::HTTP_2 {
+        check_http2(parts)?;
+    }
     check_transfer_encoding(parts)?;
     check_host(parts)?;
     if parts.extensions.get() == Some(&WebSocket::ExtendedConnect) {
         // in HTTP/1.1 it is one (RFC 6455 section 4.1)
         parts.method = Method::GET;
     }
-    if parts.method == Method::CONNECT || parts.method == Method::TRACE {
+    // in any spelling: there are servers to which `connect` is CONNECT
+    if ["CONNECT", "TRACE"].iter().any(|method| parts.method.as_str().eq_ignore_ascii_case(method)) {
         return Err(Error::MethodNotAllowed);
     }
     check_expect(&parts.headers)?;
@@ -72,6 +78,28 @@ fn speak_http1(parts: &mut Parts) {
         if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
             parts.headers.insert(COOKIE, cookie);
         }
+    }
+}
+
+/// What HTTP/2 forbids and hyper lets through: blanks around a value, which the next reader drops (RFC 9113 section
+/// 8.2.1), a target that has no path (section 8.3.1), a length that is said twice.
+fn check_http2(parts: &Parts) -> Result<(), Error> {
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let mut lengths = 0;
+    for (name, value) in &parts.headers {
+        if is_blank(value.as_bytes().first()) || is_blank(value.as_bytes().last()) {
+            return Err(Error::BadRequest("a field's value begins or ends with a blank"));
+        }
+        lengths += usize::from(name == CONTENT_LENGTH);
+    }
+    if lengths > 1 {
+        return Err(Error::BadRequest("there is more than one Content-Length"));
+    }
+    match parts.uri.path_and_query().map(PathAndQuery::as_str) {
+        Some(target) if !target.starts_with('/') && target != "*" => {
+            Err(Error::BadRequest("the target has no path"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -262,6 +290,22 @@ mod tests {
     }
 
     #[test]
+    fn what_http_2_forbids_is_refused_there_and_left_to_the_library_in_http_1() {
+        for (target, headers) in [
+            ("http://a/", &[("x", " y")][..]),
+            ("http://a/", &[("x", "y\t")]),
+            ("http://a/", &[("x", " ")]),
+            ("http://a/", &[("content-length", "1"), ("content-length", "1")]),
+            ("http://a?x=y", &[]),
+        ] {
+            let mut parts = parts(target, &[&[("host", "a")], headers].concat());
+            assert_eq!(check(&mut parts.clone(), UnderscoreHeaders::Drop), Ok(()), "{target} {headers:?}");
+            parts.version = Version::HTTP_2;
+            assert!(is_bad(check(&mut parts, UnderscoreHeaders::Drop)), "{target} {headers:?}");
+        }
+    }
+
+    #[test]
     fn an_authority_in_the_target_is_the_host() {
         for (target, host, good) in [
             ("http://a.example/x", "a.example", true),
@@ -301,9 +345,9 @@ mod tests {
 
     #[test]
     fn connect_and_trace_are_not_served() {
-        for method in [Method::CONNECT, Method::TRACE] {
+        for method in ["CONNECT", "TRACE", "connect", "Trace"] {
             let mut parts = parts("/", &[("host", "a")]);
-            parts.method = method;
+            parts.method = Method::from_bytes(method.as_bytes()).unwrap();
             assert_eq!(verdict(parts), Err(Error::MethodNotAllowed));
         }
     }

@@ -14,11 +14,19 @@ use http_body::SizeHint;
 use crate::pipeline::accept::activity::Activity;
 
 /// The body of a request. That it was read to its end is noted: only what follows can be the next request.
+///
+/// In HTTP/2 a request ends apart from its content, and more may come than its `Content-Length` says: then it is
+/// malformed (RFC 9113 section 8.1.1). In HTTP/1.1 it would be whole with the last byte of that length, so this byte is
+/// not shown before the end is seen.
 #[derive(Debug)]
 pub struct Incoming {
     body: hyper::body::Incoming,
     /// Until its end is seen.
     unread: Option<Arc<Activity>>,
+    /// The last of the content, until its end is seen.
+    held: Option<Bytes>,
+    /// What showed the end, if it is more than that.
+    trailers: Option<Frame<Bytes>>,
 }
 
 impl Incoming {
@@ -28,18 +36,10 @@ impl Incoming {
             activity.began_body();
             Arc::clone(activity)
         });
-        Self { body, unread }
+        Self { body, unread, held: None, trailers: None }
     }
-}
 
-impl Body for Incoming {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_noted(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         let is_over = match &frame {
             None => true,
@@ -53,11 +53,60 @@ impl Body for Incoming {
         Poll::Ready(frame)
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+    /// Whether all the content has come that there may be, and the end has not.
+    fn is_unproven(&self) -> bool {
+        self.body.size_hint().exact() == Some(0) && !self.body.is_end_stream()
+    }
+}
+
+impl Body for Incoming {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = &mut *self;
+        if let Some(trailers) = this.trailers.take_if(|_| this.held.is_none()) {
+            return Poll::Ready(Some(Ok(trailers)));
+        }
+        loop {
+            let frame = ready!(this.poll_noted(cx));
+            let content = match frame {
+                None => return Poll::Ready(this.held.take().map(|held| Ok(Frame::data(held)))),
+                Some(Err(error)) => {
+                    this.held = None;
+                    return Poll::Ready(Some(Err(error)));
+                }
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(content) => content,
+                    Err(trailers) => {
+                        let Some(held) = this.held.take() else { return Poll::Ready(Some(Ok(trailers))) };
+                        this.trailers = Some(trailers);
+                        return Poll::Ready(Some(Ok(Frame::data(held))));
+                    }
+                },
+            };
+            // beside what is held, only nothing can come
+            let content = this.held.take().unwrap_or(content);
+            if !this.is_unproven() {
+                return Poll::Ready(Some(Ok(Frame::data(content))));
+            }
+            this.held = Some(content);
+        }
     }
 
+    fn is_end_stream(&self) -> bool {
+        self.held.is_none() && self.trailers.is_none() && self.body.is_end_stream()
+    }
+
+    /// Before the end of a content of no length is seen, nothing is promised: its length alone would be a whole request.
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match (&self.held, self.is_unproven()) {
+            (Some(held), _) => SizeHint::with_exact(u64::try_from(held.len()).unwrap_or(u64::MAX)),
+            (None, true) => SizeHint::default(),
+            (None, false) => self.body.size_hint(),
+        }
     }
 }

@@ -15,6 +15,7 @@ use http::Request;
 use http::Response;
 use http::StatusCode;
 use http::Version;
+use http::header::CONTENT_LENGTH;
 use http_body::Body;
 use http_body_util::BodyExt;
 use http_body_util::Empty;
@@ -267,8 +268,12 @@ where
     let mut fields = head.headers;
     headers::rewrite_request(&mut fields, onward);
     let is_of_unknown_length = !body.is_end_stream() && body.size_hint().exact().is_none();
-    if is_of_unknown_length && matches!(head.method, Method::GET | Method::HEAD) {
-        headers::frame_chunked(&mut fields);
+    if is_of_unknown_length {
+        // in HTTP/2 one may be stated whose end has not come
+        fields.remove(CONTENT_LENGTH);
+        if matches!(head.method, Method::GET | Method::HEAD) {
+            headers::frame_chunked(&mut fields);
+        }
     }
     let mut request =
         Request::new(body::Upload::new(body, Arc::clone(traffic), &route.treatment).boxed_unsync());

@@ -35,6 +35,7 @@ use tokio::time::Instant;
 
 pub mod certificates;
 pub mod fleet;
+pub mod http2;
 pub mod idp;
 pub mod load;
 pub mod process;
