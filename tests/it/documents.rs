@@ -220,6 +220,36 @@ fn headings(page: &str) -> BTreeSet<String> {
 }
 
 #[test]
+fn the_page_on_operations_names_every_metric() {
+    let page = fs::read_to_string(repository("docs/operations.md")).unwrap();
+    let source = fs::read_to_string(repository("src/telemetry/metrics.rs")).unwrap();
+    let registered = source.split("#[cfg(test)]").next().unwrap();
+    let mut metrics = 0;
+    for name in registered.split('"').filter(|text| text.starts_with("obo_") || text.starts_with("http_")) {
+        assert!(page.contains(&format!("`{name}")), "{name} is missing");
+        metrics += 1;
+    }
+    assert!(metrics >= 18, "{metrics}");
+}
+
+#[test]
+fn the_page_on_operations_quotes_lines_that_are_written() {
+    let page = fs::read_to_string(repository("docs/operations.md")).unwrap();
+    let of_the_proxy = sources().into_iter().filter(|file| file.starts_with(repository("src")));
+    let sources: String = of_the_proxy.map(|file| fs::read_to_string(file).unwrap()).collect();
+    let section = page.split("## What the log says").nth(1).unwrap().split("\n## ").next().unwrap();
+    let mut lines = 0;
+    for row in section.lines().filter(|line| line.starts_with("| `")) {
+        let quoted = row.split(" | ").next().unwrap().split('`').skip(1).step_by(2);
+        for line in quoted.map(|line| line.trim_matches('…')) {
+            assert!(sources.contains(line), "nothing writes: {line}");
+            lines += 1;
+        }
+    }
+    assert!(lines > 15, "{lines}");
+}
+
+#[test]
 fn every_requirement_is_listed_once_with_what_meets_it() {
     let page = fs::read_to_string(repository("docs/requirements.md")).unwrap();
     let rows: Vec<Vec<&str>> = page
@@ -254,7 +284,12 @@ fn every_requirement_is_listed_once_with_what_meets_it() {
 
 /// The names of all tests.
 fn functions() -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
+    sources().iter().flat_map(|file| tests_in(file)).collect()
+}
+
+/// Every file of source.
+fn sources() -> Vec<PathBuf> {
+    let mut found = Vec::new();
     let mut directories = vec![repository("src"), repository("tests/it")];
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(directory).unwrap() {
@@ -262,7 +297,7 @@ fn functions() -> BTreeSet<String> {
             if path.is_dir() {
                 directories.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                found.extend(tests_in(&path));
+                found.push(path);
             }
         }
     }
