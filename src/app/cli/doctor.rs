@@ -68,12 +68,15 @@ pub(super) fn run(files: &[PathBuf], arguments: &Arguments) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    if !loaded.warnings.is_empty() {
-        groups.insert(0, report::configuration(&loaded.warnings));
-    }
     let text = match arguments.json {
-        true => report::json(&groups),
-        false => report::human(&groups, colours()),
+        true => {
+            groups.insert(0, report::configuration(&loaded.warnings));
+            report::json(&groups)
+        }
+        false => {
+            let warnings: String = loaded.warnings.iter().map(|warning| format!("{warning}\n")).collect();
+            warnings + &report::human(&groups, colours())
+        }
     };
     written(&text, report::code(&groups))
 }

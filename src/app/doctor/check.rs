@@ -42,22 +42,28 @@ pub struct Verdict {
 impl Verdict {
     /// All is well.
     pub fn well(seen: impl Into<String>) -> Self {
-        Self { finding: Finding::Well, seen: seen.into(), remedy: None }
+        Self::new(Finding::Well, seen.into(), None)
     }
 
     /// It works, and something should be done all the same.
     pub fn doubtful(seen: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { finding: Finding::Doubtful, seen: seen.into(), remedy: Some(remedy.into()) }
+        Self::new(Finding::Doubtful, seen.into(), Some(remedy.into()))
     }
 
     /// It is wrong.
     pub fn wrong(seen: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { finding: Finding::Wrong, seen: seen.into(), remedy: Some(remedy.into()) }
+        Self::new(Finding::Wrong, seen.into(), Some(remedy.into()))
     }
 
     /// It is not there.
     pub fn unreachable(seen: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { finding: Finding::Unreachable, seen: seen.into(), remedy: Some(remedy.into()) }
+        Self::new(Finding::Unreachable, seen.into(), Some(remedy.into()))
+    }
+
+    /// Some of what is seen are words of servers', which must not move about on a terminal.
+    fn new(finding: Finding, seen: String, remedy: Option<String>) -> Self {
+        let seen = seen.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        Self { finding, seen, remedy }
     }
 }
 

@@ -16,7 +16,6 @@ use tokio::net::UnixStream;
 use crate::app::doctor::certificate;
 use crate::app::doctor::certificate::Summary;
 use crate::app::doctor::check::Check;
-use crate::app::doctor::check::Group;
 use crate::app::doctor::check::Round;
 use crate::app::doctor::check::Verdict;
 use crate::app::doctor::provider::visible;
@@ -43,7 +42,7 @@ const BOUNDS: Bounds = Bounds { timeout: Duration::from_secs(2), body: 4 * 1024 
 const MARK: &str = "obo_build_info";
 
 /// Looks at a listener. A proxy that runs here answers at `telemetry`.
-pub async fn look(round: &Round, settings: &Listener, telemetry: &Address) -> Group {
+pub async fn look(round: &Round, settings: &Listener, telemetry: &Address) -> Vec<Check> {
     let address = settings.address.to_string();
     let addressing = async {
         let bound = match &settings.address {
@@ -74,11 +73,11 @@ pub async fn look(round: &Round, settings: &Listener, telemetry: &Address) -> Gr
             checks.extend(look_at_certificate(round, certificate));
         }
     }
-    Group::new(KIND, settings.name.as_str(), checks)
+    checks
 }
 
 /// Looks at the address of probes and metrics, and at the proxy that may run there.
-pub async fn look_at_telemetry(round: &Round, address: &Address) -> Group {
+pub async fn look_at_telemetry(round: &Round, address: &Address) -> Vec<Check> {
     let addressing = async {
         let error = match bind(address).await {
             Ok(seen) => return Verdict::well(seen),
@@ -102,7 +101,7 @@ pub async fn look_at_telemetry(round: &Round, address: &Address) -> Group {
             None => Verdict::unreachable("an obo-proxy is running, and does not answer", "look at its log"),
         }
     };
-    Group::new(TELEMETRY, "", vec![round.check(address.to_string(), LIMIT, addressing).await])
+    vec![round.check(address.to_string(), LIMIT, addressing).await]
 }
 
 /// Whether `address` could be bound. Nobody can connect to it meanwhile: it does not listen.

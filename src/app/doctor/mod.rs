@@ -9,7 +9,10 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::app::machine::Outbound;
+use crate::config;
 use crate::config::Config;
+use crate::config::IdentityProvider;
+use crate::config::Route;
 use crate::domain::clock::Clock;
 
 mod certificate;
@@ -37,10 +40,10 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// One thing to be looked at.
 #[derive(Clone, Debug)]
 enum Patient {
-    Provider(usize),
-    Upstream(usize),
-    Redis,
-    Listener(usize),
+    Provider(Arc<IdentityProvider>),
+    Upstream(Arc<Route>),
+    Redis(Arc<config::Redis>),
+    Listener(Box<config::Listener>),
     Telemetry,
     Files,
 }
@@ -50,74 +53,75 @@ enum Patient {
 /// # Errors
 /// The names that can be in `only`, if one there is none of them.
 pub async fn examine(config: Config, clock: &Clock, only: &[String]) -> Result<Vec<Group>, Vec<String>> {
-    let (all, names) = patients(&config);
-    if only.iter().any(|wanted| !names.iter().any(|(kind, name)| wanted == kind || wanted == name)) {
-        let mut known: Vec<String> =
-            names.into_iter().flat_map(|(kind, name)| [kind.to_owned(), name]).collect();
+    let mut patients = patients(&config);
+    if only.iter().any(|word| !patients.iter().any(|patient| patient.is_called(word))) {
+        let called = |patient: Patient| [patient.kind().to_owned(), patient.name()];
+        let mut known: Vec<String> = patients.into_iter().flat_map(called).collect();
+        known.retain(|name| !name.is_empty());
         known.sort();
         known.dedup();
         return Err(known);
     }
-    let is_wanted = |(kind, name): &(&str, String)| {
-        only.is_empty() || only.iter().any(|word| word == kind || word == name)
-    };
-    let wanted = all.into_iter().zip(&names).filter(|(_, name)| is_wanted(name));
+    patients.retain(|patient| only.is_empty() || only.iter().any(|word| patient.is_called(word)));
     let (config, round) = (Arc::new(config), Round::lasting(PATIENCE, clock));
     let mut looking = JoinSet::new();
-    for (at, (patient, _)) in wanted.enumerate() {
+    for (at, patient) in patients.into_iter().enumerate() {
         let (config, round) = (config.clone(), round.clone());
-        looking.spawn(async move { (at, look(&patient, &config, &round).await) });
+        looking.spawn(async move { (at, patient.look(&config, &round).await) });
     }
     let mut groups = looking.join_all().await;
     groups.sort_by_key(|(at, _)| *at);
     Ok(groups.into_iter().map(|(_, group)| group).collect())
 }
 
-/// All there is to look at, each with its kind and its name.
-fn patients(config: &Config) -> (Vec<Patient>, Vec<(&'static str, String)>) {
-    let mut all = Vec::new();
-    for (at, provider) in config.identity_providers.iter().enumerate() {
-        all.push((Patient::Provider(at), (provider::KIND, provider.name.to_string())));
-    }
-    for (at, route) in upstream::distinct(config).into_iter().enumerate() {
-        all.push((Patient::Upstream(at), (upstream::KIND, upstream::name(&route.upstream))));
-    }
-    if config.cache.redis.is_some() {
-        all.push((Patient::Redis, (redis::KIND, String::new())));
-    }
-    for (at, listener) in config.listeners.iter().enumerate() {
-        all.push((Patient::Listener(at), (listener::KIND, listener.name.to_string())));
-    }
-    all.push((Patient::Telemetry, (listener::TELEMETRY, String::new())));
-    all.push((Patient::Files, (files::KIND, String::new())));
-    all.into_iter().unzip()
+/// All there is to look at.
+fn patients(config: &Config) -> Vec<Patient> {
+    let providers = config.identity_providers.iter().cloned().map(Patient::Provider);
+    let upstreams = upstream::distinct(config).into_iter().cloned().map(Patient::Upstream);
+    let redis = config.cache.redis.iter().cloned().map(Patient::Redis);
+    let listeners = config.listeners.iter().cloned().map(Box::new).map(Patient::Listener);
+    let rest = [Patient::Telemetry, Patient::Files];
+    providers.chain(upstreams).chain(redis).chain(listeners).chain(rest).collect()
 }
 
-async fn look(patient: &Patient, config: &Arc<Config>, round: &Round) -> Group {
-    match patient {
-        Patient::Provider(at) => match config.identity_providers.get(*at) {
-            Some(provider) => match Outbound::for_providers(config, None) {
+impl Patient {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Provider(_) => provider::KIND,
+            Self::Upstream(_) => upstream::KIND,
+            Self::Redis(_) => redis::KIND,
+            Self::Listener(_) => listener::KIND,
+            Self::Telemetry => listener::TELEMETRY,
+            Self::Files => files::KIND,
+        }
+    }
+
+    /// What tells it from others of its kind.
+    fn name(&self) -> String {
+        match self {
+            Self::Provider(provider) => provider.name.to_string(),
+            Self::Upstream(route) => upstream::name(&route.upstream),
+            Self::Listener(settings) => settings.name.to_string(),
+            Self::Redis(_) | Self::Telemetry | Self::Files => String::new(),
+        }
+    }
+
+    fn is_called(&self, word: &str) -> bool {
+        self.kind() == word || (!word.is_empty() && self.name() == word)
+    }
+
+    async fn look(&self, config: &Config, round: &Round) -> Group {
+        let checks = match self {
+            Self::Provider(provider) => match Outbound::for_providers(config, None) {
                 Ok(client) => provider::look(round, config, provider, client.client()).await,
-                Err(error) => {
-                    let verdict = remedies::client(&error);
-                    Group::new(provider::KIND, provider.name.as_str(), vec![Check::at_once("tls", verdict)])
-                }
+                Err(error) => vec![Check::at_once("tls", remedies::client(&error))],
             },
-            None => Group::new(provider::KIND, "", Vec::new()),
-        },
-        Patient::Upstream(at) => match upstream::distinct(config).get(*at) {
-            Some(route) => upstream::look(round, route).await,
-            None => Group::new(upstream::KIND, "", Vec::new()),
-        },
-        Patient::Redis => match &config.cache.redis {
-            Some(settings) => redis::look(round, settings).await,
-            None => Group::new(redis::KIND, "", Vec::new()),
-        },
-        Patient::Listener(at) => match config.listeners.get(*at) {
-            Some(settings) => listener::look(round, settings, &config.telemetry.address).await,
-            None => Group::new(listener::KIND, "", Vec::new()),
-        },
-        Patient::Telemetry => listener::look_at_telemetry(round, &config.telemetry.address).await,
-        Patient::Files => files::look(round, config).await,
+            Self::Upstream(route) => upstream::look(round, route).await,
+            Self::Redis(settings) => redis::look(round, settings).await,
+            Self::Listener(settings) => listener::look(round, settings, &config.telemetry.address).await,
+            Self::Telemetry => listener::look_at_telemetry(round, &config.telemetry.address).await,
+            Self::Files => files::look(round, config).await,
+        };
+        Group::new(self.kind(), &self.name(), checks)
     }
 }

@@ -13,7 +13,6 @@ use serde_json::Value;
 use url::Url;
 
 use crate::app::doctor::check::Check;
-use crate::app::doctor::check::Group;
 use crate::app::doctor::check::Round;
 use crate::app::doctor::check::Verdict;
 use crate::app::doctor::clock;
@@ -76,7 +75,7 @@ pub async fn look(
     config: &Config,
     provider: &Arc<IdentityProvider>,
     client: &Client,
-) -> Group {
+) -> Vec<Check> {
     let metadata = Metadata::of(provider, client.clone(), round.clock.clone());
     let mut asking = Asking { round, provider, client, metadata: metadata.clone(), checks: Vec::new() };
     let known = known(provider);
@@ -91,7 +90,7 @@ pub async fn look(
     if let Some(tenants) = tenants {
         checks.extend(credential::show(round, config, provider, papers, metadata, client, &tenants).await);
     }
-    Group::new(KIND, provider.name.as_str(), checks)
+    checks
 }
 
 /// The servers that are known before any of them is asked.

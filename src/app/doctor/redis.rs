@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::app::doctor::check::Check;
-use crate::app::doctor::check::Group;
 use crate::app::doctor::check::Round;
 use crate::app::doctor::check::Verdict;
 use crate::app::doctor::reach::Server;
@@ -29,7 +28,7 @@ pub const KIND: &str = "redis";
 const LIMIT: Duration = Duration::from_secs(3);
 
 /// Looks at the servers behind `settings`.
-pub async fn look(round: &Round, settings: &Redis) -> Group {
+pub async fn look(round: &Round, settings: &Redis) -> Vec<Check> {
     let mut checks = Vec::new();
     let are_there = match servers(settings) {
         Ok(servers) => {
@@ -51,7 +50,7 @@ pub async fn look(round: &Round, settings: &Redis) -> Group {
     if let Some(keys) = keys.filter(|_| are_there) {
         serve(round, settings, &keys, &mut checks).await;
     }
-    Group::new(KIND, "", checks)
+    checks
 }
 
 async fn serve(round: &Round, settings: &Redis, keys: &Keys, checks: &mut Vec<Check>) {

@@ -13,7 +13,6 @@ use http_body_util::Empty;
 use tokio::net::UnixStream;
 
 use crate::app::doctor::check::Check;
-use crate::app::doctor::check::Group;
 use crate::app::doctor::check::Round;
 use crate::app::doctor::check::Verdict;
 use crate::app::doctor::reach::Reached;
@@ -66,14 +65,13 @@ pub fn name(upstream: &Upstream) -> String {
 }
 
 /// Looks at the upstream of `route`.
-pub async fn look(round: &Round, route: &Arc<Route>) -> Group {
+pub async fn look(round: &Round, route: &Arc<Route>) -> Vec<Check> {
     let upstream = &*route.upstream;
-    let group = |checks| Group::new(KIND, &name(upstream), checks);
     let reached = match &upstream.socket {
         Some(path) => reach_local(round, path).await,
         None => match server(upstream) {
             Ok(server) => reach(round, &server).await,
-            Err(error) => return group(vec![Check::at_once("tls", remedies::client(&error))]),
+            Err(error) => return vec![Check::at_once("tls", remedies::client(&error))],
         },
     };
     let mut checks = reached.checks;
@@ -84,7 +82,7 @@ pub async fn look(round: &Round, route: &Arc<Route>) -> Group {
         };
         checks.push(round.check("http HEAD /", LIMIT, answered(round, route, version)).await);
     }
-    group(checks)
+    checks
 }
 
 fn server(upstream: &Upstream) -> Result<Server, tls::Error> {

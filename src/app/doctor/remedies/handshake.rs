@@ -140,8 +140,6 @@ fn alerted(alert: AlertDescription, whose: Whose) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     fn seen(error: Error) -> String {
@@ -170,7 +168,7 @@ mod tests {
     #[test]
     fn the_error_is_found_wherever_it_is_wrapped() {
         let inner = Error::AlertReceived(AlertDescription::CertificateRequired);
-        let wrapped = std::io::Error::other(Arc::new(std::io::Error::other(inner)));
+        let wrapped = std::io::Error::other(std::io::Error::other(inner));
         let verdict = tls(&wrapped, "x", Whose::Upstream, UnixTime::from_seconds(0));
         assert_eq!(verdict.remedy.as_deref(), Some("set the upstream's `tls.client_certificate`"));
     }
