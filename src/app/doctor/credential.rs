@@ -99,7 +99,7 @@ pub async fn show(
             let name = format!("{}token endpoint{place}", number(at, papers.usable.len()));
             let aim = Aim::Recognition(exchanges.first().map(|(_, exchange)| exchange.as_ref()));
             let check = asked(round, &trial, name, at, tenant.as_ref(), aim).await;
-            taken = taken.or((check.finding == Finding::Well).then_some(at));
+            taken = taken.or_else(|| (check.finding == Finding::Well).then_some(at));
             shown.push(check);
         }
         if taken.is_some() {

@@ -158,10 +158,10 @@ impl Asking<'_> {
                 found = found.or(keys);
             }
         }
-        let Fetched { tenant, .. } = found?;
+        // where the keys are missing, the token endpoint may have more to say
         Some(match &entra.tenancy {
             Tenancy::Id(id) => vec![Some(id.clone())],
-            Tenancy::Domain(_) => vec![Some(tenant?)],
+            Tenancy::Domain(_) => vec![Some(found?.tenant?)],
             Tenancy::Shared { allowed, .. } => allowed.iter().cloned().map(Some).collect(),
         })
     }

@@ -158,7 +158,7 @@ async fn answered(round: &Round, route: &Arc<Route>, version: &str) -> Verdict {
 }
 
 fn unanswered(round: &Round, error: &forward::Error, upstream: &Upstream) -> Verdict {
-    let host = upstream.tls.server_name.as_deref().unwrap_or(upstream.authority.host());
+    let host = upstream.tls.server_name.as_deref().unwrap_or_else(|| upstream.authority.host());
     let remedy = match (error, upstream.http2) {
         (forward::Error::Tls(cause), _) => {
             return remedies::tls(cause.as_ref(), host, Whose::Upstream, round.clock.now());

@@ -80,7 +80,9 @@ routes:
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_that_is_not_believed_is_explained() {
-    let (authority, other) = (Authority::new(), Authority::new());
+    let authority = Authority::new();
+    let other = rcgen::generate_simple_self_signed(["stranger.example".to_owned()]).unwrap();
+    let (own, other) = (authority.pem(), other.cert.pem());
     let ended = {
         let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
         (params.not_before, params.not_after) =
@@ -90,15 +92,15 @@ async fn a_certificate_that_is_not_believed_is_explained() {
     for (pair, roots, seen, remedy) in [
         (
             authority.issue("elsewhere.example"),
-            &authority,
+            &own,
             "the certificate is for elsewhere.example, not for 127.0.0.1",
             "somebody else answers",
         ),
         (authority.issue("127.0.0.1"), &other, "the certificate's issuer is not trusted", "SSL_CERT_FILE"),
-        (ended, &authority, "the certificate ended ", "renew"),
+        (ended, &own, "the certificate ended ", "renew"),
     ] {
         let idp = Idp::start_with(json!({}), showing(&pair), |_| Answer::text(404, "text/plain", "")).await;
-        let (_directory, roots) = file("roots.pem", &roots.pem());
+        let (_directory, roots) = file("roots.pem", roots);
         let config = oidc(&format!("issuer: \"{}\"", idp.authority()));
         let said = examined_with(&config, &ALONE, &[("SSL_CERT_FILE", &roots)]).await;
         let name = format!("tls {}", idp.authority().trim_start_matches("https://"));
@@ -126,13 +128,14 @@ async fn over_tls_all_is_well_and_the_certificate_has_its_days_told() {
         "{:#}",
         said.document
     );
-    assert_eq!((said.code, said.seen(PARTNER, "token endpoint")), (1, "invalid_client"));
-    let basic = config.replace("timeout: 2s", "timeout: 2s\n    auth_method: client_secret_post");
-    let said = examined_with(&basic, &ALONE, &[("SSL_CERT_FILE", &roots)]).await;
     assert_eq!((said.code, said.seen(PARTNER, "token endpoint")), (0, "it knows us"), "{:#}", said.document);
     // it was asked as callers have it asked
     assert_eq!(idp.last().get("grant_type"), "urn:ietf:params:oauth:grant-type:token-exchange");
     assert_eq!(idp.last().get("audience"), "inventory");
+    let basic = config.replace("timeout: 2s", "timeout: 2s\n    auth_method: client_secret_basic");
+    let said = examined_with(&basic, &ALONE, &[("SSL_CERT_FILE", &roots)]).await;
+    assert_eq!((said.code, said.seen(PARTNER, "token endpoint")), (1, "invalid_client"));
+    assert!(said.remedy(PARTNER, "token endpoint").contains("`auth_method`"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

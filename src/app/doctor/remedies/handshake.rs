@@ -59,7 +59,9 @@ fn certificate(problem: &CertificateError, expected: &str, whose: Whose, now: Un
             wrong(&format!("the certificate is not for {expected}"), rename(whose))
         }
         CertificateError::Revoked => wrong("the certificate is revoked", RENEW),
-        CertificateError::BadSignature => wrong("the certificate's signature is wrong", trust(whose)),
+        CertificateError::BadSignature => {
+            wrong("the certificate is not signed by the authority that it names", trust(whose))
+        }
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             wrong("the certificate is not one for servers", RENEW)
         }
@@ -96,9 +98,10 @@ fn rename(whose: Whose) -> &'static str {
     }
 }
 
-/// The name in `DnsName("a.example")`, as far as it is visible.
+/// The name in `DnsName("a.example")` or `IpAddress(127.0.0.1)`, as far as it is visible.
 fn shown(presented: &str) -> String {
-    let name = presented.split('"').nth(1).unwrap_or(presented);
+    let inner = presented.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    let name = inner.unwrap_or(presented).trim_matches('"');
     name.chars().filter(char::is_ascii_graphic).take(LONGEST_NAME).collect()
 }
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use redis::ErrorKind;
 use redis::RedisError;
 
 use crate::config;
@@ -44,7 +45,11 @@ impl Error {
     /// The first word of the server's own refusal, as `NOPERM`.
     pub fn code(&self) -> Option<&str> {
         match self {
-            Self::Connect(connect::Error::Redis(error)) | Self::Command(error) => error.code(),
+            Self::Connect(connect::Error::Redis(error)) | Self::Command(error) => match error.kind() {
+                // the library keeps this one's word to itself
+                ErrorKind::AuthenticationFailed => Some("WRONGPASS"),
+                _ => error.code(),
+            },
             _ => None,
         }
     }
