@@ -23,6 +23,7 @@ use crate::telemetry::metrics::Metrics;
 pub mod admin;
 pub mod cli;
 pub mod demo;
+pub mod doctor;
 pub mod gate;
 pub mod lines;
 pub mod machine;

@@ -21,6 +21,8 @@ use hyper_rustls::MaybeHttpsStream;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
+use rustls::ProtocolVersion;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::ServerName;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
@@ -173,6 +175,24 @@ impl Stream {
         match &self.kind {
             Kind::Plain(_) | Kind::Local(_) => None,
             Kind::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+        }
+    }
+}
+
+impl Stream {
+    /// The certificates the server showed, its own first; nothing without TLS.
+    pub fn certificates(&self) -> &[CertificateDer<'static>] {
+        match &self.kind {
+            Kind::Plain(_) | Kind::Local(_) => &[],
+            Kind::Tls(stream) => stream.get_ref().1.peer_certificates().unwrap_or_default(),
+        }
+    }
+
+    /// The version of TLS; nothing without.
+    pub fn tls_version(&self) -> Option<ProtocolVersion> {
+        match &self.kind {
+            Kind::Plain(_) | Kind::Local(_) => None,
+            Kind::Tls(stream) => stream.get_ref().1.protocol_version(),
         }
     }
 }

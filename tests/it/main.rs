@@ -9,6 +9,7 @@ mod bad_answers;
 mod challenges;
 mod cli;
 mod credential;
+mod doctor;
 mod documents;
 mod exchange;
 mod forward;

@@ -16,6 +16,7 @@ use crate::config::problem::Report;
 
 mod check;
 mod demo;
+mod doctor;
 mod health;
 mod run;
 mod schema;
@@ -44,6 +45,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Check a configuration: lists every problem, contacts nothing
     Check(check::Arguments),
+    /// Contact everything that a configuration names, and say what is wrong and what to do
+    Doctor(doctor::Arguments),
     /// Print the JSON Schema of the configuration
     Schema,
     /// Ask a running proxy whether it is ready, for HEALTHCHECK and exec probes: 0 yes, 1 no
@@ -72,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Run => run::run(&config),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Check(arguments) => return check::run(&config, &arguments),
+        Command::Doctor(arguments) => return doctor::run(&config, &arguments),
         Command::Schema => schema::run(),
         Command::Health(arguments) => return health::run(&config, &arguments),
     };

@@ -32,6 +32,7 @@ use crate::telemetry::logs;
 mod document;
 
 pub use document::Endpoint;
+pub use document::addresses;
 
 /// Longest document that is read, in bytes.
 const LONGEST: usize = 256 * 1024;
@@ -220,7 +221,7 @@ impl Metadata {
         let found = self.oidc().and_then(|oidc| Some((&oidc.issuer, oidc.discovery()?)));
         let (issuer, beginning) = found.ok_or(Error::NotDiscoverable)?;
         let mut refused = None;
-        for url in document::addresses(&beginning) {
+        for url in addresses(&beginning) {
             let bytes = self.get(&url).await;
             match bytes.and_then(|bytes| Ok(Document::parse(&bytes, issuer)?)) {
                 Err(error) if !matches!(error, Error::NoAnswer(_)) => refused = refused.or(Some(error)),

@@ -121,6 +121,16 @@ impl KeySet {
         if found.next().is_none() { key } else { None }
     }
 
+    /// How its keys are called, as far as they are.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().filter_map(|key| key.kid.as_deref())
+    }
+
+    /// How many keys there are.
+    pub fn count(&self) -> usize {
+        self.keys.len()
+    }
+
     /// Whether the same keys stand in both, whatever their order.
     pub fn is_same_as(&self, other: &Self) -> bool {
         let has = |key: &Key| other.keys.iter().any(|own| own.content == key.content);

@@ -129,6 +129,16 @@ impl TokenEndpoint {
         Err(refused)
     }
 
+    /// Asks with one credential alone, however the endpoint has fared.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub async fn ask_by(&self, means: &Means, question: Question<'_>) -> Result<Answer, Error> {
+        let prover = self.provers.of(&question.terms.provider.name);
+        let prover = prover.ok_or_else(|| Error::ours(Kind::Internal))?;
+        self.ask_with(prover, means, question).await
+    }
+
     /// Asks with one credential, and once more if it is refused and has changed in the meantime: whoever replaces it
     /// withdraws the old one.
     async fn ask_with(

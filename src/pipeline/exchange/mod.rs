@@ -44,6 +44,7 @@ use crate::telemetry::logs;
 use crate::telemetry::metrics::CacheResult;
 use crate::telemetry::metrics::Metrics;
 
+pub mod aadsts;
 mod breaker;
 pub mod classify;
 pub mod credential;
@@ -69,12 +70,14 @@ pub mod row;
 mod session;
 mod succession;
 mod tiers;
+pub mod trial;
 mod weather;
 
 pub use endpoint::Moment;
 pub use error::Error;
 pub use error::OAuthError;
 pub use memory::Purged;
+pub use redis::probe;
 pub use rejected::Chance;
 pub use rejected::Rejected;
 pub use row::Kind;

@@ -112,6 +112,31 @@ pub fn for_api(
     key.sign(&claims, &Map::new())
 }
 
+/// A token of the proxy's own, without a user, for the API `resource`.
+///
+/// # Errors
+/// If the cryptography library fails.
+pub fn for_application(
+    realm: &Realm,
+    key: &SigningKey,
+    resource: &str,
+    now: UnixTime,
+) -> anyhow::Result<String> {
+    let tenant = &realm.settings.tenant;
+    let own = pairwise(tenant, &realm.settings.client_id);
+    let mut claims = volatile(now, realm.settings.downstream_lifetime)?;
+    claims.extend(members(json!({
+        "iss": realm.issuer(EntraVersion::V1, tenant),
+        "aud": resource,
+        "tid": tenant,
+        "oid": own,
+        "sub": own,
+        "idtyp": "app",
+    })));
+    claims.extend(client(EntraVersion::V1, &realm.settings.client_id, "1"));
+    key.sign(&claims, &Map::new())
+}
+
 /// The claims in which two tokens of one session differ.
 fn volatile(now: UnixTime, lifetime: Duration) -> anyhow::Result<Map<String, Value>> {
     let issued = now.before(BACK_DATED).as_seconds();

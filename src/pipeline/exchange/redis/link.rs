@@ -273,6 +273,11 @@ impl Drop for Undone {
 }
 
 impl Session {
+    /// One over a connection of its own.
+    pub fn over(connection: Connection, ring: Arc<Ring>, keys_read: Instant) -> Self {
+        Self { connection, ring, keys_read, number: 0 }
+    }
+
     /// Which connection it is.
     pub fn number(&self) -> u64 {
         self.number

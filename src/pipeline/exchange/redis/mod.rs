@@ -30,6 +30,7 @@ use crate::telemetry::metrics::Metrics;
 mod commands;
 mod connect;
 mod link;
+pub mod probe;
 mod record;
 mod seal;
 

@@ -76,7 +76,8 @@ impl Refusal {
 pub struct Success {
     /// `Bearer`.
     pub token_type: &'static str,
-    /// What was granted, fully qualified.
+    /// What was granted, fully qualified; nothing where an application's own permissions are.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub scope: String,
     /// Seconds from now.
     pub expires_in: u64,

@@ -31,8 +31,12 @@ use crate::app::demo::entra::users::Fate;
 use crate::app::demo::entra::users::User;
 use crate::domain::clock::UnixTime;
 
+mod own;
+
 /// The grant of On-Behalf-Of (RFC 7523 section 2.1).
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+/// The grant by which an application gets a token for itself (RFC 6749 section 4.4).
+const CLIENT_CREDENTIALS: &str = "client_credentials";
 /// The kind of assertion a client may prove itself with (RFC 7523 section 2.2).
 const CLIENT_JWT: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// The kind of token that is issued (RFC 8693 section 3).
@@ -74,7 +78,8 @@ pub fn answer(request: Request<'_>, realm: &Realm, keys: &KeyRing, now: UnixTime
     let at_once = |response| Ok(Answer { response, pause: Duration::ZERO });
     let refuse = |refusal| at_once(trace.refused(&realm.authority, &refusal)?);
     let Exchange { assertion, granted, claims } = match check(request, realm, keys, now) {
-        Ok(exchange) => exchange,
+        Ok(Wanted::OnBehalfOf(exchange)) => *exchange,
+        Ok(Wanted::Own(resource)) => return at_once(own_token(&trace, realm, keys, &resource, now)?),
         Err(refusal) => return refuse(refusal),
     };
     let oid = assertion.get("oid").and_then(Value::as_str).unwrap_or_default();
@@ -108,7 +113,33 @@ pub fn answer(request: Request<'_>, realm: &Realm, keys: &KeyRing, now: UnixTime
     Ok(Answer { response, pause })
 }
 
-/// A request that is as it must be.
+fn own_token(
+    trace: &Trace,
+    realm: &Realm,
+    keys: &KeyRing,
+    resource: &str,
+    now: UnixTime,
+) -> anyhow::Result<Response<String>> {
+    let lifetime = realm.settings.downstream_lifetime.as_secs();
+    trace.granted(&Success {
+        token_type: "Bearer",
+        scope: String::new(),
+        expires_in: lifetime,
+        ext_expires_in: lifetime,
+        access_token: token::for_application(realm, keys.current(), resource, now)?,
+        refresh_token: None,
+    })
+}
+
+/// What a request that is as it must be asks for.
+enum Wanted {
+    /// A token on behalf of a user.
+    OnBehalfOf(Box<Exchange>),
+    /// A token of the application's own, for this API.
+    Own(String),
+}
+
+/// A user's token, and what it is to be exchanged for.
 struct Exchange {
     assertion: Map<String, Value>,
     granted: Granted,
@@ -116,7 +147,7 @@ struct Exchange {
     claims: Map<String, Value>,
 }
 
-fn check(request: Request<'_>, realm: &Realm, keys: &KeyRing, now: UnixTime) -> Result<Exchange, Refusal> {
+fn check(request: Request<'_>, realm: &Realm, keys: &KeyRing, now: UnixTime) -> Result<Wanted, Refusal> {
     if request.method != Method::POST {
         let text = format!("The endpoint only accepts POST requests. Received a {} request.", request.method);
         return Err(Refusal::new("invalid_request", 900_561, text));
@@ -126,11 +157,15 @@ fn check(request: Request<'_>, realm: &Realm, keys: &KeyRing, now: UnixTime) -> 
         return Err(Refusal::new("invalid_request", 90_130, text));
     };
     let form = Form::parse(request.headers, request.body)?;
-    if form.required("grant_type")? != JWT_BEARER {
+    let grant = form.required("grant_type")?;
+    if grant != JWT_BEARER && grant != CLIENT_CREDENTIALS {
         let text = "The app requested an unsupported grant type.";
         return Err(Refusal::new("unsupported_grant_type", 70_003, text));
     }
     check_client(request.headers, &form, realm, tenant, now)?;
+    if grant == CLIENT_CREDENTIALS {
+        return own::resource(&form, realm).map(|resource| Wanted::Own(resource.to_owned()));
+    }
     if form.required("requested_token_use")? != "on_behalf_of" {
         return Err(Refusal::malformed("The 'requested_token_use' must be 'on_behalf_of'."));
     }
@@ -138,7 +173,7 @@ fn check(request: Request<'_>, realm: &Realm, keys: &KeyRing, now: UnixTime) -> 
     let granted = scopes::grant(form.required("scope")?, &realm.settings.downstream)?;
     let assertion = assertion::verify(form.required("assertion")?, keys, realm, tenant, now)?;
     let claims = form.optional("claims").map_or_else(Map::new, token::requested);
-    Ok(Exchange { assertion, granted, claims })
+    Ok(Wanted::OnBehalfOf(Box::new(Exchange { assertion, granted, claims })))
 }
 
 /// The client must show its secret or a signed assertion; a client that is not registered is told so first.

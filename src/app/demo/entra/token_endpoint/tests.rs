@@ -155,13 +155,7 @@ fn every_mistake_in_a_request_has_its_answer() {
         ("empty assertion", good().set("assertion", ""), 400, "invalid_request", 900_144),
         ("two scopes", good().again("scope"), 400, "invalid_request", 9_002_313),
         ("two assertions", good().again("assertion"), 400, "invalid_request", 9_002_313),
-        (
-            "other grant",
-            good().set("grant_type", "client_credentials"),
-            400,
-            "unsupported_grant_type",
-            70_003,
-        ),
+        ("other grant", good().set("grant_type", "password"), 400, "unsupported_grant_type", 70_003),
         ("other use", good().set("requested_token_use", "On_Behalf_Of"), 400, "invalid_request", 9_002_313),
         ("resource", good().set("resource", "api://orders-backend"), 400, "invalid_request", 901_002),
         ("claims", good().set("claims", "[1]"), 400, "invalid_request", 9_002_313),
@@ -487,5 +481,29 @@ proptest::proptest! {
     fn no_assertion_that_was_not_issued_is_exchanged(assertion in "[A-Za-z0-9_=-]{0,40}(\\.[A-Za-z0-9_=-]{0,40}){0,4}") {
         let (status, _) = Sent::with(assertion).answered();
         proptest::prop_assert_eq!(status.as_u16(), 400);
+    }
+}
+
+#[test]
+fn an_application_gets_tokens_of_its_own_for_what_is_registered() {
+    let own = || {
+        let scope = format!("{CLIENT_ID}/.default");
+        let bare = Sent::by("alice").without("assertion").without("requested_token_use");
+        bare.set("grant_type", "client_credentials").set("scope", &scope)
+    };
+    let (status, body) = own().answered();
+    assert_eq!((status, body.get("scope")), (StatusCode::OK, None));
+    let claims = claims_of(body["access_token"].as_str().unwrap());
+    assert_eq!((claims["aud"].as_str(), claims["idtyp"].as_str()), (Some(CLIENT_ID), Some("app")));
+    assert_eq!(own().set("scope", "api://orders-backend/.default").answered().0, StatusCode::OK);
+    for (sent, code) in [
+        (own().set("client_secret", "wrong"), 7_000_215),
+        (own().set("scope", "api://orders-backend/orders.read"), 1_002_012),
+        (own().set("scope", "api://nobody/.default"), 500_011),
+        (own().set("scope", &format!("api://{CLIENT_ID}/.default")), 90_009),
+        (own().set("requested_token_use", "on_behalf_of"), 9_002_313),
+        (own().without("scope"), 900_144),
+    ] {
+        assert_eq!(sent.answered().1["error_codes"][0], code);
     }
 }
