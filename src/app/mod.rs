@@ -23,11 +23,14 @@ use crate::telemetry::metrics::Metrics;
 pub mod admin;
 pub mod cli;
 pub mod demo;
+pub mod explain;
 pub mod gate;
 pub mod lines;
 pub mod machine;
+pub mod paint;
 pub mod reload;
 pub mod server;
+pub mod words;
 pub mod workers;
 
 use admin::Probes;

@@ -58,6 +58,7 @@ pub mod key;
 mod landing;
 pub mod lifetime;
 pub mod memory;
+pub mod plan;
 mod proof;
 mod purge;
 mod redis;
@@ -69,7 +70,9 @@ pub mod row;
 mod session;
 mod succession;
 mod tiers;
+pub mod trial;
 mod weather;
+mod witness;
 
 pub use endpoint::Moment;
 pub use error::Error;
