@@ -22,9 +22,11 @@ use crate::telemetry::metrics::Metrics;
 
 pub mod admin;
 pub mod cli;
+pub mod decode;
 pub mod demo;
 pub mod explain;
 pub mod gate;
+pub mod init;
 pub mod lines;
 pub mod machine;
 pub mod paint;

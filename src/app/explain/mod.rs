@@ -39,6 +39,7 @@ mod onward;
 mod routes;
 mod text;
 mod token;
+pub mod verdict;
 
 pub use demands::Demand;
 pub use demands::Mark;

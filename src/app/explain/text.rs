@@ -80,18 +80,7 @@ impl Page {
 
     fn demands(&mut self, demands: &[Demand]) {
         for (at, demand) in demands.iter().enumerate() {
-            let mark = match demand.mark {
-                Mark::Met => self.paint.good("✓"),
-                Mark::Unmet => self.paint.bad("✗"),
-                Mark::Open => "?".to_owned(),
-            };
-            let mut text = format!("{mark} {}: {}", demand.about, demand.wanted);
-            if let Some(has) = &demand.has {
-                let _ = write!(text, "; it has {has}");
-            }
-            if let (Some(status), Some(reason)) = (demand.status, &demand.reason) {
-                let _ = write!(text, " -> {}", self.paint.bad(&format!("{status} {reason}")));
-            }
+            let text = self::demand(demand, self.paint);
             self.line(if at == 0 { "demands" } else { "" }, &text);
         }
     }
@@ -162,4 +151,21 @@ impl Page {
             }
         }
     }
+}
+
+/// One demand in one line.
+pub fn demand(demand: &Demand, paint: Paint) -> String {
+    let mark = match demand.mark {
+        Mark::Met => paint.good("✓"),
+        Mark::Unmet => paint.bad("✗"),
+        Mark::Open => "?".to_owned(),
+    };
+    let mut text = format!("{mark} {}: {}", demand.about, demand.wanted);
+    if let Some(has) = &demand.has {
+        let _ = write!(text, "; it has {has}");
+    }
+    if let (Some(status), Some(reason)) = (demand.status, &demand.reason) {
+        let _ = write!(text, " -> {}", paint.bad(&format!("{status} {reason}")));
+    }
+    text
 }

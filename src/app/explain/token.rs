@@ -183,7 +183,7 @@ pub fn provided(token: &ValidatedToken) -> Option<String> {
 }
 
 /// Closes what was open, by the word of whoever has the keys.
-fn settle(found: &mut Appraisal, verdict: &Result<(), authenticate::Error>) {
+pub(super) fn settle(found: &mut Appraisal, verdict: &Result<(), authenticate::Error>) {
     for finding in found.findings.iter_mut().filter(|finding| finding.verdict == Verdict::Open) {
         finding.verdict = match verdict {
             Ok(()) => Verdict::Met,
@@ -210,7 +210,7 @@ fn settle(found: &mut Appraisal, verdict: &Result<(), authenticate::Error>) {
     }
 }
 
-fn caller(found: &Appraisal) -> Caller {
+pub(super) fn caller(found: &Appraisal) -> Caller {
     let hash = |user: &crate::domain::caller::UserKey| {
         let digest = Digest::of(user.as_bytes());
         digest.as_bytes().iter().take(6).map(|byte| format!("{byte:02x}")).collect::<String>()
@@ -223,7 +223,7 @@ fn caller(found: &Appraisal) -> Caller {
     }
 }
 
-fn candidates(config: &Config, policy: &Policy) -> Vec<Arc<IdentityProvider>> {
+pub(super) fn candidates(config: &Config, policy: &Policy) -> Vec<Arc<IdentityProvider>> {
     let named = |name: &Name| config.identity_providers.iter().find(|provider| provider.name == *name);
     policy.identity_providers.iter().filter_map(named).cloned().collect()
 }
