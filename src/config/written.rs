@@ -161,8 +161,9 @@ fn setting(path: &Path, node: &Node, sources: &[Source]) -> Setting {
         }
         Kind::Map(map) => {
             let member = |(key, below): (&std::sync::Arc<str>, &Node)| {
-                let path = path.key(key);
-                (mask::shown_key(&path), setting(&path, below, sources))
+                // every key of a configuration that holds is known, or a name that an operator gave
+                let name = mask::shown_key(&Path::default().key(key));
+                (name, setting(&path.key(key), below, sources))
             };
             Content::Map(map.iter().map(member).collect())
         }
@@ -240,7 +241,7 @@ fn scalar(text: &str) -> String {
         let mut parts = text.split(':');
         !text.ends_with(':') && parts.all(|part| part.bytes().all(is_plain))
     };
-    if (starts_plain && is_url(text) && text != "null") || text == mask::MASK {
+    if starts_plain && is_url(text) && text != "null" {
         return text.to_owned();
     }
     Value::from(text).to_string()

@@ -35,7 +35,7 @@ cannot be reached (--verify); 78 the configuration is wrong.
 Examples:
   obo-proxy explain GET https://orders.example/api/orders/7
   obo-proxy explain POST /api/orders --header 'X-Channel: web' --listener public
-  wl-paste | obo-proxy explain GET /api/orders --token-file - --verify
+  echo \"$TOKEN\" | obo-proxy explain GET /api/orders --token-file - --verify
   obo-proxy explain GET /api/orders --json | jq .outcome"
 )]
 pub(super) struct Arguments {

@@ -84,11 +84,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let plan = plan(arguments)?;
     let text = plan.to_yaml();
     // whatever the flags say has to be a configuration; what the platform provides is not there yet
-    let mut environment: Vec<(String, String)> = Vec::new();
-    environment.push((
-        "AZURE_FEDERATED_TOKEN_FILE".into(),
-        "/var/run/secrets/azure/tokens/azure-identity-token".into(),
-    ));
+    let token = "/var/run/secrets/azure/tokens/azure-identity-token";
+    let environment = [("AZURE_FEDERATED_TOKEN_FILE".into(), token.into())];
     config::load_text("what would be written", &text, &environment).map_err(Failure::Config)?;
     if arguments.output == Path::new("-") {
         return print(&text);

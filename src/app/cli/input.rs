@@ -48,7 +48,7 @@ pub fn token(path: &Path) -> Result<Secret, Failure> {
 
 /// Where a token is read from that has to be there.
 pub fn given(path: Option<&PathBuf>) -> Result<Secret, Failure> {
-    token(path.map_or(Path::new("-"), PathBuf::as_path))
+    token(path.map_or_else(|| Path::new("-"), PathBuf::as_path))
 }
 
 /// The token as a request would bring it.

@@ -98,12 +98,9 @@ fn of_kind(claims: &Map<String, Value>, remarks: &mut Vec<String>) {
         // what tells the kinds of other issuers' tokens apart is for the configuration to say
         return;
     }
-    let version = match claims.get("ver").and_then(Value::as_str) {
-        Some(version @ ("1.0" | "2.0")) => version,
-        _ => {
-            remarks.push("Its version (ver) is neither 1.0 nor 2.0.".into());
-            return;
-        }
+    let Some(version @ ("1.0" | "2.0")) = claims.get("ver").and_then(Value::as_str) else {
+        remarks.push("Its version (ver) is neither 1.0 nor 2.0.".into());
+        return;
     };
     if (version == "2.0") != issuer.ends_with("/v2.0") {
         remarks.push(format!("Its issuer is not that of version {version}."));
@@ -178,7 +175,7 @@ mod tests {
             (plain.clone(), json!({"scp": null, "idtyp": "app"}), "an application's"),
             (plain.clone(), json!({"ver": "1.0"}), "not that of version 1.0"),
             (plain.clone(), json!({"ver": "3.0"}), "neither 1.0 nor 2.0"),
-            (plain.clone(), json!({"cnf": {"jkt": "x"}}), "bound to a key"),
+            (plain, json!({"cnf": {"jkt": "x"}}), "bound to a key"),
         ] {
             let said = of(header.clone(), changes.clone());
             assert!(said.contains(remark), "{header} {changes}: {said}");

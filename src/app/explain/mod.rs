@@ -253,8 +253,8 @@ impl Walk<'_> {
                 let judged = token::judge(self, policy);
                 told.demands.extend(judged.demands);
                 told.caller = judged.caller;
-                told.token = Some(Fate::validated(self.config, policy, token, &judged.appraisal));
                 let mut provided = judged.outcome?;
+                told.token = Some(Fate::validated(self.config, policy, token, judged.appraisal.as_ref()));
                 provided.extend(token::provided(token));
                 Outcome::Forwarded { provided }
             }
@@ -308,17 +308,16 @@ fn listener<'c>(config: &'c Config, question: &Question) -> Result<&'c config::L
         let own = all.iter().find(|listener| listener.name.as_str() == named);
         return own.copied().ok_or_else(|| Error::NoListener { named: named.clone(), known: names(&all) });
     }
-    let scheme = question.url.scheme_str();
-    let port = question.url.port_u16();
-    let fits = |listener: &&&config::Listener| {
-        let is_of_scheme = scheme.is_none_or(|scheme| (scheme == "https") == listener.tls.is_some());
-        let is_of_port = match (&listener.address, port) {
-            (config::ListenerAddress::Tcp(address), Some(port)) => address.port == port,
-            _ => false,
-        };
-        is_of_scheme && is_of_port
+    let is_of_port = |listener: &config::Listener| match (&listener.address, question.url.port_u16()) {
+        (config::ListenerAddress::Tcp(address), Some(port)) => address.port == port,
+        _ => false,
     };
-    let fitting: Vec<&config::Listener> = all.iter().filter(fits).copied().collect();
+    let of_port: Vec<&config::Listener> = all.iter().copied().filter(|own| is_of_port(own)).collect();
+    // in front of a listener without TLS, somebody else may speak it
+    let is_https = question.url.scheme_str() == Some("https");
+    let of_both: Vec<&config::Listener> =
+        of_port.iter().copied().filter(|own| own.tls.is_some() == is_https).collect();
+    let fitting = if of_both.is_empty() { of_port } else { of_both };
     match (fitting.as_slice(), all.as_slice()) {
         ([only], _) | ([], [only]) => Ok(only),
         ([], _) => Err(Error::WhichListener(names(&all))),

@@ -94,6 +94,7 @@ pub fn upstream(
     let is_templated = |name: &str| templates.iter().any(|(own, _)| own.as_str() == name);
     let mut set = changed(&head.headers, &rewritten.headers, is_templated);
     set.extend(templates.iter().map(|(name, template)| (name.to_string(), shown(template))));
+    set.sort();
     let kept: BTreeSet<&str> = rewritten.headers.keys().map(http::HeaderName::as_str).collect();
     let is_gone = |name: &&str| !kept.contains(name) && !is_templated(name);
     let removed = head.headers.keys().map(http::HeaderName::as_str).filter(is_gone).map(String::from);

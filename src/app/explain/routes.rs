@@ -26,7 +26,7 @@ pub struct Looked {
 }
 
 /// How a route fared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fared {
     /// It takes the request.
@@ -40,7 +40,7 @@ pub enum Fared {
 }
 
 /// What is to be told of the routes that were `considered`: the one that was chosen, those that would have done, and those
-/// whose path fits.
+/// whose path fits; of each, the most specific first.
 pub fn looked(considered: &[Considered], chosen: Option<&Arc<Route>>, head: &Parts) -> Vec<Looked> {
     let mut told: Vec<(&Considered, Fared)> = Vec::new();
     for candidate in considered.iter().filter(|candidate| !candidate.against.contains(&Aspect::Path)) {
@@ -59,6 +59,7 @@ pub fn looked(considered: &[Considered], chosen: Option<&Arc<Route>>, head: &Par
             Some(_) => {}
         }
     }
+    told.sort_by_key(|(_, fared)| *fared);
     let tell = |(candidate, fared): (&Considered, Fared)| Looked {
         route: candidate.route.name.to_string(),
         fared,

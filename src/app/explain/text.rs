@@ -34,7 +34,9 @@ impl Explanation {
             said.extend(caller.identity_provider.as_ref().map(|name| format!("of {name}")));
             said.extend(caller.user.as_ref().map(|hash| format!("user #{hash}")));
             said.extend(caller.client.as_ref().map(|client| format!("client {client}")));
-            page.line("caller", &said.join(", "));
+            if !said.is_empty() {
+                page.line("caller", &said.join(", "));
+            }
         }
         if let Some(fate) = &self.token {
             page.fate(fate);

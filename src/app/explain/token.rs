@@ -90,23 +90,21 @@ impl Fate {
         config: &Config,
         policy: &Policy,
         token: &ValidatedToken,
-        appraisal: &Option<Appraisal>,
+        appraisal: Option<&Appraisal>,
     ) -> Self {
         let exchange = match token {
             ValidatedToken::Passthrough => return Self::Passthrough { validated: true },
             ValidatedToken::Remove => return Self::Remove { validated: true },
             ValidatedToken::Exchange(exchange) => exchange,
         };
-        let known = appraisal.as_ref().and_then(|appraisal| appraisal.provider.clone());
+        let known = appraisal.and_then(|appraisal| appraisal.provider.clone());
         let providers = match known {
             Some(provider) => vec![provider],
             None => candidates(config, policy),
         };
-        let principal =
-            appraisal.as_ref().and_then(|appraisal| appraisal.principal).unwrap_or(Principal::User);
+        let principal = appraisal.and_then(|appraisal| appraisal.principal).unwrap_or(Principal::User);
         let at = |provider: &Arc<IdentityProvider>| {
             let tenant = appraisal
-                .as_ref()
                 .and_then(|appraisal| appraisal.issuer.as_ref()?.tenant())
                 .or_else(|| only_tenant(provider));
             let plan = plan::plan(provider, exchange, tenant, principal);

@@ -83,7 +83,9 @@ impl Verdict {
     pub fn to_text(&self, asked: &str, paint: Paint) -> String {
         let mut out = match (&self.status, &self.reason) {
             (Some(status), Some(reason)) => {
-                let verdict = paint.bad(&format!("not good: {status} {reason}"));
+                let is_known = *status < 500;
+                let word = if is_known { "not good" } else { "nobody can tell" };
+                let verdict = paint.bad(&format!("{word}: {status} {reason}"));
                 let detail = self.detail.as_deref().unwrap_or_default();
                 let cause = self.cause.as_deref().unwrap_or_default();
                 format!("{verdict} ({asked})\n{detail}\n({cause})\n")

@@ -15,7 +15,7 @@ use crate::domain::clock::Clock;
     after_help = "Exit code: 0 it can be read; 1 it is no JWT; 2 there is none; 74 the file cannot be read.
 
 Examples:
-  wl-paste | obo-proxy token decode
+  echo \"$TOKEN\" | obo-proxy token decode
   obo-proxy token decode --token-file token.txt --json | jq .claims.aud"
 )]
 pub(super) struct Arguments {

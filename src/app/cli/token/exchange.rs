@@ -36,7 +36,7 @@ use crate::telemetry::logs;
 cannot be read; 78 the configuration is wrong.
 
 Examples:
-  wl-paste | obo-proxy token exchange --route orders
+  echo \"$TOKEN\" | obo-proxy token exchange --route orders
   obo-proxy token exchange --route orders --token-file a.txt --print-token | obo-proxy token decode"
 )]
 pub(super) struct Arguments {
@@ -140,13 +140,15 @@ impl Told {
                     }
                     None => told.add("expires", "not said, or absurd: it would be used once".into()),
                 }
-                told.add("scope", last.and_then(|said| said.scope.clone()).unwrap_or("not said".into()));
+                let scope = last.and_then(|said| said.scope.clone());
+                told.add("scope", scope.unwrap_or_else(|| "not said".into()));
                 told.add("correlation_id", granted.correlation_id.to_string());
             }
             Err(error) => {
                 told.refused(&Outcome::from(Refusal::from(error.clone())));
                 told.add("identity_provider", provider.into());
-                told.add("cause", words::printable(&logs::report(error)));
+                let report = words::printable(&logs::report(error));
+                told.maybe("cause", (report != error.to_string()).then_some(report));
                 if let Some(said) = &error.answer {
                     told.add("error", said.error.clone());
                     told.maybe("suberror", said.suberror.clone());

@@ -29,7 +29,7 @@ use crate::domain::clock::Clock;
 read; 78 the configuration is wrong.
 
 Examples:
-  wl-paste | obo-proxy token verify --route orders
+  echo \"$TOKEN\" | obo-proxy token verify --route orders
   obo-proxy token verify --identity-provider contoso --token-file token.txt --json | jq -r .reason"
 )]
 pub(super) struct Arguments {
