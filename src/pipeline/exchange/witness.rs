@@ -13,7 +13,7 @@ use serde_json::Value;
 /// Longest text that is kept, in characters.
 const LONGEST: usize = 2000;
 
-/// Most scopes, or lines, that a terminal is shown are far fewer; most answers in one exchange are a handful.
+/// Most answers that are kept: one exchange asks a few times at most, with each credential and once more.
 const MOST: usize = 16;
 
 /// Hears the answers to one exchange.
