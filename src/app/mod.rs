@@ -22,13 +22,18 @@ use crate::telemetry::metrics::Metrics;
 
 pub mod admin;
 pub mod cli;
+pub mod decode;
 pub mod demo;
 pub mod doctor;
+pub mod explain;
 pub mod gate;
+pub mod init;
 pub mod lines;
 pub mod machine;
+pub mod paint;
 pub mod reload;
 pub mod server;
+pub mod words;
 pub mod workers;
 
 use admin::Probes;

@@ -19,6 +19,7 @@ use crate::config::problem::Report;
 use crate::config::problem::Severity;
 use crate::config::tree::Tree;
 use crate::config::wire;
+use crate::config::written::Written;
 use crate::config::yaml::MAX_BYTES;
 
 /// A configuration that can be used.
@@ -40,6 +41,17 @@ pub struct Loaded {
 /// # Errors
 /// If a file cannot be read, or the configuration cannot be used: everything that is wrong, at once.
 pub fn load(files: &[PathBuf], environment: &[(String, String)]) -> Result<Loaded, Report> {
+    load_written(files, environment).map(|(loaded, _)| loaded)
+}
+
+/// The same, with what was written, by whom.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_written(
+    files: &[PathBuf],
+    environment: &[(String, String)],
+) -> Result<(Loaded, Written), Report> {
     let mut inputs = Vec::new();
     let mut problems = Vec::new();
     let mut cause = Cause::Invalid;
@@ -68,7 +80,10 @@ pub fn load(files: &[PathBuf], environment: &[(String, String)]) -> Result<Loade
         });
     }
     match problems.is_empty() {
-        true => load_inputs(&inputs, environment, check::look_at),
+        true => {
+            let (loaded, tree) = load_inputs(&inputs, environment, check::look_at)?;
+            Ok((loaded, Written::of(&tree.root, &tree.sources)))
+        }
         false => Err(Report::new(cause, problems)),
     }
 }
@@ -78,7 +93,8 @@ pub fn load(files: &[PathBuf], environment: &[(String, String)]) -> Result<Loade
 /// # Errors
 /// If the configuration cannot be used: everything that is wrong, at once.
 pub fn load_text(name: &str, text: &str, environment: &[(String, String)]) -> Result<Loaded, Report> {
-    load_inputs(&[Input { name: name.into(), text: text.into() }], environment, |_| None)
+    let inputs = [Input { name: name.into(), text: text.into() }];
+    load_inputs(&inputs, environment, |_| None).map(|(loaded, _)| loaded)
 }
 
 /// Reads a little more than may be read, so that a longer file is noticed.
@@ -97,7 +113,7 @@ fn load_inputs(
     inputs: &[Input],
     environment: &[(String, String)],
     look_at: fn(&Path) -> Option<String>,
-) -> Result<Loaded, Report> {
+) -> Result<(Loaded, Tree), Report> {
     let layers = Layers::merge(inputs, environment).map_err(|_| {
         // the crate's own text is not shown: it may quote values
         let location = Location::Environment("OBO__*".into());
@@ -116,7 +132,8 @@ fn load_inputs(
     let failed = problems.iter().any(|problem| problem.severity == Severity::Error);
     match config {
         Some(config) if !failed => {
-            Ok(Loaded { config, warnings: problems, outline: Outline::of(&tree.root) })
+            let outline = Outline::of(&tree.root);
+            Ok((Loaded { config, warnings: problems, outline }, tree))
         }
         _ => Err(Report::new(Cause::Invalid, problems)),
     }

@@ -33,12 +33,14 @@ mod node;
 mod outline;
 mod redis;
 mod schema;
+mod settled;
 mod sharing;
 mod source;
 mod treatment;
 mod tree;
 mod unsupported;
 mod wire;
+mod written;
 mod yaml;
 
 pub use crate::config::algorithm::Algorithm;
@@ -73,6 +75,7 @@ pub use crate::config::listener::UnderscoreHeaders;
 pub use crate::config::load::Loaded;
 pub use crate::config::load::load;
 pub use crate::config::load::load_text;
+pub use crate::config::load::load_written;
 pub use crate::config::loopback::is_loopback;
 pub use crate::config::outline::Changes;
 pub use crate::config::outline::Outline;
@@ -83,6 +86,7 @@ pub use crate::config::redis::SecretSource;
 pub use crate::config::redis::Topology;
 pub use crate::config::redis::Transport;
 pub use crate::config::schema::schema;
+pub use crate::config::settled::with_defaults;
 pub use crate::config::treatment::Cors;
 pub use crate::config::treatment::FieldRules;
 pub use crate::config::treatment::Piece;
@@ -92,6 +96,7 @@ pub use crate::config::treatment::Setback;
 pub use crate::config::treatment::Template;
 pub use crate::config::treatment::Treatment;
 pub use crate::config::treatment::is_spelling_of;
+pub use crate::config::written::Written;
 
 /// Everything the proxy was told, checked: names resolve, addresses parse, no two routes tie.
 #[derive(Debug)]

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::config::Cache;
 use crate::config::Config;
 use crate::config::IdentityProvider;
 use crate::config::Upstream;
@@ -37,6 +38,36 @@ pub enum SetupError {
     Random(#[from] aws_lc_rs::error::Unspecified),
 }
 
+/// The stages that deal with tokens, and know nothing of requests.
+pub struct Tokens {
+    /// Validates tokens A.
+    pub authenticator: Authenticator,
+    /// Exchanges them.
+    pub exchanger: Exchanger,
+    metadata: HashMap<Name, Metadata>,
+}
+
+impl Tokens {
+    /// The stages for these `providers`. Nothing is contacted yet.
+    pub fn new(
+        providers: &[Arc<IdentityProvider>],
+        cache: &Cache,
+        client: &Client,
+        clock: &Clock,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
+        let found = |provider: &Arc<IdentityProvider>| {
+            Some((provider.name.clone(), Metadata::of(provider, client.clone(), clock.clone())?))
+        };
+        let metadata: HashMap<Name, Metadata> = providers.iter().filter_map(found).collect();
+        let exchanger =
+            Exchanger::new(providers, &metadata, cache, client.clone(), clock.clone(), metrics.clone());
+        let outside = outside(&exchanger, client, &metadata, clock, metrics);
+        let authenticator = Authenticator::new(providers, cache, &outside);
+        Self { authenticator, exchanger, metadata }
+    }
+}
+
 impl Pipeline {
     /// The stages for `config`. `client` talks to the identity providers; it does so on the runtime this is called on,
     /// whichever worker asks. Nothing is contacted yet.
@@ -50,22 +81,11 @@ impl Pipeline {
         metrics: &Arc<Metrics>,
     ) -> Result<Self, SetupError> {
         let providers = &config.identity_providers;
-        let found = |provider: &Arc<IdentityProvider>| {
-            Some((provider.name.clone(), Metadata::of(provider, client.clone(), clock.clone())?))
-        };
-        let metadata: HashMap<Name, Metadata> = providers.iter().filter_map(found).collect();
-        let exchanger = Exchanger::new(
-            providers,
-            &metadata,
-            &config.cache,
-            client.clone(),
-            clock.clone(),
-            metrics.clone(),
-        );
-        let outside = outside(&exchanger, client, &metadata, clock, metrics);
+        let Tokens { authenticator, exchanger, metadata } =
+            Tokens::new(providers, &config.cache, client, clock, metrics);
         let stages = Stages {
             routes: RouteTable::new(&config.routes),
-            authenticator: Authenticator::new(providers, &config.cache, &outside),
+            authenticator,
             exchanger,
             keeper: Keeper::default(),
             turnstiles: Turnstiles::new(&config.routes),

@@ -47,6 +47,7 @@ pub mod respond;
 pub mod route;
 
 pub use assembly::SetupError;
+pub use assembly::Tokens;
 
 use accept::Incoming;
 use authenticate::Authenticator;

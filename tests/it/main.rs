@@ -8,6 +8,7 @@ mod authenticate;
 mod bad_answers;
 mod challenges;
 mod cli;
+mod commands;
 mod credential;
 mod doctor;
 mod documents;

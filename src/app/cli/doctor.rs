@@ -1,6 +1,5 @@
 //! `doctor`: contacts everything that a configuration names, and says what is wrong and what to do.
 
-use std::io::IsTerminal;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,7 +9,7 @@ use crate::app::cli::load;
 use crate::app::cli::run;
 use crate::app::doctor;
 use crate::app::doctor::report;
-use crate::app::doctor::report::Colours;
+use crate::app::paint::Paint;
 use crate::domain::clock::Clock;
 
 const EXAMPLES: &str = "\
@@ -75,19 +74,10 @@ pub(super) fn run(files: &[PathBuf], arguments: &Arguments) -> ExitCode {
         }
         false => {
             let warnings: String = loaded.warnings.iter().map(|warning| format!("{warning}\n")).collect();
-            warnings + &report::human(&groups, colours())
+            warnings + &report::human(&groups, Paint::of_stdout())
         }
     };
     written(&text, report::code(&groups))
-}
-
-/// Colours are for a terminal whose user did not say NO_COLOR (<https://no-color.org>).
-fn colours() -> Colours {
-    let is_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    match std::io::stdout().is_terminal() && !is_refused {
-        true => Colours::On,
-        false => Colours::Off,
-    }
 }
 
 fn written(text: &str, code: u8) -> ExitCode {

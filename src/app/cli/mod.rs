@@ -1,11 +1,13 @@
 //! The command line: one file per command.
 //!
-//! **In:** arguments and environment. **Out:** an exit code: 0 ok, 1 the answer is no, 2 usage, 74 I/O,
+//! **In:** arguments and environment. **Out:** an exit code: 0 ok, 1 the answer is no, 2 usage, 69 nobody answers, 74 I/O,
 //! 78 configuration. **Never:** takes a token or a secret as an argument.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Parser;
 use clap::Subcommand;
 
@@ -15,11 +17,18 @@ use crate::config::problem::Cause;
 use crate::config::problem::Report;
 
 mod check;
+mod completions;
+mod config;
 mod demo;
 mod doctor;
+mod explain;
 mod health;
+mod init;
+mod input;
+mod judge;
 mod run;
 mod schema;
+mod token;
 
 const DEFAULT_CONFIG: &str = "/etc/obo-proxy/config.yaml";
 
@@ -47,10 +56,20 @@ enum Command {
     Check(check::Arguments),
     /// Contact everything that a configuration names, and say what is wrong and what to do
     Doctor(doctor::Arguments),
+    /// Tell what the proxy would do with a request, and why; contacts nothing
+    Explain(explain::Arguments),
+    /// Decode, verify or exchange a token
+    Token(token::Arguments),
+    /// Print the configuration as it is in use, with where each value was written; secrets are masked
+    Config(config::Arguments),
+    /// Write a configuration to begin with
+    Init(init::Arguments),
     /// Print the JSON Schema of the configuration
     Schema,
     /// Ask a running proxy whether it is ready, for HEALTHCHECK and exec probes: 0 yes, 1 no
     Health(health::Arguments),
+    /// Print what makes a shell complete our commands
+    Completions(completions::Arguments),
 }
 
 /// How a command ends when it does not end well.
@@ -60,6 +79,8 @@ enum Failure {
     No(anyhow::Error),
     /// The configuration is wrong.
     Config(Report),
+    /// The arguments are, in a way that only the configuration or the input shows.
+    Usage(anyhow::Error),
 }
 
 impl From<anyhow::Error> for Failure {
@@ -78,9 +99,19 @@ pub fn main() -> ExitCode {
         Command::Doctor(arguments) => return doctor::run(&config, &arguments),
         Command::Schema => schema::run(),
         Command::Health(arguments) => return health::run(&config, &arguments),
+        Command::Explain(arguments) => return ended(explain::run(&config, &arguments)),
+        Command::Token(arguments) => return ended(token::run(&config, &arguments)),
+        Command::Config(arguments) => config::run(&config, &arguments),
+        Command::Init(arguments) => init::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
     };
+    ended(outcome.map(|()| ExitCode::SUCCESS))
+}
+
+/// The exit code of a command that has come to its end.
+fn ended(outcome: Result<ExitCode, Failure>) -> ExitCode {
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(Failure::No(error)) => {
             eprintln!("error: {error:#}");
             ExitCode::from(failure_code(&error))
@@ -89,7 +120,17 @@ pub fn main() -> ExitCode {
             eprint!("{report}");
             ExitCode::from(exit_code(&report))
         }
+        Err(Failure::Usage(error)) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
     }
+}
+
+/// Prints what a command has to say.
+fn print(text: &str) -> Result<(), Failure> {
+    std::io::stdout().write_all(text.as_bytes()).context("cannot write to stdout")?;
+    Ok(())
 }
 
 /// 74 for an address or stream that cannot be used, else 1.

@@ -8,20 +8,12 @@ use serde_json::json;
 use crate::app::doctor::Check;
 use crate::app::doctor::Finding;
 use crate::app::doctor::Group;
+use crate::app::paint::Paint;
 use crate::config::problem::Problem;
 use crate::config::problem::Severity;
 
 /// Names are no longer than this as far as their column goes.
 const WIDEST: usize = 52;
-
-/// Whether marks are coloured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Colours {
-    /// For a terminal.
-    On,
-    /// For anything else.
-    Off,
-}
 
 /// 0 if all is well, 69 if something cannot be reached, 1 if anything else is wrong too.
 pub fn code(groups: &[Group]) -> u8 {
@@ -65,23 +57,23 @@ pub fn json(groups: &[Group]) -> String {
 }
 
 /// For a person.
-pub fn human(groups: &[Group], colours: Colours) -> String {
+pub fn human(groups: &[Group], paint: Paint) -> String {
     let mut text = String::new();
     for group in groups.iter().filter(|group| !group.checks.is_empty()) {
         let names = group.checks.iter().map(|check| check.name.chars().count());
         let width = names.max().unwrap_or_default().min(WIDEST);
         text.push_str(&format!("{}\n", group.name));
         for check in &group.checks {
-            text.push_str(&line(check, width, colours));
+            text.push_str(&line(check, width, paint));
         }
         text.push('\n');
     }
     text + &summary(groups)
 }
 
-fn line(check: &Check, width: usize, colours: Colours) -> String {
+fn line(check: &Check, width: usize, paint: Paint) -> String {
     let Check { name, finding, took, seen, remedy } = check;
-    let begun = format!("  {} {name:width$} {:>8}", mark(*finding, colours), duration(*took));
+    let begun = format!("  {} {name:width$} {:>8}", mark(*finding, paint), duration(*took));
     let mut text = match finding {
         Finding::Well => format!("{begun}  {seen}\n"),
         _ => format!("{begun}\n      seen: {seen}\n"),
@@ -92,15 +84,11 @@ fn line(check: &Check, width: usize, colours: Colours) -> String {
     text
 }
 
-fn mark(finding: Finding, colours: Colours) -> String {
-    let (mark, colour) = match finding {
-        Finding::Well => ("✓", 32),
-        Finding::Doubtful => ("!", 33),
-        Finding::Unreachable | Finding::Wrong => ("✗", 31),
-    };
-    match colours {
-        Colours::On => format!("\u{1b}[{colour}m{mark}\u{1b}[0m"),
-        Colours::Off => mark.to_owned(),
+fn mark(finding: Finding, paint: Paint) -> String {
+    match finding {
+        Finding::Well => paint.good("✓"),
+        Finding::Doubtful => paint.doubtful("!"),
+        Finding::Unreachable | Finding::Wrong => paint.bad("✗"),
     }
 }
 
@@ -156,7 +144,7 @@ mod tests {
     #[test]
     fn a_person_reads_one_line_a_check_and_what_to_do_below() {
         assert_eq!(
-            human(&sample(), Colours::Off),
+            human(&sample(), Paint::Plain),
             "identity provider contoso
   ✓ dns a.example     12 ms  seen of dns a.example
   ! clock              0 ms
@@ -169,8 +157,8 @@ mod tests {
 1 of 3 checks failed, 1 warning
 "
         );
-        assert!(human(&sample(), Colours::On).contains("\u{1b}[31m✗\u{1b}[0m token endpoint"));
-        assert_eq!(human(&[], Colours::Off), "all is well: 0 checks\n");
+        assert!(human(&sample(), Paint::Colours).contains("\u{1b}[31m✗\u{1b}[0m token endpoint"));
+        assert_eq!(human(&[], Paint::Plain), "all is well: 0 checks\n");
     }
 
     #[test]

@@ -100,7 +100,11 @@ fn pem_roots(path: &Path) -> Result<RootCertStore, Error> {
     Ok(roots)
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+/// The certificates in a PEM file: one at least.
+///
+/// # Errors
+/// If it cannot be read, or holds none.
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let found = CertificateDer::pem_file_iter(path)
         .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>())
         .map_err(|error| pem_error(path, error))?;

@@ -37,6 +37,22 @@ pub enum Standing {
     Accepted(Issuer),
 }
 
+impl Standing {
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Barred(_) => 0,
+            Self::Undecided => 1,
+            Self::Accepted(_) => 2,
+        }
+    }
+}
+
+/// The provider that is meant. Two may share an issuer (one tenant by its id, several through a shared endpoint): the one
+/// that lets the tenant in is meant, and of equals the first.
+pub fn meant<P>(candidates: impl Iterator<Item = (P, Standing)>) -> Option<(P, Standing)> {
+    candidates.reduce(|best, next| if next.1.rank() > best.1.rank() { next } else { best })
+}
+
 /// How a provider stands to the issuer that `claims` name; `None` = not its issuer. `domain` is the tenant that a
 /// configured domain was found to stand for.
 pub fn standing(

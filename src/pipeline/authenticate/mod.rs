@@ -35,6 +35,7 @@ use crate::pipeline::authenticate::verify::Expected;
 use crate::pipeline::authenticate::verify::TenantRule;
 use crate::pipeline::authenticate::verify::Verified;
 
+pub mod appraisal;
 pub mod bearer;
 pub mod claims;
 pub mod confirmation;
@@ -186,9 +187,8 @@ impl Authenticator {
         }
         let jws = Jws::parse(token.expose())?;
         let stated = Stated::parse(jws.payload())?;
-        let best = candidates()
-            .filter_map(|provider| Some((provider, provider.standing(&stated)?)))
-            .reduce(|best, next| if rank(&next.1) > rank(&best.1) { next } else { best });
+        let standings = candidates().filter_map(|provider| Some((provider, provider.standing(&stated)?)));
+        let best = issuer::meant(standings);
         if best.as_ref().is_some_and(|(provider, _)| provider.config.entra().is_some()) {
             stated.check_as_entra_s()?;
         }
@@ -302,14 +302,4 @@ struct Asked<'a> {
     digest: Digest,
     policy: &'a Policy,
     certificate: Option<&'a Digest>,
-}
-
-/// Two providers may share an issuer (one tenant by its id, several through a shared endpoint): the one that lets the
-/// tenant in is meant.
-fn rank(standing: &Standing) -> u8 {
-    match standing {
-        Standing::Barred(_) => 0,
-        Standing::Undecided => 1,
-        Standing::Accepted(_) => 2,
-    }
 }

@@ -1,10 +1,13 @@
 //! What a route demands of a validated token A. Pure.
 
+use serde_json::Map;
 use serde_json::Value;
 
 use crate::config::Demand;
 use crate::config::Policy;
+use crate::domain::caller;
 use crate::domain::caller::Claims;
+use crate::domain::scope::Scopes;
 use crate::pipeline::authenticate::error::Kind;
 
 /// Checks that `claims` satisfy `policy`.
@@ -12,17 +15,48 @@ use crate::pipeline::authenticate::error::Kind;
 /// # Errors
 /// [`Kind::ClientNotAllowed`] first, then [`Kind::InsufficientScope`].
 pub fn check(policy: &Policy, claims: &Claims) -> Result<(), Kind> {
-    let client = claims.client.as_ref();
-    if !policy.clients.is_empty() && !client.is_some_and(|client| policy.clients.contains(client)) {
-        return Err(Kind::ClientNotAllowed);
-    }
-    let satisfied = holds(&policy.scopes, |scope| claims.scopes.contains(scope))
-        && holds(&policy.roles, |role| claims.roles.iter().any(|own| own == role))
-        && policy
-            .claims
-            .iter()
-            .all(|(name, wanted)| claims.find(name).is_some_and(|value| says(value, wanted)));
-    if satisfied { Ok(()) } else { Err(Kind::InsufficientScope) }
+    client(policy, claims.client.as_deref())?;
+    scopes(policy, &claims.scopes)?;
+    roles(policy, &claims.roles)?;
+    policy.claims.iter().try_for_each(|wanted| claim(wanted, &claims.all))
+}
+
+/// Whether a token that was issued to `client` may pass.
+///
+/// # Errors
+/// [`Kind::ClientNotAllowed`].
+pub fn client(policy: &Policy, client: Option<&str>) -> Result<(), Kind> {
+    let is_admitted = policy.clients.is_empty()
+        || client.is_some_and(|client| policy.clients.iter().any(|admitted| admitted == client));
+    if is_admitted { Ok(()) } else { Err(Kind::ClientNotAllowed) }
+}
+
+/// Whether `own` are the scopes that are demanded.
+///
+/// # Errors
+/// [`Kind::InsufficientScope`].
+pub fn scopes(policy: &Policy, own: &Scopes) -> Result<(), Kind> {
+    sufficient(holds(&policy.scopes, |scope| own.contains(scope)))
+}
+
+/// Whether `own` are the roles that are demanded.
+///
+/// # Errors
+/// [`Kind::InsufficientScope`].
+pub fn roles(policy: &Policy, own: &[String]) -> Result<(), Kind> {
+    sufficient(holds(&policy.roles, |role| own.iter().any(|own| own == role)))
+}
+
+/// Whether the claims that are `members` say what is wanted of one of them.
+///
+/// # Errors
+/// [`Kind::InsufficientScope`].
+pub fn claim((name, wanted): &(String, String), members: &Map<String, Value>) -> Result<(), Kind> {
+    sufficient(caller::claim(members, name).is_some_and(|value| says(value, wanted)))
+}
+
+fn sufficient(is: bool) -> Result<(), Kind> {
+    if is { Ok(()) } else { Err(Kind::InsufficientScope) }
 }
 
 fn holds(demand: &Demand, has: impl Fn(&str) -> bool) -> bool {

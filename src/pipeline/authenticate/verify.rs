@@ -20,6 +20,7 @@ use crate::domain::caller::user_digest;
 use crate::domain::clock::UnixTime;
 use crate::domain::derived::Derived;
 use crate::domain::digest::Digest;
+use crate::domain::scope::Scopes;
 use crate::domain::tenant::TenantId;
 use crate::pipeline::authenticate::claims::Stated;
 use crate::pipeline::authenticate::confirmation;
@@ -137,39 +138,19 @@ pub fn claims(
     expected: &Expected<'_>,
 ) -> Result<Verified, Kind> {
     let provider = expected.provider;
-    let is_entra = provider.entra().is_some();
-    let user = user(&stated, provider)?;
-    let scopes = stated.words(&provider.claim_names.scopes)?;
-    let roles = stated.words(&provider.claim_names.roles)?;
+    let said = said(&stated, provider)?;
     times(stated.expires_on(), stated.not_before(), provider.clock_skew, expected.now)?;
-    if !stated.is_for(&provider.audiences) {
-        return Err(Kind::WrongAudience);
-    }
-    let tenant = expected.issuer.tenant();
-    let names_tenant = || stated.text("tid").and_then(TenantId::parse).as_ref() == tenant;
-    if (is_entra && !names_tenant()) || expected.tenant == TenantRule::Barred {
-        return Err(Kind::TenantNotAllowed);
-    }
-    let is_accepted = |typ| provider.token_types.iter().any(|own| jws::media_type_is(own, typ));
-    if matches!(form, Form::Jwt(Some(typ)) if !is_accepted(typ)) {
-        return Err(Kind::NotAnAccessToken);
-    }
-    let has_roles = roles.as_ref().is_some_and(|roles| !roles.is_empty());
-    let principal = match is_entra {
-        true => principal::at_entra(&stated, has_roles)?,
-        false => principal::elsewhere(&stated, form, provider)?,
-    };
+    audience(&stated, provider)?;
+    tenant(&stated, expected.issuer, expected.tenant)?;
+    let principal = principal(&stated, form, &said, provider)?;
     admits(expected.principals, principal)?;
-    let holder = stated.find("cnf").map(confirmation::certificate).transpose()?;
+    let holder = holder(&stated)?;
     confirmation::check(holder.as_ref(), expected.certificate)?;
-    let client = match is_entra {
-        true => stated.text("azp").or_else(|| stated.text("appid")),
-        false => principal::client(&stated),
-    };
-    let client = client.map(String::from);
     let (expires_on, not_before) = (stated.expires_on(), stated.not_before());
     let issuer = issuer(&stated, provider).to_owned();
+    let tenant = expected.issuer.tenant();
     let all = stated.into_members();
+    let Said { user, client, scopes, roles } = said;
     let claims = Claims {
         identity_provider: provider.name.clone(),
         issuer,
@@ -177,8 +158,8 @@ pub fn claims(
         user_digest: user_digest(tenant, &user),
         user,
         client,
-        scopes: scopes.unwrap_or_default().into_iter().collect(),
-        roles: roles.unwrap_or_default(),
+        scopes,
+        roles,
         principal,
         expires_on,
         not_before,
@@ -188,6 +169,85 @@ pub fn claims(
         derived: Derived::default(),
     };
     Ok(Verified { claims, holder })
+}
+
+/// What a token says in the words of its provider's configuration.
+#[derive(Debug)]
+pub struct Said {
+    /// Who it is for.
+    pub user: UserKey,
+    /// The client it was issued to.
+    pub client: Option<String>,
+    /// Delegated permissions.
+    pub scopes: Scopes,
+    /// Application roles.
+    pub roles: Vec<String>,
+}
+
+/// What `stated` say in the words of `provider`.
+///
+/// # Errors
+/// [`Kind::Malformed`].
+pub fn said(stated: &Stated, provider: &IdentityProvider) -> Result<Said, Kind> {
+    let user = user(stated, provider)?;
+    let scopes = stated.words(&provider.claim_names.scopes)?;
+    let roles = stated.words(&provider.claim_names.roles)?;
+    let client = match provider.entra() {
+        Some(_) => stated.text("azp").or_else(|| stated.text("appid")),
+        None => principal::client(stated),
+    };
+    Ok(Said {
+        user,
+        client: client.map(String::from),
+        scopes: scopes.unwrap_or_default().into_iter().collect(),
+        roles: roles.unwrap_or_default(),
+    })
+}
+
+/// Whether a token is for us.
+///
+/// # Errors
+/// [`Kind::WrongAudience`].
+pub fn audience(stated: &Stated, provider: &IdentityProvider) -> Result<(), Kind> {
+    if stated.is_for(&provider.audiences) { Ok(()) } else { Err(Kind::WrongAudience) }
+}
+
+/// Whether a token's tenant may enter, and is that of its issuer.
+///
+/// # Errors
+/// [`Kind::TenantNotAllowed`].
+pub fn tenant(stated: &Stated, issuer: &Issuer, rule: TenantRule) -> Result<(), Kind> {
+    let own = issuer.tenant();
+    let is_its_issuer_s = own.is_none() || stated.text("tid").and_then(TenantId::parse).as_ref() == own;
+    if is_its_issuer_s && rule == TenantRule::Allowed { Ok(()) } else { Err(Kind::TenantNotAllowed) }
+}
+
+/// Who stands behind a token, if it is an access token.
+///
+/// # Errors
+/// [`Kind::NotAnAccessToken`]; [`Kind::UnsupportedCnf`] for one that says that it is not to be borne.
+pub fn principal(
+    stated: &Stated,
+    form: Form<'_>,
+    said: &Said,
+    provider: &IdentityProvider,
+) -> Result<Principal, Kind> {
+    let is_accepted = |typ| provider.token_types.iter().any(|own| jws::media_type_is(own, typ));
+    if matches!(form, Form::Jwt(Some(typ)) if !is_accepted(typ)) {
+        return Err(Kind::NotAnAccessToken);
+    }
+    match provider.entra() {
+        Some(_) => principal::at_entra(stated, !said.roles.is_empty()),
+        None => principal::elsewhere(stated, form, provider),
+    }
+}
+
+/// The SHA-256 of the certificate whose holder alone may use a token; `None` = it is anyone's.
+///
+/// # Errors
+/// [`Kind::UnsupportedCnf`].
+pub fn holder(stated: &Stated) -> Result<Option<Digest>, Kind> {
+    stated.find("cnf").map(confirmation::certificate).transpose()
 }
 
 /// RFC 7519 sections 4.1.4 and 4.1.5: not on or after `exp`, not before `nbf`, give or take the tolerance.

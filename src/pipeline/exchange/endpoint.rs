@@ -34,6 +34,7 @@ use crate::pipeline::exchange::row::Row;
 use crate::pipeline::exchange::weather::Reply;
 use crate::pipeline::exchange::weather::Tries;
 use crate::pipeline::exchange::weather::Weather;
+use crate::pipeline::exchange::witness::Witness;
 use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
 
@@ -61,6 +62,8 @@ pub struct Question<'a> {
     pub terms: Terms<'a>,
     /// How often it is asked.
     pub tries: Tries,
+    /// Who hears what is answered, if anybody wants to know.
+    pub witness: Option<&'a Witness>,
 }
 
 /// A token B, fresh from the IdP.
@@ -172,7 +175,7 @@ impl TokenEndpoint {
         let correlation_id: Arc<str> = sent.id.into();
         let asked_at = Moment { wall: self.clock.now(), monotonic: self.clock.monotonic() };
         let under_way = self.metrics.exchange_started();
-        let result = match (self.send(&client, sent.request, &terms).await, terms.purpose) {
+        let result = match (self.send(&client, sent.request, question).await, terms.purpose) {
             (Ok(success), Purpose::User { assertion, .. }) if success.token.is(assertion) => {
                 Err(Error::of(Row::Malformed, None).caused_by(Echo))
             }
@@ -192,8 +195,9 @@ impl TokenEndpoint {
         &self,
         client: &Client,
         request: Request<Full<Bytes>>,
-        terms: &Terms<'_>,
+        question: Question<'_>,
     ) -> Result<Success, Error> {
+        let terms = &question.terms;
         let bounds = Bounds { timeout: terms.provider.timeout, body: LONGEST_ANSWER };
         let response = client.send(request, bounds).await.map_err(|error| {
             let (row, reply) = match error {
@@ -204,6 +208,9 @@ impl TokenEndpoint {
             };
             Error::of(row, None).upon(reply).caused_by(error)
         })?;
+        if let Some(witness) = question.witness {
+            witness.hear(question.url, &response);
+        }
         let reply = Reply::of(response.status(), response.headers());
         let expected = Expected { requested: terms.requested_token_type(), asked_by: asked_by(terms) };
         let result = classify(&response, expected, self.clock.now()).map_err(|error| error.upon(reply));

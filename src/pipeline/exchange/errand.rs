@@ -11,6 +11,7 @@ use crate::config::IdentityProvider;
 use crate::domain::caller::Caller;
 use crate::domain::caller::Principal;
 use crate::domain::digest::Digest;
+use crate::domain::tenant::TenantId;
 use crate::domain::token::DownstreamToken;
 use crate::net::metadata;
 use crate::net::metadata::Endpoint;
@@ -22,6 +23,7 @@ use crate::pipeline::exchange::key::CacheKey;
 use crate::pipeline::exchange::row::Kind;
 use crate::pipeline::exchange::row::Row;
 use crate::pipeline::exchange::weather::Tries;
+use crate::pipeline::exchange::witness::Witness;
 
 /// A provider, and what it says of its endpoints if they do not follow from its configuration.
 #[derive(Clone, Debug)]
@@ -121,6 +123,8 @@ pub struct Journey {
     url: Option<String>,
     /// What it is for.
     pub load: Load,
+    /// Who hears what the IdP says, if anybody wants to know.
+    pub witness: Option<Arc<Witness>>,
     /// What its token takes the place of.
     pub replacing: Replacing,
     /// How often it asks, if nothing comes.
@@ -149,7 +153,35 @@ pub enum Load {
     Actor,
 }
 
+/// Where a token is asked for.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Whose endpoint it is.
+    pub issuer: String,
+    /// The endpoint; `None` = the issuer's metadata say where it is.
+    pub url: Option<String>,
+}
+
+impl Place {
+    /// Where `provider` gives what `exchange` wants for a caller of that tenant; `None` if that is Entra, and the caller is
+    /// of none.
+    pub fn of(provider: &IdentityProvider, exchange: &Exchange, tenant: Option<&TenantId>) -> Option<Self> {
+        Some(match &provider.server {
+            AuthorizationServer::Oidc(oidc) => Self { issuer: oidc.issuer.clone(), url: None },
+            AuthorizationServer::Entra(entra) => Self {
+                issuer: entra.issuer(EntraVersion::V2, tenant?.as_str()),
+                url: Some(entra.token_endpoint(exchange.entra_version(), tenant?)),
+            },
+        })
+    }
+}
+
 impl Journey {
+    /// The same, of which `witness` hears what the IdP says.
+    pub fn witnessed(self, witness: Arc<Witness>) -> Self {
+        Self { witness: Some(witness), ..self }
+    }
+
     /// The same, for what is there and serves meanwhile: nobody waits, and who comes next tries again.
     pub fn renewing(self) -> Self {
         Self { replacing: Replacing::Due, tries: Tries::One, ..self }
@@ -166,14 +198,8 @@ impl Journey {
         caller: &Caller,
         exchange: &Arc<Exchange>,
     ) -> Result<Self, Error> {
-        let (issuer, url) = match (&known.provider.server, &caller.claims.tenant) {
-            (AuthorizationServer::Oidc(oidc), _) => (oidc.issuer.clone(), None),
-            (AuthorizationServer::Entra(entra), Some(tenant)) => (
-                entra.issuer(EntraVersion::V2, tenant.as_str()),
-                Some(entra.token_endpoint(exchange.entra_version(), tenant)),
-            ),
-            (AuthorizationServer::Entra(_), None) => return Err(Error::ours(Kind::Internal)),
-        };
+        let Place { issuer, url } = Place::of(&known.provider, exchange, caller.claims.tenant.as_ref())
+            .ok_or_else(|| Error::ours(Kind::Internal))?;
         let load = match (caller.claims.principal, exchange.app_tokens) {
             (Principal::User, _) => Load::User(caller.clone(), exchange.clone()),
             (Principal::Application, AppTokens::ClientCredentials) => Load::Ourselves(exchange.clone()),
@@ -188,6 +214,7 @@ impl Journey {
             issuer,
             url,
             load,
+            witness: None,
             replacing: wanted
                 .instead
                 .map_or(Replacing::Nothing, |instead| Replacing::Refused(instead.of.clone())),
@@ -212,6 +239,7 @@ impl Journey {
             issuer: oidc.issuer.clone(),
             url: None,
             load: Load::Actor,
+            witness: None,
             replacing: Replacing::Nothing,
             tries: Tries::Two,
         })

@@ -108,7 +108,7 @@ impl Shared {
         (granted, is_kept.then_some(record))
     }
 
-    async fn ask(self: &Arc<Self>, journey: &Journey) -> Result<Answer, Error> {
+    pub(super) async fn ask(self: &Arc<Self>, journey: &Journey) -> Result<Answer, Error> {
         let url = journey.url().await?;
         if !journey.wants_actor() {
             return self.ask_as(None, journey, &url).await;
@@ -138,7 +138,8 @@ impl Shared {
         };
         let claims = journey.claims.as_ref().map(Claims::text);
         let terms = Terms { provider: &journey.known.provider, purpose, claims };
-        self.endpoint.ask(Question { url, issuer: &journey.issuer, terms, tries: journey.tries }).await
+        let (issuer, tries, witness) = (&journey.issuer, journey.tries, journey.witness.as_deref());
+        self.endpoint.ask(Question { url, issuer, terms, tries, witness }).await
     }
 
     /// The token that says who acts: kept, shared and renewed like any other.

@@ -149,7 +149,7 @@ impl Trial {
             _ => Purpose::Ourselves { exchange: &exchange },
         };
         let terms = Terms { provider, purpose, claims: None };
-        let question = Question { url, issuer: &issuer, terms, tries: Tries::One };
+        let question = Question { url, issuer: &issuer, terms, tries: Tries::One, witness: None };
         match self.endpoint.ask_by(means, question).await {
             Ok(_) => Verdict::Granted,
             Err(error) => judged(error, aim),

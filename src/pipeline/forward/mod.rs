@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::error::Unspecified;
 use bytes::Bytes;
+use http::HeaderMap;
 use http::HeaderValue;
 use http::Method;
 use http::Request;
@@ -16,6 +17,8 @@ use http::Response;
 use http::StatusCode;
 use http::Version;
 use http::header::CONTENT_LENGTH;
+use http::request::Parts;
+use http::uri::PathAndQuery;
 use http_body::Body;
 use http_body_util::BodyExt;
 use http_body_util::Empty;
@@ -263,24 +266,44 @@ where
     B::Error: Into<BoxError>,
 {
     let (head, body) = request.into_parts();
-    let route = onward.route;
-    let uri = target::target(&route.upstream, &route.rewrite, onward.path, &head.uri);
-    let mut fields = head.headers;
-    headers::rewrite_request(&mut fields, onward);
+    let Rewritten { method, target, headers: mut fields } = preview(head, onward)?;
     let is_of_unknown_length = !body.is_end_stream() && body.size_hint().exact().is_none();
     if is_of_unknown_length {
         // in HTTP/2 one may be stated whose end has not come
         fields.remove(CONTENT_LENGTH);
-        if matches!(head.method, Method::GET | Method::HEAD) {
+        if matches!(method, Method::GET | Method::HEAD) {
             headers::frame_chunked(&mut fields);
         }
     }
-    let mut request =
-        Request::new(body::Upload::new(body, Arc::clone(traffic), &route.treatment).boxed_unsync());
-    *request.method_mut() = head.method;
-    *request.uri_mut() = uri.map_err(Error::Target)?.into();
+    let upload = body::Upload::new(body, Arc::clone(traffic), &onward.route.treatment);
+    let mut request = Request::new(upload.boxed_unsync());
+    *request.method_mut() = method;
+    *request.uri_mut() = target.into();
     *request.headers_mut() = fields;
     Ok(request)
+}
+
+/// The head of a request as its upstream gets it.
+#[derive(Debug)]
+pub struct Rewritten {
+    /// Its method.
+    pub method: Method,
+    /// Its path and query.
+    pub target: PathAndQuery,
+    /// Its fields.
+    pub headers: HeaderMap,
+}
+
+/// What becomes of the head of a request that goes on, but for what depends on its body. Pure.
+///
+/// # Errors
+/// If the URL would be longer than a URL may be.
+pub fn preview(head: Parts, onward: &Onward<'_>) -> Result<Rewritten, Error> {
+    let route = onward.route;
+    let target = target::target(&route.upstream, &route.rewrite, onward.path, &head.uri);
+    let mut headers = head.headers;
+    headers::rewrite_request(&mut headers, onward);
+    Ok(Rewritten { method: head.method, target: target.map_err(Error::Target)?, headers })
 }
 
 /// The answer, or what kept it.

@@ -19,6 +19,8 @@ pub mod preflight;
 mod table;
 
 pub use path::Why;
+pub use table::Aspect;
+pub use table::Considered;
 
 /// Every route, most specific first.
 #[derive(Debug)]
@@ -108,6 +110,16 @@ impl RouteTable {
         }
         let route = Arc::clone(route.ok_or(Error::NoRoute)?);
         Ok(Routed { route, path: canonical.path })
+    }
+
+    /// Every route under each of its hosts, most specific first, with what it does not take of `head`, received on
+    /// `listener`: to say why a request has the route that it has.
+    ///
+    /// # Errors
+    /// If the path has no one meaning.
+    pub fn considered(&self, listener: &Name, head: &Parts) -> Result<Vec<Considered>, Error> {
+        let canonical = path::canonical(head.uri.path()).map_err(Error::InvalidPath)?;
+        Ok(self.table.considered(&table::Request::new(listener, head), &canonical.path))
     }
 
     /// The routes that requests like `head` would take for `path`, whatever their method.

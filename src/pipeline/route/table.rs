@@ -31,6 +31,35 @@ struct Entry {
     route: Arc<Route>,
 }
 
+/// What of a request a route looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aspect {
+    /// Its path.
+    Path,
+    /// Its method.
+    Method,
+    /// Its host.
+    Host,
+    /// Its header fields.
+    Headers,
+    /// The listener it came by.
+    Listener,
+}
+
+/// In the order in which a route looks.
+const ASPECTS: [Aspect; 5] = [Aspect::Path, Aspect::Method, Aspect::Host, Aspect::Headers, Aspect::Listener];
+
+/// A route that was looked at for a request, under one of its hosts.
+#[derive(Clone, Debug)]
+pub struct Considered {
+    /// The route.
+    pub route: Arc<Route>,
+    /// The host; `None` = every host.
+    pub host: Option<HostPattern>,
+    /// What of the request it does not take; nothing = it takes the request, if none before it does.
+    pub against: Vec<Aspect>,
+}
+
 /// What a route looks at, besides the path.
 #[derive(Debug)]
 pub struct Request<'a> {
@@ -76,6 +105,19 @@ impl Table {
         self.0.iter().find(|entry| entry.takes(request, path, &entry.path)).map(|entry| &entry.route)
     }
 
+    /// Every route under each of its hosts, most specific first, with what of the request it does not take.
+    pub fn considered(&self, request: &Request<'_>, path: &str) -> Vec<Considered> {
+        let consider = |entry: &Entry| Considered {
+            route: entry.route.clone(),
+            host: entry.host.clone(),
+            against: ASPECTS
+                .into_iter()
+                .filter(|aspect| !entry.agrees(*aspect, request, path, &entry.path))
+                .collect(),
+        };
+        self.0.iter().map(consider).collect()
+    }
+
     /// The most specific route for a path after decoding, compared with the routes' own paths after decoding.
     pub fn find_decoded(&self, request: &Request<'_>, path: &str) -> Option<&Arc<Route>> {
         self.0.iter().find(|entry| entry.takes(request, path, &entry.decoded_path)).map(|entry| &entry.route)
@@ -99,16 +141,27 @@ impl Entry {
     }
 
     fn takes(&self, request: &Request<'_>, path: &str, own_path: &str) -> bool {
+        let agrees = |aspect| self.agrees(aspect, request, path, own_path);
+        let [first, second, third, fourth, fifth] = ASPECTS;
+        agrees(first) && agrees(second) && agrees(third) && agrees(fourth) && agrees(fifth)
+    }
+
+    /// Whether it takes the request as far as that aspect goes.
+    #[inline(always)] // the aspect is known where it is called, and each request calls it for many routes
+    fn agrees(&self, aspect: Aspect, request: &Request<'_>, path: &str, own_path: &str) -> bool {
         let Match { path_kind, methods, headers, .. } = &self.route.matches;
-        let takes_path = match path_kind {
-            PathKind::Exact => path == own_path,
-            PathKind::Prefix => is_under(path, own_path),
-        };
-        takes_path
-            && (methods.is_empty() || methods.contains(request.method))
-            && self.host.as_ref().is_none_or(|host| takes_host(host, request.host.as_deref()))
-            && headers.iter().all(|(name, value)| request.has(name, value))
-            && self.route.listeners.as_ref().is_none_or(|names| names.contains(request.listener))
+        match aspect {
+            Aspect::Path => match path_kind {
+                PathKind::Exact => path == own_path,
+                PathKind::Prefix => is_under(path, own_path),
+            },
+            Aspect::Method => methods.is_empty() || methods.contains(request.method),
+            Aspect::Host => self.host.as_ref().is_none_or(|host| takes_host(host, request.host.as_deref())),
+            Aspect::Headers => headers.iter().all(|(name, value)| request.has(name, value)),
+            Aspect::Listener => {
+                self.route.listeners.as_ref().is_none_or(|names| names.contains(request.listener))
+            }
+        }
     }
 }
 

@@ -1,0 +1,35 @@
+//! `config`: the configuration as it is in use, secrets masked. Contacts nothing.
+
+use std::path::PathBuf;
+
+use crate::app::cli::Failure;
+use crate::app::cli::print;
+use crate::app::cli::source;
+use crate::config;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  obo-proxy config                      what is in use, and behind each value where it was written
+  obo-proxy config --defaults           with what nobody wrote, but holds
+  OBO__WORKERS=2 obo-proxy config --json | jq .origins.workers")]
+pub(super) struct Arguments {
+    /// One JSON object: `values`, and `origins` by the path of each
+    #[arg(long)]
+    json: bool,
+    /// Also what nobody wrote: what holds by default, or follows from other settings
+    #[arg(long)]
+    defaults: bool,
+}
+
+pub(super) fn run(files: &[PathBuf], arguments: &Arguments) -> Result<(), Failure> {
+    let source = source(files);
+    let (loaded, mut written) =
+        config::load_written(&source.files, &source.environment).map_err(Failure::Config)?;
+    if arguments.defaults {
+        written = config::with_defaults(written, &loaded.config);
+    }
+    print(&match arguments.json {
+        true => format!("{:#}\n", written.to_json()),
+        false => written.to_yaml(),
+    })
+}

@@ -1,0 +1,100 @@
+//! How tokens get in: by standard input or a file, never as an argument, which every process of the machine can read.
+
+use std::fs::File;
+use std::io::IsTerminal;
+use std::io::Read;
+use std::path::Path;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use anyhow::anyhow;
+use http::HeaderValue;
+
+use crate::app::cli::Failure;
+use crate::domain::peer::ClientCertificate;
+use crate::domain::secret::Secret;
+use crate::domain::token::UserToken;
+use crate::net::tls;
+use crate::pipeline::accept::certificate;
+
+/// More is no token.
+const LONGEST: u64 = 256 * 1024;
+
+/// The scheme before a token (RFC 6750 section 2.1).
+const BEARER: &str = "Bearer ";
+
+/// Reads a token from the file at `path`; `-` = standard input.
+pub fn token(path: &Path) -> Result<Secret, Failure> {
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        if std::io::stdin().is_terminal() {
+            eprintln!("Paste the token, then Enter and Ctrl-D:");
+        }
+        std::io::stdin().take(LONGEST).read_to_end(&mut bytes).context("cannot read standard input")?;
+    } else {
+        let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+        file.take(LONGEST)
+            .read_to_end(&mut bytes)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+    }
+    let text = zeroize::Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
+    zeroize::Zeroize::zeroize(&mut bytes);
+    let token = bare(&text);
+    match token.is_empty() {
+        true => Err(Failure::Usage(anyhow!("there is no token: give one by standard input or --token-file"))),
+        false => Ok(Secret::new(token.to_owned())),
+    }
+}
+
+/// Where a token is read from that has to be there.
+pub fn given(path: Option<&PathBuf>) -> Result<Secret, Failure> {
+    token(path.map_or_else(|| Path::new("-"), PathBuf::as_path))
+}
+
+/// The token as a request would bring it.
+pub fn user_token(token: &Secret) -> Result<UserToken, Failure> {
+    let value = zeroize::Zeroizing::new(format!("{BEARER}{}", token.expose()));
+    let value = HeaderValue::from_str(&value).ok();
+    let token = value.and_then(|value| UserToken::from_authorization(value, BEARER.len()));
+    token.ok_or_else(|| Failure::No(anyhow!("this is no token: it holds what no header may")))
+}
+
+/// The certificate that a caller would show: the first one in a PEM file.
+pub fn certificate(path: Option<&PathBuf>) -> Result<Option<ClientCertificate>, Failure> {
+    let Some(path) = path else { return Ok(None) };
+    File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let all = tls::certificates(path).map_err(|error| Failure::Usage(error.into()))?;
+    Ok(all.first().map(|der| certificate::read(der)))
+}
+
+/// The token in `text`, which may be a whole header field, as it is pasted from a browser.
+fn bare(text: &str) -> &str {
+    let mut rest = text.trim();
+    for prefix in ["authorization:", "bearer "] {
+        if let Some(start) = rest.get(..prefix.len())
+            && start.eq_ignore_ascii_case(prefix)
+        {
+            rest = rest.get(prefix.len()..).unwrap_or_default().trim_start();
+        }
+    }
+    rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_may_be_pasted_with_all_that_stands_around_it() {
+        for text in [
+            "a.b.c",
+            " a.b.c\n",
+            "Bearer a.b.c\r\n",
+            "authorization: bearer  a.b.c",
+            "Authorization:Bearer a.b.c",
+        ] {
+            assert_eq!(bare(text), "a.b.c", "{text:?}");
+        }
+        assert_eq!((bare(""), bare("Bearer "), bare("é")), ("", "Bearer", "é"));
+    }
+}

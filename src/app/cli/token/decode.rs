@@ -1,0 +1,39 @@
+//! `token decode`: what a token says.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::app::cli::Failure;
+use crate::app::cli::input;
+use crate::app::cli::print;
+use crate::app::decode::Decoded;
+use crate::app::paint::Paint;
+use crate::domain::clock::Clock;
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit code: 0 it can be read; 1 it is no JWT; 2 there is none; 74 the file cannot be read.
+
+Examples:
+  echo \"$TOKEN\" | obo-proxy token decode
+  obo-proxy token decode --token-file token.txt --json | jq .claims.aud"
+)]
+pub(super) struct Arguments {
+    /// The file that holds the token; `-` = standard input [default: -]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// One JSON object: `header`, `claims`, `times` in words, `remarks`
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let token = input::given(arguments.token_file.as_ref())?;
+    let decoded = Decoded::of(token.expose(), Clock::system().now())
+        .map_err(|error| Failure::No(anyhow::Error::new(error)))?;
+    print(&match arguments.json {
+        true => format!("{:#}\n", decoded.to_json()),
+        false => decoded.to_text(Paint::of_stdout()),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
