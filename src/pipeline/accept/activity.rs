@@ -188,8 +188,13 @@ impl Activity {
     pub fn is_between_requests(&self) -> bool {
         self.is_resting()
             && self.unread.load(Ordering::Relaxed) == 0
-            && self.stalled.load(Ordering::Relaxed) == 0
+            && !self.is_stalled()
             && !self.is_closing()
+    }
+
+    /// Whether the peer does not read: the last write made no progress. When that is over, whoever writes is woken.
+    pub fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed) != 0
     }
 
     fn is_resting(&self) -> bool {
@@ -214,7 +219,7 @@ impl Activity {
             .stalled
             .load(Ordering::Relaxed)
             .checked_sub(1)
-            .and_then(|since| self.moment(since).checked_add(self.longest_stall()));
+            .and_then(|since| self.moment(since).checked_add(longest_stall(self.limits)));
         [of_phase, of_write].into_iter().flatten().min()
     }
 
@@ -225,10 +230,6 @@ impl Activity {
         self.deadline().map_or(latest, |deadline| deadline.min(latest))
     }
 
-    fn longest_stall(&self) -> Duration {
-        self.limits.idle_timeout.min(WRITE_STALL)
-    }
-
     /// Bytes have come. In HTTP/2 they need not be of a request: a peer that only sends PINGs goes on resting.
     fn received(&self) {
         if self.protocol == Protocol::Http1 && self.is_resting() {
@@ -236,13 +237,15 @@ impl Activity {
         }
     }
 
-    fn wrote(&self, progress: bool) {
-        let stalled = self.stalled.load(Ordering::Relaxed);
-        if progress && stalled != 0 {
+    /// Something was written, or could not be. Whether a stall is over by that.
+    fn wrote(&self, progress: bool) -> bool {
+        let was_stalled = self.is_stalled();
+        if progress && was_stalled {
             self.stalled.store(0, Ordering::Relaxed);
-        } else if !progress && stalled == 0 {
+        } else if !progress && !was_stalled {
             self.stalled.store(self.elapsed().saturating_add(1), Ordering::Relaxed);
         }
+        progress && was_stalled
     }
 
     fn enter(&self, phase: u64) {
@@ -256,6 +259,11 @@ impl Activity {
     fn moment(&self, elapsed: u64) -> Instant {
         self.opened + Duration::from_millis(elapsed)
     }
+}
+
+/// How long a peer may leave unread what there is for it.
+pub fn longest_stall(limits: Limits) -> Duration {
+    limits.idle_timeout.min(WRITE_STALL)
 }
 
 /// A request is being answered until this is dropped.
@@ -304,8 +312,11 @@ impl<S> Noted<S> {
         Self { again, ..self }
     }
 
-    fn note<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        self.activity.wrote(written.is_ready());
+    fn note<T>(&self, cx: &Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if self.activity.wrote(written.is_ready()) {
+            // the answer, of which no more was taken meanwhile
+            cx.waker().wake_by_ref();
+        }
         written
     }
 }
@@ -361,7 +372,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Noted<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Noted<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.note(written)
+        self.note(cx, written)
     }
 
     fn poll_write_vectored(
@@ -370,7 +381,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Noted<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = gather::poll_write(Pin::new(&mut self.stream), cx, slices);
-        self.note(written)
+        self.note(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -378,7 +389,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Noted<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        // nobody flushes before all is written: what is left, TLS holds
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.note(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -35,6 +35,7 @@ mod proxy_protocol;
 mod socket;
 mod spare;
 mod stream;
+mod streams;
 pub mod tls;
 mod upgrade;
 
