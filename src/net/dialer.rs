@@ -36,8 +36,8 @@ use crate::net::BoxError;
 use crate::net::causes;
 use crate::net::connector;
 use crate::net::gather;
-use crate::net::keepalive;
 use crate::net::names::Names;
+use crate::net::sockets;
 use crate::net::tcp::Connector;
 
 /// Connects to one server.
@@ -195,10 +195,10 @@ impl Stream {
     /// If the system refuses.
     pub fn expect_acknowledgements(&self) -> io::Result<()> {
         match &self.kind {
-            Kind::Plain(stream) => keepalive::expect_acknowledgements(stream.get_ref()),
+            Kind::Plain(stream) => sockets::expect_acknowledgements(stream.get_ref()),
             Kind::Local(_) => Ok(()),
             Kind::Tls(stream) => {
-                keepalive::expect_acknowledgements(stream.get_ref().get_ref().0.inner().inner())
+                sockets::expect_acknowledgements(stream.get_ref().get_ref().0.inner().inner())
             }
         }
     }

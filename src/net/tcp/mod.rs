@@ -15,8 +15,8 @@ use tokio::task::JoinSet;
 use tower_service::Service;
 
 use crate::net::BoxError;
-use crate::net::keepalive;
 use crate::net::names::Names;
+use crate::net::sockets;
 
 /// How long an address may take before the next one is tried beside it (RFC 8305 section 5).
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -61,7 +61,7 @@ async fn connected(names: &Names, server: &Uri) -> Result<TcpStream, BoxError> {
     let default = if server.scheme_str() == Some("https") { 443 } else { 80 };
     let port = server.port_u16().unwrap_or(default);
     let stream = first(&names.addresses(host).await?, port).await?;
-    if let Err(error) = stream.set_nodelay(true).and_then(|()| keepalive::ask(&stream)) {
+    if let Err(error) = stream.set_nodelay(true).and_then(|()| sockets::ask(&stream)) {
         tracing::debug!(%error, "a connection's options cannot be set");
     }
     Ok(stream)

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use crate::config::Http2;
 use crate::net::dialer::Dialer;
-use crate::net::keepalive::testing::asks_and_expects;
 use crate::net::names::Lookup;
+use crate::net::sockets::testing::asks_and_expects;
 use crate::net::tls;
 
 use super::*;
@@ -75,7 +75,9 @@ struct Zone(Arc<Mutex<Option<IpAddr>>>);
 impl Lookup for Zone {
     fn look_up(&self, host: &str) -> Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>> {
         let known = self.0.lock().unwrap().filter(|_| host == "orders.internal");
-        Box::pin(async move { known.map(|address| vec![address]).ok_or(io::ErrorKind::NotFound.into()) })
+        Box::pin(
+            async move { known.map(|address| vec![address]).ok_or_else(|| io::ErrorKind::NotFound.into()) },
+        )
     }
 }
 
@@ -119,6 +121,6 @@ async fn a_connection_asks_whether_its_peer_is_there() {
     let stream = connected(&Names::default(), &server).await.unwrap();
     assert_eq!(asks_and_expects(&stream), (true, false));
     assert!(stream.nodelay().unwrap());
-    keepalive::expect_acknowledgements(&stream).unwrap();
+    sockets::expect_acknowledgements(&stream).unwrap();
     assert_eq!(asks_and_expects(&stream), (true, true));
 }

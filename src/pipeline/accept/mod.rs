@@ -30,6 +30,7 @@ mod frames;
 pub mod head;
 mod http1;
 mod incoming;
+mod noted;
 mod opening;
 mod proxy_protocol;
 mod socket;

@@ -21,7 +21,7 @@ use tokio::net::UnixStream;
 
 use crate::config::Address;
 use crate::config::ListenerAddress;
-use crate::net::keepalive;
+use crate::net::sockets;
 
 /// How many connections may wait in a socket to be accepted; the kernel bounds it by `net.core.somaxconn`. The usual
 /// 128 are gone in one burst, and who is not let in tries again after a whole second.
@@ -170,9 +170,10 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // a restart must not wait for the last connections of the one before
     socket.set_reuseaddr(true)?;
-    // what it accepts inherits both
-    keepalive::ask(&socket)?;
-    keepalive::expect_acknowledgements(&socket)?;
+    // what it accepts inherits all of this
+    sockets::ask(&socket)?;
+    sockets::expect_acknowledgements(&socket)?;
+    sockets::hold_little(&socket)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -243,7 +244,8 @@ mod tests {
         let address = socket.local_address().unwrap().tcp().unwrap();
         let _caller = TcpStream::connect(address).await.unwrap();
         let (accepted, _) = socket.accept().await.unwrap();
-        assert_eq!(keepalive::testing::asks_and_expects(&accepted), (true, true));
+        assert_eq!(sockets::testing::asks_and_expects(&accepted), (true, true));
+        assert!(sockets::testing::holds_little(&accepted));
     }
 
     #[tokio::test]

@@ -1,4 +1,5 @@
-//! How a peer is noticed that is gone without a word: its machine has stopped, or the way to it is cut.
+//! What the kernel is told of a connection: how a peer is noticed that is gone without a word, because its machine has stopped or
+//! the way to it is cut, and how one is noticed that does not read.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -17,6 +18,9 @@ const PROBES: u32 = 3;
 /// on its way nobody is asked, and without this the kernel tries for a quarter of an hour.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
 
+/// Bytes that the kernel takes though it does not send them yet. It takes more when half of them are gone.
+const UNSENT: u32 = 128 * 1024;
+
 /// Has `socket` end when its peer does not answer for a minute.
 ///
 /// # Errors
@@ -34,11 +38,28 @@ pub fn expect_acknowledgements(socket: &impl AsFd) -> io::Result<()> {
     SockRef::from(socket).set_tcp_user_timeout(Some(UNACKNOWLEDGED))
 }
 
+/// Has the kernel take no more for the peer of `socket` than it sends soon. It would take megabytes otherwise, which count for
+/// the process's memory limit, and until the peer has read a third of them nothing shows that it reads at all.
+///
+/// # Errors
+/// If the system refuses.
+pub fn hold_little(socket: &impl AsFd) -> io::Result<()> {
+    SockRef::from(socket).set_tcp_notsent_lowat(UNSENT)
+}
+
 #[cfg(test)]
 pub mod testing {
     //! What a socket was told.
 
-    use super::*;
+    use std::os::fd::AsFd;
+
+    use socket2::SockRef;
+
+    use super::IDLE;
+    use super::INTERVAL;
+    use super::PROBES;
+    use super::UNACKNOWLEDGED;
+    use super::UNSENT;
 
     /// Whether `socket` asks for its peer, and whether it expects acknowledgements.
     pub fn asks_and_expects(socket: &impl AsFd) -> (bool, bool) {
@@ -48,5 +69,10 @@ pub mod testing {
             && socket.tcp_keepalive_interval().unwrap() == INTERVAL
             && socket.tcp_keepalive_retries().unwrap() == PROBES;
         (asks, socket.tcp_user_timeout().unwrap() == Some(UNACKNOWLEDGED))
+    }
+
+    /// Whether the kernel holds little of what is not sent.
+    pub fn holds_little(socket: &impl AsFd) -> bool {
+        SockRef::from(socket).tcp_notsent_lowat().unwrap() == UNSENT
     }
 }
