@@ -11,7 +11,6 @@ use http_body_util::LengthLimitError;
 use http_body_util::Limited;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client as Pool;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::rt::TokioTimer;
 use rustls::ClientConfig;
@@ -19,6 +18,8 @@ use rustls::ClientConfig;
 use crate::config::Http2;
 use crate::net::BoxError;
 use crate::net::connector;
+use crate::net::names::Names;
+use crate::net::tcp::Connector;
 use crate::net::tls;
 
 /// Why there is no answer.
@@ -50,7 +51,7 @@ pub struct Bounds {
 /// A client with pooled connections. Follows no redirect. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Client {
-    pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    pool: Pool<HttpsConnector<Connector>, Full<Bytes>>,
 }
 
 impl Client {
@@ -72,7 +73,7 @@ impl Client {
 
     /// A client with the given TLS settings.
     pub fn with_tls(tls: ClientConfig) -> Self {
-        let connector = connector(tls, Http2::Never, Duration::from_secs(60), None);
+        let connector = connector(tls, Http2::Never, Duration::from_secs(60), None, Names::default());
         let pool = Pool::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())

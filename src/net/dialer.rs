@@ -18,15 +18,16 @@ use std::time::Duration;
 use http::Uri;
 use hyper_rustls::HttpsConnector;
 use hyper_rustls::MaybeHttpsStream;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::ProtocolVersion;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::ServerName;
 use tokio::io::AsyncRead;
+use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWrite;
 use tokio::io::ReadBuf;
+use tokio::io::Take;
 use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 use tokio_rustls::client::TlsStream;
@@ -37,6 +38,9 @@ use crate::net::BoxError;
 use crate::net::causes;
 use crate::net::connector;
 use crate::net::gather;
+use crate::net::names::Names;
+use crate::net::sockets;
+use crate::net::tcp::Connector;
 
 /// Connects to one server.
 #[derive(Clone, Debug)]
@@ -47,11 +51,16 @@ pub struct Dialer {
 
 #[derive(Clone, Debug)]
 enum Way {
-    Network(HttpsConnector<HttpConnector>, Uri),
+    Network(HttpsConnector<Connector>, Uri),
     /// The path of a Unix socket.
     Local(Arc<Path>),
 }
 
+/// Most bytes that are read at a time. hyper's buffers are powers of two, and it takes the next larger one when a buffer is
+/// filled: one less than a power keeps them at that size. What a caller does not take fills two of them.
+const MOST_AT_ONCE: u64 = 16 * 1024 - 1;
+/// The same for TLS, whose records have that size: the last byte of each is not to be read alone.
+const MOST_OF_TLS: u64 = 16 * 1024;
 /// How long to wait before a Unix socket is tried again in which too many wait already: it does not let one queue.
 const CROWDED: Duration = Duration::from_millis(5);
 
@@ -70,15 +79,17 @@ pub enum Error {
 }
 
 impl Dialer {
-    /// A dialer for `server`, a URL's scheme and authority. `server_name` replaces its host in the TLS handshake.
+    /// A dialer for `server`, a URL's scheme and authority, whose host is one of `names`. `server_name` replaces its host in
+    /// the TLS handshake.
     pub fn new(
         server: Uri,
         tls: ClientConfig,
         http2: Http2,
         timeout: Duration,
         server_name: Option<ServerName<'static>>,
+        names: Names,
     ) -> Self {
-        Self { way: Way::Network(connector(tls, http2, timeout, server_name), server), timeout }
+        Self { way: Way::Network(connector(tls, http2, timeout, server_name, names), server), timeout }
     }
 
     /// A dialer for the Unix socket at `path`.
@@ -145,24 +156,25 @@ pub struct Stream {
     received: Received,
 }
 
+/// Read no more than so much at a time.
 enum Kind {
-    Plain(TcpStream),
-    Local(UnixStream),
+    Plain(Take<TcpStream>),
+    Local(Take<UnixStream>),
     /// Boxed: it is twenty times the size of a plain one.
-    Tls(Box<TlsStream<TokioIo<TokioIo<TcpStream>>>>),
+    Tls(Take<Box<TlsStream<TokioIo<TokioIo<TcpStream>>>>>),
 }
 
 impl Stream {
     fn new(stream: MaybeHttpsStream<TokioIo<TcpStream>>) -> Self {
         let kind = match stream {
-            MaybeHttpsStream::Http(stream) => Kind::Plain(stream.into_inner()),
-            MaybeHttpsStream::Https(stream) => Kind::Tls(Box::new(stream.into_inner())),
+            MaybeHttpsStream::Http(stream) => Kind::Plain(stream.into_inner().take(MOST_AT_ONCE)),
+            MaybeHttpsStream::Https(stream) => Kind::Tls(Box::new(stream.into_inner()).take(MOST_OF_TLS)),
         };
         Self { kind, received: Received::default() }
     }
 
     fn local(stream: UnixStream) -> Self {
-        Self { kind: Kind::Local(stream), received: Received::default() }
+        Self { kind: Kind::Local(stream.take(MOST_AT_ONCE)), received: Received::default() }
     }
 
     /// The count of what comes.
@@ -174,7 +186,22 @@ impl Stream {
     pub fn alpn(&self) -> Option<&[u8]> {
         match &self.kind {
             Kind::Plain(_) | Kind::Local(_) => None,
-            Kind::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+            Kind::Tls(stream) => stream.get_ref().get_ref().1.alpn_protocol(),
+        }
+    }
+
+    /// Ends it when the server does not acknowledge for a minute what it is sent: where requests are not waited for, nobody
+    /// else notices that it is gone.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn expect_acknowledgements(&self) -> io::Result<()> {
+        match &self.kind {
+            Kind::Plain(stream) => sockets::expect_acknowledgements(stream.get_ref()),
+            Kind::Local(_) => Ok(()),
+            Kind::Tls(stream) => {
+                sockets::expect_acknowledgements(stream.get_ref().get_ref().0.inner().inner())
+            }
         }
     }
 }
@@ -184,7 +211,7 @@ impl Stream {
     pub fn certificates(&self) -> &[CertificateDer<'static>] {
         match &self.kind {
             Kind::Plain(_) | Kind::Local(_) => &[],
-            Kind::Tls(stream) => stream.get_ref().1.peer_certificates().unwrap_or_default(),
+            Kind::Tls(stream) => stream.get_ref().get_ref().1.peer_certificates().unwrap_or_default(),
         }
     }
 
@@ -192,7 +219,7 @@ impl Stream {
     pub fn tls_version(&self) -> Option<ProtocolVersion> {
         match &self.kind {
             Kind::Plain(_) | Kind::Local(_) => None,
-            Kind::Tls(stream) => stream.get_ref().1.protocol_version(),
+            Kind::Tls(stream) => stream.get_ref().get_ref().1.protocol_version(),
         }
     }
 }
@@ -215,9 +242,18 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(match &mut self.kind {
-            Kind::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Kind::Local(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Kind::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Kind::Plain(stream) => {
+                stream.set_limit(MOST_AT_ONCE);
+                Pin::new(stream).poll_read(cx, buffer)
+            }
+            Kind::Local(stream) => {
+                stream.set_limit(MOST_AT_ONCE);
+                Pin::new(stream).poll_read(cx, buffer)
+            }
+            Kind::Tls(stream) => {
+                stream.set_limit(MOST_OF_TLS);
+                Pin::new(stream).poll_read(cx, buffer)
+            }
         })?;
         let came = buffer.filled().len().saturating_sub(before);
         // nobody else writes it
@@ -230,9 +266,9 @@ impl AsyncRead for Stream {
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.kind {
-            Kind::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Kind::Local(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Kind::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Kind::Plain(stream) => Pin::new(stream.get_mut()).poll_write(cx, bytes),
+            Kind::Local(stream) => Pin::new(stream.get_mut()).poll_write(cx, bytes),
+            Kind::Tls(stream) => Pin::new(stream.get_mut()).poll_write(cx, bytes),
         }
     }
 
@@ -242,33 +278,33 @@ impl AsyncWrite for Stream {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match &mut self.kind {
-            Kind::Plain(stream) => gather::poll_write(Pin::new(stream), cx, slices),
-            Kind::Local(stream) => gather::poll_write(Pin::new(stream), cx, slices),
-            Kind::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Kind::Plain(stream) => gather::poll_write(Pin::new(stream.get_mut()), cx, slices),
+            Kind::Local(stream) => gather::poll_write(Pin::new(stream.get_mut()), cx, slices),
+            Kind::Tls(stream) => Pin::new(stream.get_mut()).poll_write_vectored(cx, slices),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
         match &self.kind {
-            Kind::Plain(stream) => stream.is_write_vectored(),
-            Kind::Local(stream) => stream.is_write_vectored(),
-            Kind::Tls(stream) => stream.is_write_vectored(),
+            Kind::Plain(stream) => stream.get_ref().is_write_vectored(),
+            Kind::Local(stream) => stream.get_ref().is_write_vectored(),
+            Kind::Tls(stream) => stream.get_ref().is_write_vectored(),
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.kind {
-            Kind::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Kind::Local(stream) => Pin::new(stream).poll_flush(cx),
-            Kind::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Kind::Plain(stream) => Pin::new(stream.get_mut()).poll_flush(cx),
+            Kind::Local(stream) => Pin::new(stream.get_mut()).poll_flush(cx),
+            Kind::Tls(stream) => Pin::new(stream.get_mut()).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.kind {
-            Kind::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Kind::Local(stream) => Pin::new(stream).poll_shutdown(cx),
-            Kind::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Kind::Plain(stream) => Pin::new(stream.get_mut()).poll_shutdown(cx),
+            Kind::Local(stream) => Pin::new(stream.get_mut()).poll_shutdown(cx),
+            Kind::Tls(stream) => Pin::new(stream.get_mut()).poll_shutdown(cx),
         }
     }
 }

@@ -13,16 +13,20 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper_rustls::HttpsConnector;
 use hyper_rustls::HttpsConnectorBuilder;
-use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::ClientConfig;
 
 use crate::config::Http2;
+use crate::net::names::Names;
+use crate::net::tcp::Connector;
 
 pub mod client;
 pub mod client_authentication;
 pub mod dialer;
 pub mod gather;
 pub mod metadata;
+pub mod names;
+pub mod sockets;
+pub mod tcp;
 pub mod tls;
 pub mod tunnel;
 
@@ -42,18 +46,16 @@ pub fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &
     std::iter::successors(Some(error), source)
 }
 
-/// A connector for plain and TLS connections. `server_name` replaces the URL's host in the TLS handshake.
+/// A connector for plain and TLS connections to what `names` know. `server_name` replaces the URL's host in the TLS
+/// handshake.
 pub fn connector(
     tls: ClientConfig,
     http2: Http2,
     connect_timeout: Duration,
     server_name: Option<rustls::pki_types::ServerName<'static>>,
-) -> HttpsConnector<HttpConnector> {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(connect_timeout));
-    tcp.set_keepalive(Some(Duration::from_secs(15)));
+    names: Names,
+) -> HttpsConnector<Connector> {
+    let tcp = Connector::new(names, connect_timeout);
     let mut builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
     if let Some(name) = server_name {
         builder = builder.with_server_name_resolver(hyper_rustls::FixedServerNameResolver::new(name));

@@ -21,6 +21,7 @@ mod http2_floods;
 mod identities;
 mod issuers;
 mod listeners;
+mod peers;
 mod reload;
 mod respond;
 mod route;

@@ -21,6 +21,7 @@ use crate::app::doctor::remedies::Whose;
 use crate::config::Http2;
 use crate::net::dialer;
 use crate::net::dialer::Dialer;
+use crate::net::names::Names;
 use crate::net::tls;
 
 /// How long each of the three may take.
@@ -153,7 +154,7 @@ async fn shaken(
     let url = url.map_err(|_| unsendable())?;
     let name = tls.server_name.clone().map(ServerName::try_from).transpose().map_err(|_| unsendable())?;
     let expected = tls.server_name.as_deref().unwrap_or(host);
-    let dialer = Dialer::new(url, tls.config.clone(), tls.http2, LIMIT, name);
+    let dialer = Dialer::new(url, tls.config.clone(), tls.http2, LIMIT, name, Names::default());
     let stream = dialer.dial().await.map_err(|error| match &error {
         dialer::Error::Tls(cause) => remedies::tls(cause.as_ref(), expected, whose, round.clock.now()),
         dialer::Error::Connect(cause) => remedies::broken_handshake(cause.as_ref()),

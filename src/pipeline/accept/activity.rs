@@ -1,8 +1,5 @@
 //! What a connection is doing, and until when it may go on so.
 
-use std::io;
-use std::mem::MaybeUninit;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -10,28 +7,16 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
-use std::task::Context;
-use std::task::Poll;
-use std::task::ready;
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::io::AsyncRead;
-use tokio::io::AsyncWrite;
-use tokio::io::ReadBuf;
 use tokio::time::Instant;
-use tokio::time::Sleep;
 
 use crate::config::Limits;
-use crate::net::gather;
 use crate::net::tunnel::Tunnel;
 use crate::pipeline::accept::Drain;
-use crate::pipeline::accept::stream::Stream;
 
 /// Longest time a peer may leave what we write unread.
 const WRITE_STALL: Duration = Duration::from_secs(30);
-/// Longest time to listen to a peer that was answered before it had sent its whole body.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// What a connection is doing. Kept current by whoever sees it; looked at by one watchdog, so that no timer is
 /// touched per request. All sides run in the connection's task: the atomics only make it `Sync`.
@@ -173,6 +158,16 @@ impl Activity {
         self.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// Our side is being shut down.
+    pub fn closes(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a shutdown lingers.
+    pub fn lingers(&self) -> bool {
+        self.had_body.load(Ordering::Relaxed)
+    }
+
     /// Whether our side was shut down, or is being.
     pub fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Relaxed)
@@ -188,11 +183,17 @@ impl Activity {
     pub fn is_between_requests(&self) -> bool {
         self.is_resting()
             && self.unread.load(Ordering::Relaxed) == 0
-            && self.stalled.load(Ordering::Relaxed) == 0
+            && !self.is_stalled()
             && !self.is_closing()
     }
 
-    fn is_resting(&self) -> bool {
+    /// Whether the peer does not read: the last write made no progress. When that is over, whoever writes is woken.
+    pub fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether nothing of the next request has come.
+    pub fn is_resting(&self) -> bool {
         self.phase.load(Ordering::Relaxed) & ((1 << Phase::BITS) - 1) == Phase::RESTING
     }
 
@@ -214,7 +215,7 @@ impl Activity {
             .stalled
             .load(Ordering::Relaxed)
             .checked_sub(1)
-            .and_then(|since| self.moment(since).checked_add(self.longest_stall()));
+            .and_then(|since| self.moment(since).checked_add(longest_stall(self.limits)));
         [of_phase, of_write].into_iter().flatten().min()
     }
 
@@ -225,24 +226,22 @@ impl Activity {
         self.deadline().map_or(latest, |deadline| deadline.min(latest))
     }
 
-    fn longest_stall(&self) -> Duration {
-        self.limits.idle_timeout.min(WRITE_STALL)
-    }
-
     /// Bytes have come. In HTTP/2 they need not be of a request: a peer that only sends PINGs goes on resting.
-    fn received(&self) {
+    pub fn received(&self) {
         if self.protocol == Protocol::Http1 && self.is_resting() {
             self.enter(Phase::HEAD);
         }
     }
 
-    fn wrote(&self, progress: bool) {
-        let stalled = self.stalled.load(Ordering::Relaxed);
-        if progress && stalled != 0 {
+    /// Something was written, or could not be. Whether a stall is over by that.
+    pub fn wrote(&self, progress: bool) -> bool {
+        let was_stalled = self.is_stalled();
+        if progress && was_stalled {
             self.stalled.store(0, Ordering::Relaxed);
-        } else if !progress && stalled == 0 {
+        } else if !progress && !was_stalled {
             self.stalled.store(self.elapsed().saturating_add(1), Ordering::Relaxed);
         }
+        progress && was_stalled
     }
 
     fn enter(&self, phase: u64) {
@@ -256,6 +255,11 @@ impl Activity {
     fn moment(&self, elapsed: u64) -> Instant {
         self.opened + Duration::from_millis(elapsed)
     }
+}
+
+/// How long a peer may leave unread what there is for it.
+pub fn longest_stall(limits: Limits) -> Duration {
+    limits.idle_timeout.min(WRITE_STALL)
 }
 
 /// A request is being answered until this is dropped.
@@ -277,126 +281,13 @@ impl Drop for Answering {
     }
 }
 
-/// A stream whose traffic is noted. Its shutdown lingers where a body may be on its way: closed with bytes unread, the
-/// kernel would send a reset, which can overtake the answer (RFC 9112 section 9.6).
-#[derive(Debug)]
-pub struct Noted<S> {
-    stream: S,
-    activity: Arc<Activity>,
-    /// Bytes that were read before, to be read again.
-    again: Bytes,
-    /// Made once our side is shut down.
-    lingering: Option<Pin<Box<Sleep>>>,
-}
-
-impl<S> Noted<S> {
-    /// Notes the traffic of `stream` in `activity`.
-    pub fn new(stream: S, activity: Arc<Activity>) -> Self {
-        Self { stream, activity, again: Bytes::new(), lingering: None }
-    }
-
-    /// The same, with `bytes` in front of what is still to be read.
-    pub fn preceded_by(self, bytes: Bytes) -> Self {
-        let again = match self.again.is_empty() {
-            true => bytes,
-            false => Bytes::from([bytes, self.again].concat()),
-        };
-        Self { again, ..self }
-    }
-
-    fn note<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        self.activity.wrote(written.is_ready());
-        written
-    }
-}
-
-impl<S: Stream> Noted<S> {
-    /// Ready when there may be something to read, or the peer is gone.
-    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.stream.poll_readable(cx)
-    }
-}
-
-impl<S: AsyncRead + Unpin> Noted<S> {
-    /// Reads for nobody until the peer ends its side or has had its time.
-    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let over = self.lingering.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
-        let mut nowhere = [MaybeUninit::uninit(); 8192];
-        while over.as_mut().poll(cx).is_pending() {
-            let mut nowhere = ReadBuf::uninit(&mut nowhere);
-            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut nowhere)) {
-                Ok(()) if !nowhere.filled().is_empty() => {}
-                _ => break,
-            }
-        }
-        Poll::Ready(())
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Noted<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.activity.is_upgrading() && self.activity.is_resting() {
-            // what comes now comes in time: it is for whoever has this connection once hyper is found to hold nothing
-            return Poll::Pending;
-        }
-        let before = buffer.filled().len();
-        let read = if self.again.is_empty() {
-            Pin::new(&mut self.stream).poll_read(cx, buffer)
-        } else {
-            let count = self.again.len().min(buffer.remaining());
-            buffer.put_slice(&self.again.split_to(count));
-            Poll::Ready(Ok(()))
-        };
-        if buffer.filled().len() > before {
-            self.activity.received();
-        }
-        read
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Noted<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.note(written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = gather::poll_write(Pin::new(&mut self.stream), cx, slices);
-        self.note(written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.activity.closing.store(true, Ordering::Relaxed);
-        if self.lingering.is_none() {
-            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-        }
-        if self.activity.had_body.load(Ordering::Relaxed) {
-            ready!(self.poll_linger(cx));
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use tokio::io::AsyncReadExt;
     use tokio::io::AsyncWriteExt;
+
+    use crate::pipeline::accept::noted::Noted;
 
     use super::*;
 

@@ -21,7 +21,6 @@ use hyper::server::conn::http2;
 use hyper::service::HttpService;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioExecutor;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
 use tokio::net::TcpStream;
@@ -36,12 +35,15 @@ use crate::pipeline::accept::Drain;
 use crate::pipeline::accept::Incoming;
 use crate::pipeline::accept::activity::Activity;
 use crate::pipeline::accept::activity::Answering;
-use crate::pipeline::accept::activity::Noted;
 use crate::pipeline::accept::activity::Protocol;
+use crate::pipeline::accept::activity::longest_stall;
 use crate::pipeline::accept::frames::Policed;
 use crate::pipeline::accept::http1::Http1;
+use crate::pipeline::accept::noted::Noted;
 use crate::pipeline::accept::opening::over;
 use crate::pipeline::accept::stream::Stream;
+use crate::pipeline::accept::streams::Asked;
+use crate::pipeline::accept::streams::Streams;
 use crate::pipeline::accept::upgrade;
 
 /// Most requests under way on one HTTP/2 connection.
@@ -111,7 +113,7 @@ where
     let conversation: Pin<Box<dyn Conversation + Send + 'h>> = match protocol {
         Protocol::Http1 => Box::pin(Http1::new(stream, service, limits, Arc::clone(&activity))),
         Protocol::Http2 => Box::pin(
-            http2::Builder::new(TokioExecutor::new())
+            http2::Builder::new(Streams::new(longest_stall(limits)))
                 .timer(TokioTimer::new())
                 .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
                 .max_concurrent_streams(MAX_STREAMS)
@@ -186,7 +188,7 @@ where
     }
 }
 
-impl<I, S, F> Conversation for http2::Connection<TokioIo<Noted<Policed<I>>>, S, TokioExecutor>
+impl<I, S, F> Conversation for http2::Connection<TokioIo<Noted<Policed<I>>>, S, Streams>
 where
     I: Stream,
     S: HttpService<hyper::body::Incoming, ResBody = Answer, Error = Infallible, Future = F>,
@@ -265,7 +267,8 @@ impl<F: Future<Output = Response<net::Body>> + Unpin> Future for Reply<F> {
             }
             (Protocol::Http1 | Protocol::Http2, _, _) => {}
         }
-        Poll::Ready(Ok(response.map(|body| Answer { body, _answering: answering })))
+        let protocol = self.protocol;
+        Poll::Ready(Ok(response.map(|body| Answer { body, answering, protocol })))
     }
 }
 
@@ -280,10 +283,20 @@ async fn join(tunnel: Tunnel, stream: OnUpgrade, drain: Drain, answering: Option
     drop(answering);
 }
 
-/// A response body that ends the request's answering when hyper is done with it.
+/// A response body that ends the request's answering when hyper is done with it. Where the caller does not read, no more of it is
+/// asked for: what hyper would take on all the same is memory that slow callers could fill.
 struct Answer {
     body: net::Body,
-    _answering: Option<Answering>,
+    answering: Option<Answering>,
+    protocol: Protocol,
+}
+
+impl Answer {
+    /// Whether the caller, who gets one answer at a time, does not read.
+    fn is_held_up(&self) -> bool {
+        let is_stalled = |answering: &Answering| answering.activity().is_stalled();
+        self.protocol == Protocol::Http1 && self.answering.as_ref().is_some_and(is_stalled)
+    }
 }
 
 impl Body for Answer {
@@ -294,7 +307,15 @@ impl Body for Answer {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        if self.is_held_up() {
+            // the connection's task is woken when the stall is over
+            return Poll::Pending;
+        }
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if self.protocol == Protocol::Http2 {
+            Asked::note(&polled);
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -23,8 +23,8 @@ use tokio::time::Sleep;
 use crate::config::Limits;
 use crate::net::BoxError;
 use crate::pipeline::accept::activity::Activity;
-use crate::pipeline::accept::activity::Noted;
 use crate::pipeline::accept::activity::Pending;
+use crate::pipeline::accept::noted::Noted;
 use crate::pipeline::accept::stream::Stream;
 
 /// More fields than this in one head are answered 431.

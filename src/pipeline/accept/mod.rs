@@ -30,11 +30,13 @@ mod frames;
 pub mod head;
 mod http1;
 mod incoming;
+mod noted;
 mod opening;
 mod proxy_protocol;
 mod socket;
 mod spare;
 mod stream;
+mod streams;
 pub mod tls;
 mod upgrade;
 

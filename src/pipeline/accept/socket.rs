@@ -21,6 +21,7 @@ use tokio::net::UnixStream;
 
 use crate::config::Address;
 use crate::config::ListenerAddress;
+use crate::net::sockets;
 
 /// How many connections may wait in a socket to be accepted; the kernel bounds it by `net.core.somaxconn`. The usual
 /// 128 are gone in one burst, and who is not let in tries again after a whole second.
@@ -169,6 +170,10 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // a restart must not wait for the last connections of the one before
     socket.set_reuseaddr(true)?;
+    // what it accepts inherits all of this
+    sockets::ask(&socket)?;
+    sockets::expect_acknowledgements(&socket)?;
+    sockets::hold_little(&socket)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -230,6 +235,17 @@ mod tests {
 
     async fn bind(path: &Path) -> io::Result<Socket> {
         Socket::bind(&ListenerAddress::Unix(path.into())).await
+    }
+
+    #[tokio::test]
+    async fn what_a_port_accepts_asks_whether_its_peer_is_there() {
+        let address = Address { host: "localhost".into(), port: 0 };
+        let socket = Socket::bind(&ListenerAddress::Tcp(address)).await.unwrap();
+        let address = socket.local_address().unwrap().tcp().unwrap();
+        let _caller = TcpStream::connect(address).await.unwrap();
+        let (accepted, _) = socket.accept().await.unwrap();
+        assert_eq!(sockets::testing::asks_and_expects(&accepted), (true, true));
+        assert!(sockets::testing::holds_little(&accepted));
     }
 
     #[tokio::test]

@@ -28,6 +28,9 @@ pub enum Cut {
     /// The caller's body broke, or is too long; what broke it is in the traffic.
     #[error("the caller's body broke off")]
     Caller,
+    /// The caller's body comes too slowly.
+    #[error("the caller's body comes too slowly")]
+    SlowCaller,
     /// No byte moved for too long.
     #[error("no byte moved for too long")]
     Idle,
@@ -48,6 +51,8 @@ impl<B: Body> Upload<B> {
     pub fn new(body: B, traffic: Arc<Traffic>, treatment: &Treatment) -> Self {
         if body.is_end_stream() {
             traffic.has_nothing_to_upload();
+        } else if body.size_hint().exact().is_some() {
+            traffic.expects_pace();
         }
         let limit = treatment.limits.request_body.map(|most| (most, most));
         Self { body, traffic, limit, rules: treatment.headers.clone() }
@@ -83,15 +88,18 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
-        self.traffic.asked_caller(polled.is_pending());
+        if polled.is_pending() {
+            self.traffic.awaits_caller();
+        }
         match ready!(polled) {
             None => {
                 self.traffic.uploaded();
                 Poll::Ready(None)
             }
             Some(Ok(frame)) => {
-                self.traffic.moved();
-                if let Err(error) = self.grows(frame.data_ref().map_or(0, Bytes::len)) {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                self.traffic.came(length);
+                if let Err(error) = self.grows(length) {
                     self.traffic.broke(error.into());
                     return Poll::Ready(Some(Err(Cut::Caller.into())));
                 }
@@ -133,15 +141,15 @@ impl Download {
     }
 
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Cut> {
-        let deadline = self.traffic.idle_deadline();
-        let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        let traffic = &self.traffic;
+        let alarm =
+            self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(traffic.next_look_at_body())));
         loop {
             ready!(alarm.as_mut().poll(cx));
-            let deadline = self.traffic.idle_deadline();
-            if deadline <= Instant::now() {
-                return Poll::Ready(Cut::Idle);
+            match traffic.late_body(Instant::now()) {
+                Some(cut) => return Poll::Ready(cut),
+                None => alarm.as_mut().reset(traffic.next_look_at_body()),
             }
-            alarm.as_mut().reset(deadline);
         }
     }
 }

@@ -46,6 +46,7 @@ pub mod capture;
 mod failure;
 mod headers;
 pub mod limit;
+mod pace;
 mod pool;
 pub mod retry;
 mod target;
@@ -110,9 +111,12 @@ pub enum Error {
     /// Something took too long.
     #[error("the upstream took too long: {0}")]
     Timeout(Phase),
-    /// The caller's body broke off, is malformed, or does not come.
+    /// The caller's body broke off, or is malformed.
     #[error("the caller's body is malformed or broke off")]
     RequestBody(#[source] BoxError),
+    /// The caller's body does not come, or too slowly.
+    #[error("the caller's body does not come in time")]
+    SlowCaller,
     /// The caller's body is longer than the route allows.
     #[error("the caller's body is too long")]
     BodyTooLarge(#[source] TooLong),
@@ -324,7 +328,7 @@ async fn answered<T>(
                 Ok(next) => alarm.as_mut().reset(next),
                 Err(Late::Answer) => return Err(Error::Timeout(Phase::Response)),
                 Err(Late::Upstream) => return Err(Error::Timeout(Phase::Idle)),
-                Err(Late::Caller) => return Err(Error::RequestBody(body::Cut::Idle.into())),
+                Err(Late::Caller) => return Err(Error::SlowCaller),
             },
         }
     }

@@ -23,6 +23,7 @@ pub fn setback<B>(outcome: &Result<Response<B>, Error>) -> Option<Setback> {
             | Error::BadReply(_)
             | Error::Timeout(Phase::Response | Phase::Idle)
             | Error::RequestBody(_)
+            | Error::SlowCaller
             | Error::BodyTooLarge(_)
             | Error::Crowded
             | Error::NoWebSocket
@@ -96,6 +97,7 @@ mod tests {
             Case(Err(Error::Timeout(Phase::Idle)), None),
             Case(Err(Error::RequestBody("broke".into())), None),
             Case(Err(Error::BodyTooLarge(crate::pipeline::forward::limit::TooLong(1))), None),
+            Case(Err(Error::SlowCaller), None),
             Case(Err(Error::Crowded), None),
             Case(Err(Error::UnknownRoute), None),
         ];

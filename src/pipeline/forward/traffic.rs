@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,6 +11,9 @@ use tokio::time::Instant;
 
 use crate::config::Timeouts;
 use crate::net::BoxError;
+use crate::pipeline::forward::body::Cut;
+use crate::pipeline::forward::pace::GRACE;
+use crate::pipeline::forward::pace::Pace;
 
 /// What moved when. Both bodies and the one who waits for the answer share it; it is written without a lock but
 /// when a body breaks.
@@ -23,8 +25,8 @@ pub struct Traffic {
     moved: AtomicU64,
     /// 0, or 1 + the milliseconds after `began` at which the caller's body was sent to its end.
     uploaded: AtomicU64,
-    /// Whether it is the caller that we wait for, not the upstream.
-    awaits_caller: AtomicBool,
+    /// Whether it is the caller that we wait for, not the upstream, and how long it was.
+    pace: Pace,
     broke: Mutex<Option<BoxError>>,
 }
 
@@ -47,14 +49,15 @@ impl Traffic {
             timeouts,
             moved: AtomicU64::new(0),
             uploaded: AtomicU64::new(0),
-            awaits_caller: AtomicBool::new(false),
+            pace: Pace::default(),
             broke: Mutex::new(None),
         })
     }
 
     /// When to look at it for the first time.
     pub fn first_look(&self) -> Instant {
-        self.began + self.timeouts.response.min(self.timeouts.idle)
+        let soonest = self.timeouts.response.min(self.timeouts.idle);
+        self.began + if self.pace.is_expected() { soonest.min(GRACE) } else { soonest }
     }
 
     /// A byte moved.
@@ -77,9 +80,23 @@ impl Traffic {
         let _ = self.uploaded.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// The caller was asked for more of its body, and had none yet or had some.
-    pub fn asked_caller(&self, had_none: bool) {
-        self.awaits_caller.store(had_none, Ordering::Relaxed);
+    /// The length of the caller's body is known: it must come in time.
+    pub fn expects_pace(&self) {
+        self.pace.expect();
+    }
+
+    /// The caller was asked for more of its body, and had none yet.
+    pub fn awaits_caller(&self) {
+        if !self.pace.is_waiting() {
+            self.pace.awaits(self.elapsed());
+        }
+    }
+
+    /// So many bytes of the caller's body came.
+    pub fn came(&self, bytes: usize) {
+        let now = self.elapsed();
+        self.moved.store(now, Ordering::Relaxed);
+        self.pace.came(bytes, now);
     }
 
     /// The caller's body broke.
@@ -93,7 +110,7 @@ impl Traffic {
     }
 
     /// When it will have been idle for too long.
-    pub fn idle_deadline(&self) -> Instant {
+    fn idle_deadline(&self) -> Instant {
         self.moment(self.moved.load(Ordering::Relaxed)) + self.timeouts.idle
     }
 
@@ -105,14 +122,41 @@ impl Traffic {
         let now = Instant::now();
         let (deadline, late) = match self.uploaded.load(Ordering::Relaxed).checked_sub(1) {
             Some(uploaded) => (self.moment(uploaded) + self.timeouts.response, Late::Answer),
-            None if self.awaits_caller.load(Ordering::Relaxed) => (self.idle_deadline(), Late::Caller),
+            None if self.pace.is_over(self.elapsed()) => return Err(Late::Caller),
+            None if self.pace.is_waiting() => (self.idle_deadline(), Late::Caller),
             None => (self.idle_deadline(), Late::Upstream),
         };
         if deadline <= now {
             return Err(late);
         }
         // soon enough for a wait that begins in between
-        Ok(deadline.min(now + self.timeouts.response.min(self.timeouts.idle)))
+        Ok(self.paced(deadline.min(now + self.timeouts.response.min(self.timeouts.idle))))
+    }
+
+    /// When to look again while more of the answer is awaited.
+    pub fn next_look_at_body(&self) -> Instant {
+        self.paced(self.idle_deadline())
+    }
+
+    /// Why the answer is not to go on, if it is not.
+    pub fn late_body(&self, now: Instant) -> Option<Cut> {
+        if self.is_uploading() && self.pace.is_over(self.elapsed()) {
+            return Some(Cut::SlowCaller);
+        }
+        (self.idle_deadline() <= now).then_some(Cut::Idle)
+    }
+
+    /// `look`, or sooner if the caller may be found too slow before.
+    fn paced(&self, look: Instant) -> Instant {
+        if !self.pace.is_expected() || !self.is_uploading() {
+            return look;
+        }
+        let next = self.pace.next_look(self.elapsed());
+        next.map_or(look, |next| look.min(Instant::now() + next))
+    }
+
+    fn is_uploading(&self) -> bool {
+        self.uploaded.load(Ordering::Relaxed) == 0
     }
 
     fn elapsed(&self) -> u64 {
@@ -161,11 +205,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_stalls_an_upload_is_told_apart() {
-        for (had_none, expected) in [(true, Late::Caller), (false, Late::Upstream)] {
+        for (awaits_caller, expected) in [(true, Late::Caller), (false, Late::Upstream)] {
             let traffic = traffic();
             tokio::time::advance(Duration::from_secs(20)).await;
             traffic.moved();
-            traffic.asked_caller(had_none);
+            if awaits_caller {
+                traffic.awaits_caller();
+            }
             let (late, when) = first_late(&traffic).await;
             assert_eq!((late, when), (expected, Duration::from_secs(20) + IDLE));
         }
@@ -178,5 +224,47 @@ mod tests {
         tokio::time::advance(Duration::from_secs(29)).await;
         traffic.uploaded();
         assert_eq!(first_late(&traffic).await, (Late::Answer, RESPONSE));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_of_known_length_must_come_at_a_pace_until_it_is_there() {
+        let seconds = Duration::from_secs;
+        for (bytes, is_known, expected) in [
+            (0, true, Some((Late::Caller, seconds(10)))),
+            (512, true, Some((Late::Caller, seconds(19)))),
+            (1024, true, None),
+            (1, false, None),
+        ] {
+            let traffic = traffic();
+            if is_known {
+                traffic.expects_pace();
+            }
+            let uploading = async {
+                for _ in 0..100 {
+                    traffic.awaits_caller();
+                    tokio::time::sleep(seconds(1)).await;
+                    traffic.came(bytes);
+                }
+            };
+            let late = tokio::select! {
+                biased;
+                late = first_late(&traffic) => Some(late),
+                () = uploading => None,
+            };
+            let rounded = late.map(|(late, when)| (late, seconds(when.as_secs())));
+            assert_eq!(rounded, expected, "{bytes}");
+            traffic.uploaded();
+            assert_eq!(traffic.late_body(Instant::now()), None, "it is there");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_has_begun_is_cut_where_the_body_does_not_come() {
+        let traffic = traffic();
+        traffic.expects_pace();
+        traffic.awaits_caller();
+        tokio::time::sleep_until(traffic.next_look_at_body()).await;
+        assert_eq!(traffic.late_body(Instant::now()), Some(Cut::SlowCaller));
+        assert_eq!(traffic.began.elapsed(), GRACE);
     }
 }

@@ -62,7 +62,7 @@ fn code(status: StatusCode) -> u16 {
         413 | 431 => RESOURCE_EXHAUSTED,
         500 => INTERNAL,
         502 | 503 => UNAVAILABLE,
-        504 => DEADLINE_EXCEEDED,
+        408 | 504 => DEADLINE_EXCEEDED,
         _ => UNKNOWN,
     }
 }
@@ -119,6 +119,7 @@ mod tests {
             ("not_implemented", 12),
             ("overloaded", 14),
             ("proxy_misconfigured", 14),
+            ("request_timeout", 4),
             ("tenant_not_allowed", 16),
             ("token_expired", 16),
             ("token_not_yet_valid", 16),

@@ -37,6 +37,7 @@ pub enum Reason {
     NotImplemented,
     Overloaded,
     ProxyMisconfigured,
+    RequestTimeout,
     TenantNotAllowed,
     TokenExpired,
     TokenNotYetValid,
@@ -82,7 +83,7 @@ pub struct Row {
 
 impl Reason {
     /// Every reason, for tests and documentation.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::AccessDenied,
         Self::AlgNotAllowed,
         Self::AppTokenNotAllowed,
@@ -112,6 +113,7 @@ impl Reason {
         Self::NotImplemented,
         Self::Overloaded,
         Self::ProxyMisconfigured,
+        Self::RequestTimeout,
         Self::TenantNotAllowed,
         Self::TokenExpired,
         Self::TokenNotYetValid,
@@ -308,6 +310,9 @@ impl Reason {
                 NoChallenge,
                 "The identity provider refuses the proxy itself. Its operator must mend its registration or configuration.",
             ),
+            Self::RequestTimeout => {
+                ("request_timeout", 408, Client, NoChallenge, "The request body did not come in time.")
+            }
             Self::TenantNotAllowed => (
                 "tenant_not_allowed",
                 401,

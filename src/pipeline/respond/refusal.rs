@@ -176,6 +176,7 @@ impl From<forward::Error> for Refusal {
             }
             Error::Timeout(_) => Self::new(Reason::UpstreamTimeout, error),
             Error::RequestBody(_) => Self::new(Reason::BadRequest, error).closing(),
+            Error::SlowCaller => Self::new(Reason::RequestTimeout, error).closing(),
             Error::BodyTooLarge(_) => Self::new(Reason::BodyTooLarge, error).closing(),
             Error::Crowded => Self::new(Reason::Overloaded, error).retry_after(ROOM_RETRY),
             Error::Target(_) => Self::new(Reason::BadRequest, error),

@@ -103,6 +103,7 @@ fn every_reason_has_the_status_the_fault_and_the_challenge_of_the_contract() {
         ("not_implemented", 501, CLIENT, ""),
         ("overloaded", 503, PROXY, ""),
         ("proxy_misconfigured", 502, PROXY, ""),
+        ("request_timeout", 408, CLIENT, ""),
         ("tenant_not_allowed", 401, CLIENT, &invalid_token),
         ("token_expired", 401, CLIENT, &invalid_token),
         ("token_not_yet_valid", 401, CLIENT, &invalid_token),

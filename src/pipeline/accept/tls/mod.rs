@@ -9,6 +9,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use rustls::ServerConfig;
+use rustls::ServerConnection;
 use tokio::net::TcpStream;
 use tokio::time::MissedTickBehavior;
 use tokio_rustls::Accept;
@@ -34,6 +35,9 @@ use files::Content;
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(2);
+
+/// Most bytes that are encrypted and held for a caller who does not read.
+const UNSENT: usize = 16 * 1024;
 
 /// Ends the TLS of one listener's callers, with the newest certificates that work.
 #[derive(Debug)]
@@ -117,7 +121,8 @@ impl Terminator {
 
     /// Begins the handshake with a caller.
     pub fn accept(&self, stream: TcpStream) -> Accept<TcpStream> {
-        TlsAcceptor::from(self.current().config).accept(stream)
+        let held = |session: &mut ServerConnection| session.set_buffer_limit(Some(UNSENT));
+        TlsAcceptor::from(self.current().config).accept_with(stream, held)
     }
 
     fn current(&self) -> Current {

@@ -24,6 +24,12 @@ use crate::net::dialer::Stream;
 
 /// How often a busy HTTP/2 connection is asked whether its peer is still there, and how long it may think about it.
 const PING: Duration = Duration::from_secs(20);
+/// How much of an answer, and of all answers on a connection, an upstream may send in HTTP/2 before it is taken. What the
+/// callers of one connection leave unread must not keep the others' answers back: it takes 64 of them to do so.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+/// Most of a request's body that is held for an HTTP/2 upstream that does not take it.
+const SEND_BUFFER: usize = 64 * 1024;
 /// Longest response head.
 const MAX_HEAD: usize = 64 * 1024;
 
@@ -139,6 +145,9 @@ impl Http2 {
             .timer(TokioTimer::new())
             .keep_alive_interval(PING)
             .keep_alive_timeout(PING)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(SEND_BUFFER)
             .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX));
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
         // how it ends is told to the requests it carries

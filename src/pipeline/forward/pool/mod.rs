@@ -23,6 +23,7 @@ use crate::config::Upstream;
 use crate::net;
 use crate::net::dialer;
 use crate::net::dialer::Dialer;
+use crate::net::names::Names;
 use crate::net::tls;
 use crate::pipeline::forward::Error;
 use crate::pipeline::forward::failure;
@@ -93,7 +94,7 @@ enum Connection {
 }
 
 impl Pool {
-    fn new(upstream: &Upstream, bounds: Bounds) -> Result<Self, tls::Error> {
+    fn new(upstream: &Upstream, bounds: Bounds, names: &Names) -> Result<Self, tls::Error> {
         let settings = &upstream.tls;
         let (tls, scheme) = match upstream.scheme {
             Scheme::Http => (tls::client_config_without_roots()?, http::uri::Scheme::HTTP),
@@ -108,10 +109,10 @@ impl Pool {
         let place = Place::new(scheme, upstream.authority.clone()).map_err(setup)?;
         let root = place.root().map_err(setup)?;
         let dialer = |http2| {
-            let (tls, name) = (tls.clone(), server_name.clone());
+            let (tls, name, names) = (tls.clone(), server_name.clone(), names.clone());
             match &upstream.socket {
                 Some(path) => Dialer::local(path, upstream.connect_timeout),
-                None => Dialer::new(root.clone(), tls, http2, upstream.connect_timeout, name),
+                None => Dialer::new(root.clone(), tls, http2, upstream.connect_timeout, name, names),
             }
         };
         let speaks = match (upstream.http2, upstream.scheme) {
@@ -176,6 +177,9 @@ impl Pool {
     /// If there is no answer.
     pub async fn upgrade(&self, mut request: Request<net::Body>) -> Result<Response<Answer>, Error> {
         let stream = self.upgrades.dial().await.map_err(failure::unconnected)?;
+        if let Err(error) = stream.expect_acknowledgements() {
+            tracing::debug!(%error, "a connection's options cannot be set");
+        }
         self.place.in_http1(&mut request);
         let response = connection::ask_for_upgrade(stream, request).await.map_err(failure::unanswered)?;
         Ok(response.map(Answer::of_its_own))

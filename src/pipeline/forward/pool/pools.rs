@@ -4,13 +4,18 @@ use std::sync::Arc;
 
 use crate::config::Route;
 use crate::config::Upstream;
+use crate::net::names::Names;
 use crate::net::tls;
 use crate::pipeline::forward::pool::Bounds;
 use crate::pipeline::forward::pool::Pool;
 
 /// The pool of each route. Routes share a pool when they share an upstream.
 #[derive(Debug, Default)]
-pub struct Pools(Vec<(Arc<Route>, Arc<Pool>)>);
+pub struct Pools {
+    routes: Vec<(Arc<Route>, Arc<Pool>)>,
+    /// What all of them know of host names, and those that come after them.
+    names: Names,
+}
 
 impl Pools {
     /// A pool for each upstream of `routes`.
@@ -39,21 +44,22 @@ impl Pools {
             let pool = match (known, self.to(upstream).filter(|_| is_current(upstream))) {
                 (Some((_, pool)), _) => Arc::clone(pool),
                 (None, Some(pool)) => Arc::clone(pool),
-                (None, None) => Arc::new(Pool::new(upstream, bounds)?),
+                (None, None) => Arc::new(Pool::new(upstream, bounds, &self.names)?),
             };
             made.push((upstream, Arc::clone(&pool)));
             pools.push((Arc::clone(route), pool));
         }
-        Ok(Self(pools))
+        Ok(Self { routes: pools, names: self.names.clone() })
     }
 
     /// Pools to the same upstreams for another runtime: those of `before` that led to them there already, new ones else.
     pub fn beside(&self, before: Option<&Self>) -> Self {
         let mut made: Vec<(&Arc<Pool>, Arc<Pool>)> = Vec::new();
-        let mut pools = Vec::with_capacity(self.0.len());
-        for (route, here) in &self.0 {
+        let mut pools = Vec::with_capacity(self.routes.len());
+        for (route, here) in &self.routes {
             let known = made.iter().find(|(known, _)| Arc::ptr_eq(known, here));
-            let there = || before.and_then(|before| before.0.iter().find(|(_, pool)| pool.is_beside(here)));
+            let there =
+                || before.and_then(|before| before.routes.iter().find(|(_, pool)| pool.is_beside(here)));
             let pool = match (known, known.is_none().then(there).flatten()) {
                 (Some((_, pool)), _) | (None, Some((_, pool))) => Arc::clone(pool),
                 (None, None) => Arc::new(Pool::beside(here)),
@@ -61,17 +67,17 @@ impl Pools {
             made.push((here, Arc::clone(&pool)));
             pools.push((Arc::clone(route), pool));
         }
-        Self(pools)
+        Self { routes: pools, names: self.names.clone() }
     }
 
     /// The pool of that upstream, or of one that was configured alike.
     fn to(&self, upstream: &Upstream) -> Option<&Arc<Pool>> {
-        self.0.iter().find(|(known, _)| *known.upstream == *upstream).map(|(_, pool)| pool)
+        self.routes.iter().find(|(known, _)| *known.upstream == *upstream).map(|(_, pool)| pool)
     }
 
     /// The pool of `route`.
     pub fn of(&self, route: &Route) -> Option<&Arc<Pool>> {
         // by where it is, not by what it is called: nothing to hash, a few pointers to compare
-        self.0.iter().find(|(known, _)| std::ptr::eq(&**known, route)).map(|(_, pool)| pool)
+        self.routes.iter().find(|(known, _)| std::ptr::eq(&**known, route)).map(|(_, pool)| pool)
     }
 }

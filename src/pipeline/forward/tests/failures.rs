@@ -152,7 +152,7 @@ async fn a_body_that_does_not_come_is_the_callers_fault() {
         Case::new(Route { timeouts: Timeouts { response: SHORT / 3, idle: SHORT }, ..route(&address) });
     let gateway = case.gateway().await;
     let got = asked(gateway, "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf").await;
-    assert!(got.contains("RequestBody(Idle)"), "{got}");
+    assert!(got.contains("SlowCaller"), "{got}");
 }
 
 #[tokio::test]

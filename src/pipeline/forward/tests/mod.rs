@@ -36,6 +36,7 @@ use crate::domain::peer::Trust;
 use super::*;
 
 mod failures;
+mod gone;
 mod pooling;
 mod sharing;
 mod streams;
@@ -117,7 +118,7 @@ impl Case {
             request_id: &id,
             websocket: None,
         };
-        tokio::time::timeout(LONG * 2, self.forwarder.send(request, onward)).await.expect("an end in time")
+        tokio::time::timeout(LONG * 4, self.forwarder.send(request, onward)).await.expect("an end in time")
     }
 
     /// What becomes of a GET without a body.

@@ -11,6 +11,7 @@ use std::task::ready;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::io::ReadBuf;
+use tokio::time::Instant;
 
 use crate::pipeline::forward::websocket::Frames;
 
@@ -26,6 +27,8 @@ pub struct Flow {
     frames: Frames,
     /// What was read and is not written: nothing more is read before.
     unwritten: Vec<u8>,
+    /// Since when the receiver has taken nothing of that.
+    stalled: Option<Instant>,
     /// The frame that ends this direction, once it is to end.
     farewell: Option<Vec<u8>>,
 }
@@ -48,6 +51,11 @@ impl Flow {
     /// Ends it after the frame under way, with `farewell` if it has not been closed by then.
     pub fn end(&mut self, farewell: Vec<u8>) {
         self.farewell = Some(farewell);
+    }
+
+    /// Since when the receiver has taken nothing of what there is for it, if it is so.
+    pub fn stalled(&self) -> Option<Instant> {
+        self.stalled
     }
 
     /// Moves what can be moved, and notes in `moved` that something was. Ready when it is over.
@@ -152,6 +160,13 @@ impl Flow {
                 }
             }
         }
-        rest.len() < bytes.len()
+        let went = rest.len() < bytes.len();
+        if went {
+            self.stalled = None;
+        }
+        if !self.unwritten.is_empty() {
+            self.stalled.get_or_insert_with(Instant::now);
+        }
+        went
     }
 }

@@ -24,6 +24,8 @@ mod flow;
 
 /// How long both sides have, once it is to end, to finish their frames and to close.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// How long a caller may leave unread what there is for it, while it goes on sending.
+const LONGEST_STALL: Duration = Duration::from_secs(30);
 /// How long to trust that the wall clock goes as fast as ours.
 const LONGEST_LOOK: Duration = Duration::from_secs(30);
 
@@ -134,16 +136,21 @@ impl<U> Joined<U> {
         if self.leaving.as_mut().is_some_and(|leaving| leaving.as_mut().poll(cx).is_ready()) {
             self.end(GOING_AWAY);
         }
+        let stalled = self.down.stalled().map(|since| since + LONGEST_STALL);
+        if let Some(end) = stalled.filter(|end| *end < self.alarm.deadline()) {
+            self.alarm.as_mut().reset(end);
+        }
         while self.alarm.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
-            if self.is_ending() || self.moved + self.terms.idle <= now {
+            let is_stalled = stalled.is_some_and(|end| end <= now);
+            if self.is_ending() || is_stalled || self.moved + self.terms.idle <= now {
                 return Poll::Ready(());
             }
             if self.terms.expiry.as_ref().is_some_and(|expiry| expiry.left().is_zero()) {
                 self.end(TOKEN_ENDED);
             } else {
                 let look = self.terms.next_look(self.moved, now);
-                self.alarm.as_mut().reset(look);
+                self.alarm.as_mut().reset(stalled.map_or(look, |end| end.min(look)));
             }
         }
         Poll::Pending

@@ -113,18 +113,44 @@ async fn who_does_not_read_is_not_written_for() {
             count.fetch_add(100, Ordering::SeqCst);
         }
     });
-    tokio::time::sleep(IDLE / 2).await;
+    tokio::time::sleep(LONGEST_STALL / 2).await;
     let held = sent.load(Ordering::SeqCst);
     assert!((1..=2 * PIPE + 16 * 1024).contains(&held), "{held} bytes are held");
     // the other direction is not held up
     case.caller.write_all(b"up").await.unwrap();
-    tokio::time::sleep(IDLE / 4).await;
+    tokio::time::sleep(LONGEST_STALL / 4).await;
     assert_eq!(sent.load(Ordering::SeqCst), held);
     let mut some = vec![0; 100 * 1024];
     case.caller.read_exact(&mut some).await.unwrap();
     assert!(sent.load(Ordering::SeqCst) > held);
     writing.abort();
     drop(reader);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_sends_and_never_reads_is_cut_and_one_that_reads_a_little_is_not() {
+    for reads in [false, true] {
+        let (_, expiry) = expiring_in(3600);
+        let case = Case::new(expiry);
+        let (mut reader, mut writer) = tokio::io::split(case.caller);
+        let (mut up, mut down) = tokio::io::split(case.upstream);
+        let flooding = tokio::spawn(async move { while down.write_all(&[0x82; 100]).await.is_ok() {} });
+        let taking = tokio::spawn(async move { while up.read_u8().await.is_ok() {} });
+        let began = Instant::now();
+        while began.elapsed() < LONGEST_STALL * 3 && !case.joined.is_finished() {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            let _ = writer.write_all(b"up").await;
+            if reads {
+                reader.read_exact(&mut [0; 100]).await.unwrap();
+            }
+        }
+        match reads {
+            true => assert!(!case.joined.is_finished()),
+            false => assert_eq!(case.joined.await.unwrap() - case.began, LONGEST_STALL),
+        }
+        flooding.abort();
+        taking.abort();
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -30,6 +30,8 @@ use crate::net::BoxError;
 
 use super::*;
 
+mod http2;
+
 const SHORT: Duration = Duration::from_millis(150);
 const LONG: Duration = Duration::from_secs(20);
 
