@@ -2,8 +2,8 @@
 //!
 //! **In:** addresses, roots, time limits. **Out:** a [`client::Client`] for whole small messages, [`metadata::Metadata`]: what a
 //! server says of its endpoints, and a
-//! [`dialer::Dialer`] for streamed ones. **Never:** follows a redirect, reads an answer without a bound, reads a
-//! proxy from the environment.
+//! [`dialer::Dialer`] for streamed ones. **Never:** follows a redirect, reads an answer without a bound, takes a proxy
+//! but the one that an identity provider is configured with.
 
 use std::error::Error as StdError;
 use std::io;
@@ -20,7 +20,9 @@ use crate::config::Http2;
 
 pub mod client;
 pub mod client_authentication;
+pub mod clients;
 pub mod dialer;
+pub mod egress;
 pub mod gather;
 pub mod metadata;
 pub mod tls;
@@ -49,11 +51,7 @@ pub fn connector(
     connect_timeout: Duration,
     server_name: Option<rustls::pki_types::ServerName<'static>>,
 ) -> HttpsConnector<HttpConnector> {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(connect_timeout));
-    tcp.set_keepalive(Some(Duration::from_secs(15)));
+    let tcp = tcp(connect_timeout);
     let mut builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
     if let Some(name) = server_name {
         builder = builder.with_server_name_resolver(hyper_rustls::FixedServerNameResolver::new(name));
@@ -63,4 +61,14 @@ pub fn connector(
         Http2::Auto => builder.enable_all_versions().wrap_connector(tcp),
         Http2::Always => builder.enable_http2().wrap_connector(tcp),
     }
+}
+
+/// A connector for TCP alone, whatever the scheme.
+fn tcp(connect_timeout: Duration) -> HttpConnector {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(connect_timeout));
+    tcp.set_keepalive(Some(Duration::from_secs(15)));
+    tcp
 }

@@ -10,6 +10,7 @@ mod challenges;
 mod cli;
 mod credential;
 mod documents;
+mod egress_proxy;
 mod exchange;
 mod forward;
 mod grants;

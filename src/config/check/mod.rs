@@ -31,6 +31,7 @@ mod algorithm;
 mod client_certificate;
 mod cors;
 mod credential;
+mod egress;
 mod endpoint;
 mod entra;
 mod exchange;
@@ -190,6 +191,11 @@ impl<'a> At<'a> {
     /// Whether something is written here.
     pub fn is_written(&self) -> bool {
         self.node().is_some_and(|node| !matches!(node.kind, Kind::Nil))
+    }
+
+    /// Whether what is here stands in a file, not in the environment.
+    pub fn is_in_file(&self) -> bool {
+        matches!(self.place(), Place::File { .. })
     }
 
     /// `file:line` of this place, to name it in a problem of another.
