@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::sync::Mutex;
 
 use obo_proxy::app::server::Transport;
-use serde_json::Value;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
@@ -284,48 +283,64 @@ async fn a_proxy_that_leads_nowhere_is_an_identity_provider_that_is_down_and_is_
     // one whose certificate says the same name, but nobody vouches for it
     let other = tempfile::tempdir().unwrap();
     let (impostor, _) = self::idp(FAR, &other, |_| Answer::exchanged("stolen")).await;
-    let relay = Relay::start(Mood::HangUp).await;
-    let proxy = format!("http://{}", relay.address);
-    let more = format!("proxy: http://us:hunter2@{}", relay.address);
-    let sidecar = Sidecar::start(&partner(&idp, &more), ROUTES, &[("SSL_CERT_FILE", &roots)]).await;
-    let log = || sidecar.proxy.lines(|_| true).iter().map(Value::to_string).collect::<Vec<_>>();
-    let told = async |text: &str| until(text, async || log().iter().any(|line| line.contains(text))).await;
-
-    let refused = sidecar.ask("/", Some(&idp.token("alice", json!({})))).await;
-    assert_eq!((refused.status.as_u16(), refused.reason()), (503, "keys_unavailable".into()));
-    told(&format!("the proxy {proxy} does not answer as a proxy")).await;
-    relay.turn(Mood::Lead(place(&idp)));
-    assert_eq!(sidecar.token_b("/", &idp.token("alice", json!({}))).await, "b");
-
+    let token = idp.token("alice", json!({}));
     let authority = idp.authority().strip_prefix("https://").unwrap();
-    let refusal =
-        |status: &str| format!("the proxy {proxy} does not connect to {authority}: it answers {status}");
-    for (user, mood, expected) in [
-        ("a", Mood::Say("HTTP/1.1 407 Who are you\r\nproxy-authenticate: Basic\r\n\r\n"), "(407)".to_owned()),
-        ("b", Mood::Say("HTTP/1.1 403 No\r\n\r\n{\"error\":\"invalid_grant\"}"), refusal("403")),
-        ("c", Mood::Say("HTTP/1.1 502 No\r\n\r\n"), refusal("502")),
-        ("d", Mood::Say("220 mail.example ESMTP\r\n\r\n"), format!("the proxy {proxy} does not answer")),
-        ("e", Mood::Hang, format!("did not answer within 1s through the proxy {proxy}")),
-        ("f", Mood::Lead(place(&impostor)), "UnknownIssuer".into()),
+    let refusal = |status: &str| format!(" does not connect to {authority}: it answers {status}");
+    let login = "HTTP/1.1 407 Who are you\r\nproxy-authenticate: Basic\r\n\r\n";
+    let asks = " asks for a user name and password (407)";
+    for (mood, expected) in [
+        (Mood::Say(login), asks.to_owned()),
+        (Mood::Say("HTTP/1.1 403 No\r\n\r\n{\"error\":\"invalid_grant\"}"), refusal("403")),
+        (Mood::Say("HTTP/1.1 502 No\r\n\r\n"), refusal("502")),
+        (Mood::Say("220 mail.example ESMTP\r\n\r\n"), " does not answer as a proxy".into()),
+        (Mood::HangUp, " does not answer as a proxy".into()),
+        (Mood::Hang, String::new()),
+        (Mood::Lead(place(&impostor)), "invalid peer certificate".into()),
     ] {
+        let relay = Relay::start(Mood::Lead(place(&idp))).await;
+        let expected = match mood {
+            Mood::Lead(_) => expected,
+            Mood::Hang => format!("did not answer within 1s through the proxy http://{}", relay.address),
+            _ => format!("the proxy http://{}{expected}", relay.address),
+        };
+        let more = format!("proxy: http://us:hunter2@{}", relay.address);
+        let sidecar = Sidecar::start(&partner(&idp, &more), ROUTES, &[("SSL_CERT_FILE", &roots)]).await;
+        sidecar.ready().await;
         relay.turn(mood);
-        // the breaker lets one through a second
-        let token = idp.token(user, json!({}));
-        let begun = log().len();
         let answer = sidecar.ask("/", Some(&token)).await;
-        assert_eq!((answer.status.as_u16(), answer.reason()), (503, "idp_unavailable".into()), "{user}");
-        assert!(!answer.headers.contains_key("proxy-authenticate"), "{user}");
-        let fresh = || log().split_off(begun).into_iter().any(|line| line.contains(&expected));
-        until(&format!("{user}: {expected}\n{}", sidecar.proxy.log()), async || fresh()).await;
+        assert_eq!((answer.status.as_u16(), answer.reason()), (503, "idp_unavailable".into()), "{expected}");
+        assert!(!answer.headers.contains_key("proxy-authenticate"), "{answer:?}");
+        until(&expected, async || sidecar.proxy.log().contains(&expected)).await;
+        let counted = "obo_exchanges_total{identity_provider=\"partner\",outcome=\"idp_unavailable\"}";
+        assert!(sidecar.count(counted).await >= 1, "{expected}");
+
         relay.turn(Mood::Lead(place(&idp)));
         let healed = sidecar.until("/", &token, |answer| answer.status == 200).await;
-        assert_eq!(healed.json()["headers"]["authorization"], "Bearer b", "{user}");
+        assert_eq!(healed.json()["headers"]["authorization"], "Bearer b", "{expected}");
+        let log = sidecar.proxy.log();
+        assert!(!log.contains("hunter2") && !log.contains("aHVudGVy"), "{log}");
     }
-    let unavailable = "obo_exchanges_total{identity_provider=\"partner\",outcome=\"idp_unavailable\"}";
-    assert!(sidecar.count(unavailable).await >= 6);
     assert_eq!(impostor.requests(), 0);
-    let log = sidecar.proxy.log();
-    assert!(!log.contains("hunter2") && !log.contains("aHVudGVy"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_do_not_come_through_the_proxy_are_waited_for_and_the_proxy_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let (idp, roots) = idp(FAR, &directory, script).await;
+    let token = idp.token("alice", json!({}));
+    for (mood, expected) in [
+        (Mood::Say("HTTP/1.1 403 No\r\n\r\n"), "it answers 403"),
+        (Mood::Hang, " through the proxy http://127.0.0.1:"),
+    ] {
+        let relay = Relay::start(mood).await;
+        let more = format!("proxy: http://{}", relay.address);
+        let sidecar = Sidecar::start(&partner(&idp, &more), ROUTES, &[("SSL_CERT_FILE", &roots)]).await;
+        let answer = sidecar.ask("/", Some(&token)).await;
+        assert_eq!((answer.status.as_u16(), answer.reason()), (503, "keys_unavailable".into()), "{expected}");
+        until(expected, async || sidecar.proxy.log().contains(expected)).await;
+        relay.turn(Mood::Lead(place(&idp)));
+        assert_eq!(sidecar.token_b("/", &token).await, "b", "{expected}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -343,7 +358,10 @@ async fn a_proxy_of_others_is_understood_with_and_without_its_password() {
         } else {
             let answer = sidecar.ask("/", Some(&token)).await;
             assert_eq!((answer.status.as_u16(), answer.reason()), (503, "keys_unavailable".into()));
-            let expected = format!("the proxy http://127.0.0.1:{} asks for a user name", tinyproxy.port);
+            // as it has it
+            let target = idp.authority().strip_prefix("https://").unwrap();
+            let refusal = format!("does not connect to {target}: it answers 401 Unauthorized");
+            let expected = format!("the proxy http://127.0.0.1:{} {refusal}", tinyproxy.port);
             until(&expected, async || sidecar.proxy.log().contains(&expected)).await;
         }
         assert!(!sidecar.proxy.log().contains("hunter"), "{}", sidecar.proxy.log());
