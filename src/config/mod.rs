@@ -43,6 +43,7 @@ mod wire;
 mod yaml;
 
 pub use crate::config::algorithm::Algorithm;
+pub use crate::config::check::Look;
 pub use crate::config::credential::AssertionAudience;
 pub use crate::config::credential::AuthMethod;
 pub use crate::config::credential::Certificate;
