@@ -7,6 +7,7 @@ use crate::config::check::At;
 use crate::config::check::pem;
 use crate::config::check::pem::Complaint;
 use crate::config::check::upstream;
+use crate::config::mask;
 use crate::config::problem::Severity;
 use crate::config::wire::upstream::ClientCertificate;
 
@@ -69,7 +70,7 @@ pub fn look_at(ca: Option<&PathBuf>, client: Option<&(PathBuf, PathBuf)>, used: 
 pub fn look_at_authorities(path: &Path, used: Use, at: &At<'_>) {
     let content = at.look_at(path, used.unreadable());
     if let Some(Complaint(message, help)) = content.and_then(|content| pem::authorities(&content)) {
-        at.found(used.severity(), message, help);
+        complain(message, help, path, used, at);
     }
 }
 
@@ -83,13 +84,19 @@ pub fn look_at_pair(certificate: (&Path, &At<'_>), key: (&Path, &At<'_>), used: 
     };
     let chain = match content.map(|content| pem::certificates(&content)) {
         Some(Ok(chain)) => chain,
-        Some(Err(Complaint(message, help))) => return at.found(used.severity(), message, help),
+        Some(Err(Complaint(message, help))) => return complain(message, help, path, used, at),
         None => return,
     };
     if let Some(Complaint(message, help)) = at.time().and_then(|now| pem::untimely(&chain, now)) {
         at.warning(message, help);
     }
     if let Some(Complaint(message, help)) = key.and_then(|key| pem::key_of(&key, chain)) {
-        key_at.found(used.severity(), message, help);
+        complain(message, help, key_path, used, key_at);
     }
+}
+
+/// The file is named: it was read, so it is the path of one, even where a path could have been taken for a secret.
+fn complain(message: &str, help: &str, path: &Path, used: Use, at: &At<'_>) {
+    let path: String = path.display().to_string().chars().map(mask::printable).collect();
+    at.found(used.severity(), format!("{message}: {path}"), help);
 }

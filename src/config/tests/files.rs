@@ -261,7 +261,7 @@ fn what_is_in_files_of_authorities_is_told_where_they_are_named() {
             (&redis, format!("{}:11", base + 6), "warning"),
         ] {
             let told = found(folder.path(), &format!("{fine}{text}"));
-            let message = format!("{place} {severity}: there is no certificate in this file");
+            let message = format!("{place} {severity}: there is no certificate in this file: {ca}");
             let expected = if is_fine { vec![] } else { vec![message] };
             assert_eq!(told, expected, "{text}");
         }

@@ -261,7 +261,7 @@ impl Prover {
             _ => None,
         });
         if let Some(end) = ends.min() {
-            self.metrics.credential_expiry(&self.provider.name, end);
+            self.metrics.ends().credential(&self.provider.name, end);
         }
     }
 }
