@@ -27,6 +27,8 @@ command -v make >/dev/null || missing+=(make)
 command -v curl >/dev/null || missing+=(curl)
 # proxies share a cache through servers that the tests start themselves; the one that the package may start is left alone
 command -v redis-server >/dev/null || missing+=(redis-server)
+# a forward proxy on the way to the identity provider; here too, only those that the tests start are spoken to
+command -v tinyproxy >/dev/null || missing+=(tinyproxy)
 [ -s /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
 if [ "$interop" = yes ]; then
     command -v openssl >/dev/null || missing+=(openssl)

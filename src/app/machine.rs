@@ -25,7 +25,7 @@ use crate::config;
 use crate::config::Config;
 use crate::config::Scheme;
 use crate::config::Upstream;
-use crate::net::client::Client;
+use crate::net::clients::Clients;
 use crate::net::tls;
 use crate::pipeline::Pipeline;
 use crate::telemetry::dial::Dial;
@@ -54,7 +54,7 @@ pub struct Machine {
 pub struct Parts {
     /// One for each worker.
     pub pipelines: Vec<Arc<Pipeline>>,
-    /// Talks to the identity providers.
+    /// Talk to the identity providers.
     pub client: Outbound,
     /// Speaks of the first of the pipelines.
     pub probes: Probes,
@@ -62,27 +62,29 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
 }
 
-/// A client for identity providers, and whether it can speak TLS: where none does, the system's roots are not needed, and
+/// Clients for identity providers, and whether they can speak TLS: where none does, the system's roots are not needed, and
 /// need not be there.
 #[derive(Clone)]
-pub struct Outbound(Client, Scheme);
+pub struct Outbound(Clients, Scheme);
 
 impl Outbound {
-    /// A client for the identity providers of `config`: the one before, if there is one that can.
+    /// Clients for the identity providers of `config`: those before, if there are some that can.
     ///
     /// # Errors
     /// If TLS cannot be set up.
     pub fn for_providers(config: &Config, before: Option<&Self>) -> Result<Self, tls::Error> {
-        let https = config.identity_providers.iter().any(|provider| provider.server.speaks_tls());
-        match before {
-            Some(able) if !https || able.1 == Scheme::Https => Ok(able.clone()),
-            _ if https => Ok(Self(Client::new()?, Scheme::Https)),
-            _ => Ok(Self(Client::plain()?, Scheme::Http)),
-        }
+        let providers = &config.identity_providers;
+        let https = providers.iter().any(|provider| provider.server.speaks_tls());
+        let Self(clients, scheme) = match before {
+            Some(able) if !https || able.1 == Scheme::Https => able.clone(),
+            _ if https => Self(Clients::system()?, Scheme::Https),
+            _ => Self(Clients::plain()?, Scheme::Http),
+        };
+        Ok(Self(clients.toward(providers), scheme))
     }
 
-    /// The client.
-    pub fn client(&self) -> &Client {
+    /// The clients.
+    pub fn clients(&self) -> &Clients {
         &self.0
     }
 }
@@ -215,7 +217,7 @@ impl Parts {
         let client = Outbound::for_providers(config, Some(&self.client))?;
         let is_current = |upstream: &Upstream| !upstream.tls.files().any(|file| renewed.contains(file));
         let Some((first, others)) = self.pipelines.split_first() else { bail!("there is no worker") };
-        let first = first.succeeding(config, client.client(), is_current)?;
+        let first = first.succeeding(config, client.clients(), is_current)?;
         let others: Vec<_> = others.iter().map(|before| Arc::new(first.for_worker(Some(before)))).collect();
         let pipelines = std::iter::once(Arc::new(first)).chain(others).collect();
         Ok(Self { pipelines, client, ..self.clone() })

@@ -59,7 +59,7 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         metrics.config_loaded(clock.now());
         let client = Outbound::for_providers(&config, None)?;
-        let first = Arc::new(Pipeline::new(&config, client.client(), &clock, &metrics)?);
+        let first = Arc::new(Pipeline::new(&config, client.clients(), &clock, &metrics)?);
         let others = (1..config.workers.unwrap_or_else(cores)).map(|_| Arc::new(first.for_worker(None)));
         let pipelines = std::iter::once(first.clone()).chain(others).collect();
         let probes = Probes::new(first, metrics.clone());

@@ -7,6 +7,7 @@ use url::Url;
 use crate::config::algorithm::Algorithm;
 use crate::config::credential::AuthMethod;
 use crate::config::credential::Credential;
+use crate::config::egress::Egress;
 use crate::config::loopback::is_loopback;
 use crate::domain::name::Name;
 use crate::domain::tenant::TenantId;
@@ -18,6 +19,8 @@ pub struct IdentityProvider {
     pub name: Name,
     /// Issuers, keys and endpoints.
     pub server: AuthorizationServer,
+    /// The way that calls to it take.
+    pub egress: Egress,
     /// Our own client id there. Empty only with [`AuthMethod::None`]: then none is sent.
     pub client_id: String,
     /// Accepted `aud` values, compared exactly. Never empty.
@@ -86,12 +89,21 @@ pub enum AuthorizationServer {
 impl AuthorizationServer {
     /// Whether TLS is spoken with it, as far as the configuration tells.
     pub fn speaks_tls(&self) -> bool {
+        self.speaks("https")
+    }
+
+    /// Whether it is spoken with in the clear, as far as the configuration tells.
+    pub fn speaks_plain(&self) -> bool {
+        self.speaks("http")
+    }
+
+    fn speaks(&self, scheme: &str) -> bool {
         match self {
-            Self::Entra(entra) => entra.authority.scheme() == "https",
+            Self::Entra(entra) => entra.authority.scheme() == scheme,
             Self::Oidc(oidc) => {
                 let asked = [&oidc.jwks_uri, &oidc.token_endpoint, &oidc.introspection_endpoint];
                 let discovery = oidc.discovery();
-                asked.into_iter().flatten().chain(&discovery).any(|url| url.scheme() == "https")
+                asked.into_iter().flatten().chain(&discovery).any(|url| url.scheme() == scheme)
             }
         }
     }

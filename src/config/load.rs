@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use crate::config::Config;
 use crate::config::check;
+use crate::config::check::Look;
 use crate::config::layers::Input;
 use crate::config::layers::Layers;
 use crate::config::mask;
@@ -35,13 +36,13 @@ pub struct Loaded {
 
 /// Reads `files`, later ones over earlier ones, with the whole process environment: it overrides settings by `OBO__*`
 /// variables, holds secrets named by `{ env: NAME }`, and provides what Azure's platforms tell a process about its
-/// identity (AZURE_TENANT_ID, AZURE_CLIENT_ID and their kin). Warns of files that the configuration names and that cannot
-/// be read now; does not read them.
+/// identity (AZURE_TENANT_ID, AZURE_CLIENT_ID and their kin). Looks that closely at the files that the configuration names:
+/// warns of those that cannot be read now, and complains of what does not serve in those it looks into.
 ///
 /// # Errors
 /// If a file cannot be read, or the configuration cannot be used: everything that is wrong, at once.
-pub fn load(files: &[PathBuf], environment: &[(String, String)]) -> Result<Loaded, Report> {
-    load_written(files, environment).map(|(loaded, _)| loaded)
+pub fn load(files: &[PathBuf], environment: &[(String, String)], look: Look) -> Result<Loaded, Report> {
+    load_written(files, environment, look).map(|(loaded, _)| loaded)
 }
 
 /// The same, with what was written, by whom.
@@ -51,6 +52,7 @@ pub fn load(files: &[PathBuf], environment: &[(String, String)]) -> Result<Loade
 pub fn load_written(
     files: &[PathBuf],
     environment: &[(String, String)],
+    look: Look,
 ) -> Result<(Loaded, Written), Report> {
     let mut inputs = Vec::new();
     let mut problems = Vec::new();
@@ -81,7 +83,7 @@ pub fn load_written(
     }
     match problems.is_empty() {
         true => {
-            let (loaded, tree) = load_inputs(&inputs, environment, check::look_at)?;
+            let (loaded, tree) = load_inputs(&inputs, environment, look)?;
             Ok((loaded, Written::of(&tree.root, &tree.sources)))
         }
         false => Err(Report::new(cause, problems)),
@@ -94,7 +96,7 @@ pub fn load_written(
 /// If the configuration cannot be used: everything that is wrong, at once.
 pub fn load_text(name: &str, text: &str, environment: &[(String, String)]) -> Result<Loaded, Report> {
     let inputs = [Input { name: name.into(), text: text.into() }];
-    load_inputs(&inputs, environment, |_| None).map(|(loaded, _)| loaded)
+    load_inputs(&inputs, environment, Look::Away).map(|(loaded, _)| loaded)
 }
 
 /// Reads a little more than may be read, so that a longer file is noticed.
@@ -112,7 +114,7 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
 fn load_inputs(
     inputs: &[Input],
     environment: &[(String, String)],
-    look_at: fn(&Path) -> Option<String>,
+    look: Look,
 ) -> Result<(Loaded, Tree), Report> {
     let layers = Layers::merge(inputs, environment).map_err(|_| {
         // the crate's own text is not shown: it may quote values
@@ -126,7 +128,7 @@ fn load_inputs(
         return Err(Report::new(Cause::Invalid, problems));
     }
     let wire: wire::File = tree.read(&mut problems);
-    let (config, found) = check::check(&wire, &tree, environment, look_at);
+    let (config, found) = check::check(&wire, &tree, environment, look);
     problems.extend(found);
     problem::sort(&mut problems);
     let failed = problems.iter().any(|problem| problem.severity == Severity::Error);

@@ -69,6 +69,9 @@ pub fn is_secret_value(path: &Path) -> bool {
 pub fn is_secret_key(path: &Path) -> bool {
     let mut keys = path.keys();
     let Some(own) = keys.pop() else { return false };
+    if is_position(own) {
+        return false;
+    }
     looks_secret(own) || (holds_secret_word(&keys) && !KNOWN_KEYS.iter().any(|known| resembles(own, known)))
 }
 
@@ -80,6 +83,11 @@ pub fn looks_secret(value: &str) -> bool {
     let swallowed = value.contains('\n') || (value.contains(':') && secret_word_end(value).is_some());
     let of_entra = value.find("Q~") == Some(4);
     value.starts_with("eyJ") || of_entra || value.contains("-----BEGIN") || url || swallowed
+}
+
+/// Whether `key` is the number of an item, as someone may write it who means a list.
+pub fn is_position(key: &str) -> bool {
+    matches!(key.len(), 1 | 2) && key.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// `value` as a message may show it: masked, cut, and without control characters.

@@ -121,8 +121,17 @@ impl Tree {
         let (message, help) = match (&later, &error.fault) {
             (Some(key), _) => (format!("`{key}` is not supported yet"), None),
             (None, Fault::UnknownKey { expected }) => {
-                let key = mask::shown_key(&path);
-                (format!("unknown setting `{key}`"), Some(self.advice(&path, expected)))
+                let is_position = path.keys().last().is_some_and(|key| mask::is_position(key));
+                match is_position {
+                    true => {
+                        let help = "a list is written as a whole, in a file; from the environment, without the number, as a list of one";
+                        (format!("unknown setting `{}`", mask::shown_path(&path)), Some(help.into()))
+                    }
+                    false => {
+                        let key = mask::shown_key(&path);
+                        (format!("unknown setting `{key}`"), Some(self.advice(&path, expected)))
+                    }
+                }
             }
             (None, fault) => wrong_value(&path, node, value, fault),
         };

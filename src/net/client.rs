@@ -1,25 +1,28 @@
 //! The client for identity providers: one small request, one small answer, one deadline.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
 use http::Response;
+use http::Uri;
 use http_body_util::BodyExt;
 use http_body_util::Full;
 use http_body_util::LengthLimitError;
 use http_body_util::Limited;
 use hyper_rustls::HttpsConnector;
+use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::rt::TokioTimer;
 use rustls::ClientConfig;
 
-use crate::config::Http2;
+use crate::config::Egress;
+use crate::config::ForwardProxy;
 use crate::net::BoxError;
-use crate::net::connector;
-use crate::net::names::Names;
-use crate::net::tcp::Connector;
+use crate::net::egress::Connector;
+use crate::net::egress::proxy_to;
 use crate::net::tls;
 
 /// Why there is no answer.
@@ -34,6 +37,9 @@ pub enum Error {
     /// The deadline passed.
     #[error("the server did not answer within {0:?}")]
     Timeout(Duration),
+    /// The deadline passed, and there was a proxy on the way.
+    #[error("the server did not answer within {0:?} through the proxy {1}")]
+    ProxiedTimeout(Duration, ForwardProxy),
     /// The answer is longer than it may be.
     #[error("the answer is longer than {0} bytes")]
     TooLong(usize),
@@ -52,6 +58,7 @@ pub struct Bounds {
 #[derive(Clone, Debug)]
 pub struct Client {
     pool: Pool<HttpsConnector<Connector>, Full<Bytes>>,
+    egress: Arc<Egress>,
 }
 
 impl Client {
@@ -73,14 +80,26 @@ impl Client {
 
     /// A client with the given TLS settings.
     pub fn with_tls(tls: ClientConfig) -> Self {
-        let connector = connector(tls, Http2::Never, Duration::from_secs(60), None, Names::default());
+        Self::through(tls, Egress::Direct)
+    }
+
+    /// A client with the given TLS settings that goes that way.
+    pub fn through(tls: ClientConfig, egress: Egress) -> Self {
+        let egress = Arc::new(egress);
+        let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
+        let connector = builder.wrap_connector(Connector::new(egress.clone()));
         let pool = Pool::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(30))
             .http1_max_buf_size(64 * 1024)
             .build(connector);
-        Self { pool }
+        Self { pool, egress }
+    }
+
+    /// The proxy on the way to `target`, if there is one.
+    pub fn proxy_to(&self, target: &Uri) -> Option<&ForwardProxy> {
+        proxy_to(&self.egress, target)
     }
 
     /// Sends `request` and reads the whole answer, whatever its status.
@@ -92,9 +111,13 @@ impl Client {
         request: Request<Full<Bytes>>,
         bounds: Bounds,
     ) -> Result<Response<Bytes>, Error> {
-        tokio::time::timeout(bounds.timeout, self.exchange(request, bounds.body))
-            .await
-            .unwrap_or(Err(Error::Timeout(bounds.timeout)))
+        let proxy = self.proxy_to(request.uri()).cloned();
+        tokio::time::timeout(bounds.timeout, self.exchange(request, bounds.body)).await.unwrap_or_else(|_| {
+            Err(match proxy {
+                Some(proxy) => Error::ProxiedTimeout(bounds.timeout, proxy),
+                None => Error::Timeout(bounds.timeout),
+            })
+        })
     }
 
     async fn exchange(

@@ -2,8 +2,8 @@
 //!
 //! **In:** addresses, roots, time limits. **Out:** a [`client::Client`] for whole small messages, [`metadata::Metadata`]: what a
 //! server says of its endpoints, and a
-//! [`dialer::Dialer`] for streamed ones. **Never:** follows a redirect, reads an answer without a bound, reads a
-//! proxy from the environment.
+//! [`dialer::Dialer`] for streamed ones. **Never:** follows a redirect, reads an answer without a bound, takes a proxy
+//! but the one that an identity provider is configured with.
 
 use std::error::Error as StdError;
 use std::io;
@@ -21,7 +21,9 @@ use crate::net::tcp::Connector;
 
 pub mod client;
 pub mod client_authentication;
+pub mod clients;
 pub mod dialer;
+pub mod egress;
 pub mod gather;
 pub mod metadata;
 pub mod names;

@@ -12,7 +12,7 @@ use crate::config::IdentityProvider;
 use crate::config::Upstream;
 use crate::domain::clock::Clock;
 use crate::domain::name::Name;
-use crate::net::client::Client;
+use crate::net::clients::Clients;
 use crate::net::metadata::Metadata;
 use crate::pipeline::Pipeline;
 use crate::pipeline::Stages;
@@ -52,37 +52,37 @@ impl Tokens {
     pub fn new(
         providers: &[Arc<IdentityProvider>],
         cache: &Cache,
-        client: &Client,
+        clients: &Clients,
         clock: &Clock,
         metrics: &Arc<Metrics>,
     ) -> Self {
         let found = |provider: &Arc<IdentityProvider>| {
-            Some((provider.name.clone(), Metadata::of(provider, client.clone(), clock.clone())?))
+            Some((provider.name.clone(), Metadata::of(provider, clients.of(provider), clock.clone())?))
         };
         let metadata: HashMap<Name, Metadata> = providers.iter().filter_map(found).collect();
         let exchanger =
-            Exchanger::new(providers, &metadata, cache, client.clone(), clock.clone(), metrics.clone());
-        let outside = outside(&exchanger, client, &metadata, clock, metrics);
+            Exchanger::new(providers, &metadata, cache, clients.clone(), clock.clone(), metrics.clone());
+        let outside = outside(&exchanger, clients, &metadata, clock, metrics);
         let authenticator = Authenticator::new(providers, cache, &outside);
         Self { authenticator, exchanger, metadata }
     }
 }
 
 impl Pipeline {
-    /// The stages for `config`. `client` talks to the identity providers; it does so on the runtime this is called on,
+    /// The stages for `config`. `clients` talk to the identity providers; they do so on the runtime this is called on,
     /// whichever worker asks. Nothing is contacted yet.
     ///
     /// # Errors
     /// If TLS cannot be set up or the system gives no random numbers.
     pub fn new(
         config: &Config,
-        client: &Client,
+        clients: &Clients,
         clock: &Clock,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, SetupError> {
         let providers = &config.identity_providers;
         let Tokens { authenticator, exchanger, metadata } =
-            Tokens::new(providers, &config.cache, client, clock, metrics);
+            Tokens::new(providers, &config.cache, clients, clock, metrics);
         let stages = Stages {
             routes: RouteTable::new(&config.routes),
             authenticator,
@@ -110,17 +110,17 @@ impl Pipeline {
     pub fn succeeding(
         &self,
         config: &Config,
-        client: &Client,
+        clients: &Clients,
         is_current: impl Fn(&Upstream) -> bool,
     ) -> Result<Self, SetupError> {
         let older = &*self.stages;
         let providers = &config.identity_providers;
         let found = |provider: &Arc<IdentityProvider>| {
-            Some((provider.name.clone(), older.metadata_of(provider, client)?))
+            Some((provider.name.clone(), older.metadata_of(provider, clients)?))
         };
         let metadata: HashMap<Name, Metadata> = providers.iter().filter_map(found).collect();
-        let exchanger = older.exchanger.succeeding(providers, &metadata, &config.cache, client.clone());
-        let outside = outside(&exchanger, client, &metadata, &older.clock, &older.metrics);
+        let exchanger = older.exchanger.succeeding(providers, &metadata, &config.cache, clients.clone());
+        let outside = outside(&exchanger, clients, &metadata, &older.clock, &older.metrics);
         let stages = Stages {
             routes: RouteTable::new(&config.routes),
             authenticator: older.authenticator.succeeding(providers, &config.cache, &outside),
@@ -148,13 +148,13 @@ impl Pipeline {
 
 impl Stages {
     /// The metadata of `provider`, if it needs any: what is at hand if it is found where it was.
-    fn metadata_of(&self, provider: &Arc<IdentityProvider>, client: &Client) -> Option<Metadata> {
+    fn metadata_of(&self, provider: &Arc<IdentityProvider>, clients: &Clients) -> Option<Metadata> {
         let own = self.metadata.get(&provider.name);
         let known = self.providers.iter().find(|known| known.name == provider.name).zip(own);
         match known {
             Some((same, metadata)) if same == provider => Some(metadata.clone()),
             known => {
-                let newer = Metadata::of(provider, client.clone(), self.clock.clone())?;
+                let newer = Metadata::of(provider, clients.of(provider), self.clock.clone())?;
                 if let Some((_, older)) = known.filter(|(known, _)| known.server == provider.server) {
                     newer.inherit(older);
                 }
@@ -166,13 +166,13 @@ impl Stages {
 
 fn outside(
     exchanger: &Exchanger,
-    client: &Client,
+    clients: &Clients,
     metadata: &HashMap<Name, Metadata>,
     clock: &Clock,
     metrics: &Arc<Metrics>,
 ) -> authenticate::Outside {
     authenticate::Outside {
-        client: client.clone(),
+        clients: clients.clone(),
         authentication: exchanger.client_authentication(),
         metadata: metadata.clone(),
         clock: clock.clone(),

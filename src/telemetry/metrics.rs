@@ -13,6 +13,7 @@ use prometheus_client::registry::Registry;
 
 use crate::domain::clock::UnixTime;
 use crate::domain::name::Name;
+use crate::telemetry::ends::Ends;
 use crate::telemetry::labels::ByListener;
 use crate::telemetry::labels::ByProvider;
 use crate::telemetry::labels::ByProviderAndOutcome;
@@ -78,7 +79,7 @@ pub struct Metrics {
     refusals: Family<ByRouteAndReason, Counter>,
     jwks_refreshes: Family<ByProviderAndResult, Counter>,
     jwks_last_success: Family<ByProvider, Gauge>,
-    credential_expiry: Family<ByProvider, Gauge>,
+    ends: Ends,
     connections: Family<ByListener, Gauge>,
     server_requests: Family<ServerRequest, Histogram>,
     client_requests: Family<ByServer, Histogram>,
@@ -115,7 +116,7 @@ impl Metrics {
             refusals: Family::default(),
             jwks_refreshes: Family::default(),
             jwks_last_success: Family::default(),
-            credential_expiry: Family::default(),
+            ends: Ends::default(),
             connections: Family::default(),
             server_requests: Family::new_with_constructor(durations),
             client_requests: Family::new_with_constructor(durations),
@@ -175,11 +176,7 @@ impl Metrics {
             "When the key set was last fetched",
             self.jwks_last_success.clone(),
         );
-        r.register(
-            "obo_credential_expiry_timestamp_seconds",
-            "When the first of the certificates we show the identity provider ends",
-            self.credential_expiry.clone(),
-        );
+        self.ends.register(r);
         r.register("obo_connections", "Open connections of callers", self.connections.clone());
         r.register(
             "http_server_request_duration_seconds",
@@ -295,18 +292,16 @@ impl Metrics {
             .inc();
     }
 
-    /// The first of the certificates in use towards an identity provider ends then.
-    pub fn credential_expiry(&self, identity_provider: &Name, end: UnixTime) {
-        self.credential_expiry
-            .get_or_create(&ByProvider { identity_provider: identity_provider.into() })
-            .set(end.as_seconds());
+    /// When certificates end.
+    pub fn ends(&self) -> &Ends {
+        &self.ends
     }
 
     /// An identity provider is not used any more: nothing of it grows old that anyone should worry about.
     pub fn forget(&self, identity_provider: &Name) {
         let gone = ByProvider { identity_provider: identity_provider.into() };
         self.jwks_last_success.remove(&gone);
-        self.credential_expiry.remove(&gone);
+        self.ends.forget_credential(identity_provider);
     }
 
     /// A caller connected; the guard counts the connection until dropped.
@@ -429,7 +424,8 @@ mod tests {
         metrics.cache_eviction("size");
         metrics.refusal(Some(&name), "no_route");
         metrics.jwks_refreshed(&name, UnixTime::from_seconds(5));
-        metrics.credential_expiry(&name, UnixTime::from_seconds(7));
+        metrics.ends().credential(&name, UnixTime::from_seconds(7));
+        metrics.ends().listener(&name, UnixTime::from_seconds(8));
         let _open = metrics.connected(&name);
         let requests = metrics.requests(None, Some("127.0.0.1:8000"));
         let brew = http::Method::from_bytes(b"BREW").unwrap();
@@ -452,6 +448,7 @@ mod tests {
             "obo_jwks_refreshes_total{identity_provider=\"contoso\",result=\"ok\"} 1",
             "obo_jwks_last_success_timestamp_seconds{identity_provider=\"contoso\"} 5",
             "obo_credential_expiry_timestamp_seconds{identity_provider=\"contoso\"} 7",
+            "obo_listener_certificate_expiry_timestamp_seconds{listener=\"contoso\"} 8",
             "obo_connections{listener=\"contoso\"} 1",
             "http_server_request_duration_seconds_count{http_route=\"\",http_request_method=\"_OTHER\",http_response_status_code=\"200\"} 1",
             "http_client_request_duration_seconds_count{server_address=\"127.0.0.1:8000\"} 1",

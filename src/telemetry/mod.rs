@@ -5,6 +5,7 @@
 
 pub mod access_log;
 pub mod dial;
+pub mod ends;
 mod flood;
 pub mod journey;
 mod labels;

@@ -26,7 +26,7 @@ use obo_proxy::config::ValidatedToken;
 use obo_proxy::domain::caller::Caller;
 use obo_proxy::domain::clock::Clock;
 use obo_proxy::domain::digest::Digest;
-use obo_proxy::net::client::Client;
+use obo_proxy::net::clients::Clients;
 use obo_proxy::pipeline::authenticate::Authenticator;
 use obo_proxy::pipeline::authenticate::Kind;
 use obo_proxy::pipeline::authenticate::Outside;
@@ -70,18 +70,18 @@ routes:
         let secret = ("SECRET".to_owned(), settings.client_secret.expose().to_owned());
         let config = config::load_text("bench.yaml", &text, &[secret]).unwrap().config;
         let entra = Entra::start(settings, listener, clock.clone()).await.unwrap();
-        let (client, metrics) = (Client::new().unwrap(), Arc::new(Metrics::new()));
+        let (clients, metrics) = (Clients::system().unwrap(), Arc::new(Metrics::new()));
         let providers = &config.identity_providers;
         let exchanger = Exchanger::new(
             providers,
             &HashMap::new(),
             &config.cache,
-            client.clone(),
+            clients.clone(),
             clock.clone(),
             metrics.clone(),
         );
         let outside = Outside {
-            client,
+            clients,
             authentication: exchanger.client_authentication(),
             metadata: HashMap::new(),
             clock,

@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
+use crate::support::certificates::Authority;
 use crate::support::process::Demo;
 use crate::support::process::check_the_three_curls;
 use crate::support::process::obo_proxy;
@@ -94,6 +95,43 @@ fn check_lists_every_problem_and_exits_with_78() {
     let output = run(&["run", "--config", path]);
     assert_eq!(output.status.code(), Some(78));
     assert!(text(&output.stderr).contains("did you mean `upstream`?"));
+}
+
+#[test]
+fn a_certificate_and_a_key_that_are_no_pair_are_78_with_the_file_and_the_remedy() {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let (one, other) = (authority.issue("localhost"), authority.issue("localhost"));
+    one.write(directory.path(), "one");
+    other.write(directory.path(), "other");
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    let config = |key: &str| {
+        format!(
+            "listeners:\n  default:\n    address: 127.0.0.1:0\n    tls:\n      certificate: {}\n      key: {}\nroutes: {{ a: {{ match: /, upstream: http://127.0.0.1:1, auth: anonymous }} }}\n",
+            at("one.crt"),
+            at(key)
+        )
+    };
+    let file = at("config.yaml");
+    for (key, message, help) in [
+        ("other.key", "this private key is not that of the certificate", "name the two files of one pair"),
+        ("one.crt", "there is no private key in this file", "BEGIN PRIVATE KEY"),
+    ] {
+        fs::write(&file, config(key)).unwrap();
+        for command in ["check", "run"] {
+            let output = run(&[command, "--config", &file]);
+            assert_eq!(output.status.code(), Some(78), "{output:?}");
+            let told = text(&output.stdout) + &text(&output.stderr);
+            for expected in [message, help, "config.yaml:6:12", &at(key)] {
+                assert!(told.contains(expected), "{expected} is missing in\n{told}");
+            }
+        }
+    }
+    fs::write(&file, config("one.key")).unwrap();
+    assert_eq!(run(&["check", "--deny-warnings", "--config", &file]).status.code(), Some(0));
+    // where the files are not, as where changes are checked, that is said and no more
+    fs::write(&file, config("absent.key")).unwrap();
+    assert_eq!(run(&["check", "--config", &file]).status.code(), Some(0));
 }
 
 #[test]

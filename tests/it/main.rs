@@ -12,6 +12,7 @@ mod commands;
 mod credential;
 mod doctor;
 mod documents;
+mod egress_proxy;
 mod exchange;
 mod forward;
 mod grants;

@@ -9,7 +9,9 @@ use clap::ValueEnum;
 use crate::app::cli::exit_code;
 use crate::app::cli::load;
 use crate::config::Config;
+use crate::config::Look;
 use crate::config::problem::Problem;
+use crate::domain::clock::Clock;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -30,7 +32,7 @@ enum Format {
 }
 
 pub(super) fn run(files: &[PathBuf], arguments: &Arguments) -> ExitCode {
-    let (text, code) = match load(files) {
+    let (text, code) = match load(files, Look::Into(Clock::system().now())) {
         Ok(loaded) => {
             let code = if arguments.deny_warnings && !loaded.warnings.is_empty() { 78 } else { 0 };
             let text = match arguments.format {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::app::cli::Failure;
 use crate::app::cli::print;
 use crate::app::cli::source;
+use crate::config::Look;
 use crate::config;
 
 #[derive(Debug, clap::Args)]
@@ -24,7 +25,7 @@ pub(super) struct Arguments {
 pub(super) fn run(files: &[PathBuf], arguments: &Arguments) -> Result<(), Failure> {
     let source = source(files);
     let (loaded, mut written) =
-        config::load_written(&source.files, &source.environment).map_err(Failure::Config)?;
+        config::load_written(&source.files, &source.environment, Look::Away).map_err(Failure::Config)?;
     if arguments.defaults {
         written = config::with_defaults(written, &loaded.config);
     }

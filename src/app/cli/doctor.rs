@@ -10,6 +10,7 @@ use crate::app::cli::run;
 use crate::app::doctor;
 use crate::app::doctor::report;
 use crate::app::paint::Paint;
+use crate::config::Look;
 use crate::domain::clock::Clock;
 
 const EXAMPLES: &str = "\
@@ -40,7 +41,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(files: &[PathBuf], arguments: &Arguments) -> ExitCode {
-    let loaded = match load(files) {
+    let loaded = match load(files, Look::At) {
         Ok(loaded) => loaded,
         Err(problems) => {
             let text = match arguments.json {

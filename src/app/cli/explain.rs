@@ -23,6 +23,7 @@ use crate::app::explain::Question;
 use crate::app::paint::Paint;
 use crate::config::Access;
 use crate::config::Config;
+use crate::config::Look;
 use crate::domain::clock::Clock;
 use crate::pipeline::authenticate;
 use crate::pipeline::authenticate::Kind;
@@ -67,7 +68,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(files: &[PathBuf], arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let config = load(files).map_err(Failure::Config)?.config;
+    let config = load(files, Look::Away).map_err(Failure::Config)?.config;
     let clock = Clock::system();
     let token = match &arguments.token_file {
         Some(path) => Some(input::user_token(&input::token(path)?)?),

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 
 use crate::app::cli::load;
+use crate::config::Look;
 use crate::config::problem::Report;
 use crate::net::client::Bounds;
 use crate::net::client::Client;
@@ -45,7 +46,7 @@ fn address(files: &[PathBuf], arguments: &Arguments) -> anyhow::Result<String> {
     if let Some(address) = &arguments.address {
         return Ok(address.clone());
     }
-    let mut address = load(files)?.config.telemetry.address;
+    let mut address = load(files, Look::Away)?.config.telemetry.address;
     match address.host.as_str() {
         "0.0.0.0" => address.host = "127.0.0.1".into(),
         "::" => address.host = "::1".into(),

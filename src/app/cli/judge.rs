@@ -49,12 +49,12 @@ impl<'p> Judge<'p> {
         let runtime = run::runtime()?;
         let named = |provider: &&Arc<IdentityProvider>| policy.identity_providers.contains(&provider.name);
         let providers: Vec<_> = config.identity_providers.iter().filter(named).cloned().collect();
-        let client = Outbound::for_providers(config, None).context("TLS cannot be set up")?;
+        let outbound = Outbound::for_providers(config, None).context("TLS cannot be set up")?;
         // what other proxies know is of no interest here
         let cache = Cache { redis: None, ..config.cache.clone() };
         let tokens = {
             let _entered = runtime.enter();
-            Tokens::new(&providers, &cache, client.client(), clock, &Arc::new(Metrics::new()))
+            Tokens::new(&providers, &cache, outbound.clients(), clock, &Arc::new(Metrics::new()))
         };
         Ok(Self { runtime, tokens, policy, providers })
     }

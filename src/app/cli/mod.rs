@@ -13,6 +13,7 @@ use clap::Subcommand;
 
 use crate::app::reload::Source;
 use crate::config::Loaded;
+use crate::config::Look;
 use crate::config::problem::Cause;
 use crate::config::problem::Report;
 
@@ -146,9 +147,9 @@ fn exit_code(report: &Report) -> u8 {
     }
 }
 
-/// Reads the configuration with this process's environment.
-fn load(files: &[PathBuf]) -> Result<Loaded, Report> {
-    source(files).load()
+/// Reads the configuration with this process's environment, looking that closely at the files it names.
+fn load(files: &[PathBuf], look: Look) -> Result<Loaded, Report> {
+    source(files).load(look)
 }
 
 /// What the configuration is read from, now and later.

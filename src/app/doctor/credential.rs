@@ -28,7 +28,7 @@ use crate::config::ValidatedToken;
 use crate::domain::clock::UnixTime;
 use crate::domain::secret::Secret;
 use crate::domain::tenant::TenantId;
-use crate::net::client::Client;
+use crate::net::clients::Clients;
 use crate::net::metadata::Metadata;
 use crate::pipeline::exchange::credential;
 use crate::pipeline::exchange::credential::error::What;
@@ -50,8 +50,8 @@ pub struct Papers {
 }
 
 /// Looks at the credentials for `provider` without showing them to it.
-pub async fn read(round: &Round, provider: &Arc<IdentityProvider>, client: &Client) -> Papers {
-    let trial = Trial::new(provider, None, client, &round.clock);
+pub async fn read(round: &Round, provider: &Arc<IdentityProvider>, clients: &Clients) -> Papers {
+    let trial = Trial::new(provider, None, clients, &round.clock);
     let mut papers = Papers { checks: Vec::new(), usable: Vec::new() };
     for at in 0..trial.means() {
         let Some(credential) = provider.credentials.get(at) else {
@@ -80,14 +80,14 @@ pub async fn show(
     provider: &Arc<IdentityProvider>,
     papers: Papers,
     metadata: Option<Metadata>,
-    client: &Client,
+    clients: &Clients,
     tenants: &[Option<TenantId>],
 ) -> Vec<Check> {
     let exchanges = exchanges(config, provider);
     if exchanges.is_empty() && provider.introspection == Introspection::Off {
         return Vec::new();
     }
-    let trial = Trial::new(provider, metadata, client, &round.clock);
+    let trial = Trial::new(provider, metadata, clients, &round.clock);
     let mut checks = Vec::new();
     for tenant in tenants {
         let place = match tenant {

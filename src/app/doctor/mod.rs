@@ -113,7 +113,7 @@ impl Patient {
     async fn look(&self, config: &Config, round: &Round) -> Group {
         let checks = match self {
             Self::Provider(provider) => match Outbound::for_providers(config, None) {
-                Ok(client) => provider::look(round, config, provider, client.client()).await,
+                Ok(outbound) => provider::look(round, config, provider, outbound.clients()).await,
                 Err(error) => vec![Check::at_once("tls", remedies::client(&error))],
             },
             Self::Upstream(route) => upstream::look(round, route).await,

@@ -34,6 +34,7 @@ use crate::domain::clock::UnixTime;
 use crate::domain::tenant::TenantId;
 use crate::net::client::Bounds;
 use crate::net::client::Client;
+use crate::net::clients::Clients;
 use crate::net::metadata;
 use crate::net::metadata::Endpoint;
 use crate::net::metadata::Metadata;
@@ -69,18 +70,19 @@ struct Asking<'a> {
     checks: Vec<Check>,
 }
 
-/// Looks at `provider`, which `client` contacts.
+/// Looks at `provider`, which one of `clients` contacts.
 pub async fn look(
     round: &Round,
     config: &Config,
     provider: &Arc<IdentityProvider>,
-    client: &Client,
+    clients: &Clients,
 ) -> Vec<Check> {
+    let client = &clients.of(provider);
     let metadata = Metadata::of(provider, client.clone(), round.clock.clone());
     let mut asking = Asking { round, provider, client, metadata: metadata.clone(), checks: Vec::new() };
     let known = known(provider);
     let (is_there, mut papers) =
-        tokio::join!(asking.reach(&known), credential::read(round, provider, client));
+        tokio::join!(asking.reach(&known), credential::read(round, provider, clients));
     let tenants = match is_there {
         true => asking.publications().await,
         false => None,
@@ -88,7 +90,7 @@ pub async fn look(
     let mut checks = asking.checks;
     checks.append(&mut papers.checks);
     if let Some(tenants) = tenants {
-        checks.extend(credential::show(round, config, provider, papers, metadata, client, &tenants).await);
+        checks.extend(credential::show(round, config, provider, papers, metadata, clients, &tenants).await);
     }
     checks
 }
@@ -120,6 +122,11 @@ impl Asking<'_> {
                     }
                 },
                 _ => None,
+            };
+            // behind a proxy it is the proxy that looks up the name and connects
+            let (host, port, tls) = match self.provider.egress.proxy_to(&host, port) {
+                Some(proxy) => (proxy.host.clone(), proxy.port, None),
+                None => (host, port, tls),
             };
             if !servers.iter().any(|known| known.host == host && known.port == port) {
                 servers.push(Server { host, port, tls, whose: Whose::IdentityProvider });

@@ -17,6 +17,7 @@ use crate::app::reload::prints::Prints;
 use crate::config;
 use crate::config::Config;
 use crate::config::Loaded;
+use crate::config::Look;
 use crate::config::Outline;
 use crate::config::problem::Report;
 use crate::domain::clock::Clock;
@@ -81,12 +82,12 @@ struct Seen {
 }
 
 impl Source {
-    /// Reads it and checks everything.
+    /// Reads it and checks everything, looking that closely at the files it names.
     ///
     /// # Errors
     /// If it cannot be used.
-    pub fn load(&self) -> Result<Loaded, Report> {
-        config::load(&self.files, &self.environment)
+    pub fn load(&self, look: Look) -> Result<Loaded, Report> {
+        config::load(&self.files, &self.environment, look)
     }
 }
 
@@ -98,7 +99,7 @@ impl Watch {
     pub fn begin(source: Source, bell: Arc<Notify>, clock: Clock) -> Result<(Self, Loaded), Report> {
         // before: what changes from here on is a change
         let read = Prints::of(source.files.iter().cloned());
-        let loaded = source.load()?;
+        let loaded = source.load(Look::Into(clock.now()))?;
         let named = Prints::of(files(&loaded.config));
         let (source, outline, standing) = (Arc::new(source), loaded.outline.clone(), Standing::InUse);
         let watch = Self { source, bell, clock, outline, read, named: named.clone(), built: named, standing };
@@ -171,7 +172,8 @@ impl Watch {
         self.standing = Standing::Refused;
         let source = self.source.clone();
         let loaded = aside(move || {
-            let loaded = source.load()?;
+            // what is in the files is for those to judge who read them: some may be half replaced, and not be needed
+            let loaded = source.load(Look::At)?;
             // before anything is made of them: what changes from here on is a change
             let named = Prints::of(files(&loaded.config));
             Ok((loaded, named))

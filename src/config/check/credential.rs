@@ -13,6 +13,7 @@ use crate::config::check::At;
 use crate::config::check::algorithm;
 use crate::config::check::managed_identity;
 use crate::config::check::secret;
+use crate::config::check::tls;
 use crate::config::check::upstream;
 use crate::config::check::visible;
 use crate::config::wire;
@@ -157,11 +158,16 @@ fn certificate(
         at.missing("file", "write the path of a PEM file with the certificate");
         return None;
     };
-    let file = file_at(file, &at.key("file"));
+    let (file_at, key_at) = (at.key("file"), at.key("key"));
+    let file = upstream::path(file, &file_at);
     let key = match &written.key {
-        Some(key) => file_at(key, &at.key("key")),
+        Some(key) => upstream::path(key, &key_at),
         None => file.clone(),
     };
+    if let (Some(file), Some(key)) = (&file, &key) {
+        let key_at = if written.key.is_some() { &key_at } else { &file_at };
+        tls::look_at_pair((file, &file_at), (key, key_at), tls::Use::Later(UNREADABLE));
+    }
     let algorithm = match &written.algorithm {
         Some(text) => signing_algorithm(text, verifier, &at.key("algorithm")),
         None => Some(Algorithm::PS256),

@@ -16,6 +16,7 @@ use crate::config::check::At;
 use crate::config::check::algorithm;
 use crate::config::check::credential;
 use crate::config::check::credential::Verifier;
+use crate::config::check::egress;
 use crate::config::check::entra;
 use crate::config::check::items;
 use crate::config::check::name;
@@ -102,6 +103,7 @@ fn provider(
         _ => Verifier::Oidc,
     };
     let credentials = credential::check(wire, verifier, at);
+    let egress = egress::check(wire.proxy.as_deref(), server.as_ref(), &at.key("proxy"));
     let client_id = client_id(wire, family, at);
     let audiences = audiences(wire, family, client_id.as_deref(), at);
     let clock_skew = wire.clock_skew.map_or(Duration::from_secs(60), |text| text.0);
@@ -128,6 +130,7 @@ fn provider(
     Some(IdentityProvider {
         name,
         server: server?,
+        egress: egress?,
         client_id: client_id?,
         audiences: audiences?,
         credentials,

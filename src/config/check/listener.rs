@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 use ipnet::IpNet;
 
@@ -21,6 +20,7 @@ use crate::config::check::address;
 use crate::config::check::items;
 use crate::config::check::matches;
 use crate::config::check::name;
+use crate::config::check::tls;
 use crate::config::check::upstream;
 use crate::config::wire;
 use crate::config::wire::scalar::OneOrMany;
@@ -29,9 +29,6 @@ use crate::domain::peer::Trust;
 
 /// What stands among networks for Unix sockets.
 const UNIX: &str = "unix:";
-
-/// What follows from a file that cannot be read now.
-const UNREADABLE: &str = "`run` does not start without it";
 
 /// The listeners, or the one that is there if none is written.
 pub fn all(written: Option<&BTreeMap<String, wire::listener::Listener>>, at: &At<'_>) -> Vec<Listener> {
@@ -66,7 +63,7 @@ fn listener(name: Name, wire: &wire::listener::Listener, at: &At<'_>) -> Option<
             None
         }
     };
-    let tls = wire.tls.as_ref().map(|wire| tls(wire, &at.key("tls")));
+    let tls = wire.tls.as_ref().map(|wire| speaking_tls(wire, &at.key("tls")));
     let proxy_protocol = match wire.proxy_protocol {
         None | Some(false) => ProxyProtocol::Off,
         Some(true) => ProxyProtocol::Required,
@@ -148,10 +145,14 @@ fn fits(trusted: &TrustedProxies, protocol: ProxyProtocol, address: &ListenerAdd
     }
 }
 
-fn tls(wire: &wire::listener::Tls, at: &At<'_>) -> Option<ListenerTls> {
-    let client_ca = wire.client_ca.as_deref().map(|ca| file(ca, &at.key("client_ca")));
-    let client_ca = match client_ca {
-        Some(ca) => Some(ca?),
+fn speaking_tls(wire: &wire::listener::Tls, at: &At<'_>) -> Option<ListenerTls> {
+    let client_ca = match &wire.client_ca {
+        Some(ca) => {
+            let at = at.key("client_ca");
+            let path = upstream::path(ca, &at)?;
+            tls::look_at_authorities(&path, tls::Use::Needed, &at);
+            Some(path)
+        }
         None => None,
     };
     Some(ListenerTls {
@@ -234,13 +235,9 @@ fn pair(
     if key.is_none() {
         at.missing("key", "write the path of a PEM file with the private key");
     }
-    let certificate = file(certificate?, &at.key("certificate"));
-    let key = file(key?, &at.key("key"));
-    Some(ServerCertificate { certificate: certificate?, key: key?, server_names })
-}
-
-fn file(text: &str, at: &At<'_>) -> Option<PathBuf> {
-    let path = upstream::path(text, at)?;
-    at.look_at(&path, UNREADABLE);
-    Some(path)
+    let (certificate_at, key_at) = (at.key("certificate"), at.key("key"));
+    let (certificate, key) = (upstream::path(certificate?, &certificate_at), upstream::path(key?, &key_at));
+    let (certificate, key) = (certificate?, key?);
+    tls::look_at_pair((&certificate, &certificate_at), (&key, &key_at), tls::Use::Needed);
+    Some(ServerCertificate { certificate, key, server_names })
 }

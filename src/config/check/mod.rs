@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use crate::config::Config;
 use crate::config::mask;
 use crate::config::node::Kind;
@@ -23,6 +25,7 @@ use crate::config::wire::File;
 use crate::config::wire::scalar::DurationText;
 use crate::config::wire::scalar::OneOrMany;
 use crate::config::wire::scalar::Workers;
+use crate::domain::clock::UnixTime;
 use crate::domain::name::Name;
 
 mod access;
@@ -31,6 +34,7 @@ mod algorithm;
 mod client_certificate;
 mod cors;
 mod credential;
+mod egress;
 mod endpoint;
 mod entra;
 mod exchange;
@@ -43,6 +47,7 @@ mod managed_identity;
 mod matches;
 mod oidc;
 mod overlap;
+mod pem;
 mod redis;
 mod retry;
 mod route;
@@ -53,7 +58,7 @@ mod treatment;
 mod upstream;
 mod words;
 
-pub use crate::config::check::file::look_at;
+pub use crate::config::check::file::Look;
 
 /// The most names that advice lists.
 const MOST_NAMES: usize = 5;
@@ -64,8 +69,8 @@ pub struct Check<'a> {
     pub tree: &'a Tree,
     /// The process environment, handed in.
     pub environment: &'a [(String, String)],
-    /// Says why a file cannot be read now, if it cannot.
-    pub look_at: fn(&FilePath) -> Option<String>,
+    /// How closely the files are looked at that it names.
+    pub look: Look,
     problems: RefCell<Vec<Problem>>,
 }
 
@@ -75,9 +80,9 @@ pub fn check(
     file: &File,
     tree: &Tree,
     environment: &[(String, String)],
-    look_at: fn(&FilePath) -> Option<String>,
+    look: Look,
 ) -> (Option<Config>, Vec<Problem>) {
-    let check = Check { tree, environment, look_at, problems: RefCell::default() };
+    let check = Check { tree, environment, look, problems: RefCell::default() };
     let root = At { check: &check, path: Path::default() };
     let config = whole(file, root);
     (config, check.problems.into_inner())
@@ -150,10 +155,30 @@ impl<'a> At<'a> {
         self.report(Severity::Warning, self.place(), message.into(), Some(help.into()));
     }
 
-    /// Warns if the file at `path`, which is named here, cannot be read now; `help` says what follows from that.
-    pub fn look_at(&self, path: &FilePath, help: &str) {
-        if let Some(complaint) = (self.check.look_at)(path) {
+    /// What was found here, and what to do.
+    pub fn found(&self, severity: Severity, message: impl Into<String>, help: impl Into<String>) {
+        self.report(severity, self.place(), message.into(), Some(help.into()));
+    }
+
+    /// Warns if the file at `path`, which is named here, cannot be read now; `help` says what follows from that. What is
+    /// in it, if files are looked into.
+    pub fn look_at(&self, path: &FilePath, help: &str) -> Option<Zeroizing<Vec<u8>>> {
+        self.check.look.at(path).unwrap_or_else(|complaint| {
             self.warning(complaint, help);
+            None
+        })
+    }
+
+    /// What is in the file at `path`, if files are looked into and it can be read.
+    pub fn look_into(&self, path: &FilePath) -> Option<Zeroizing<Vec<u8>>> {
+        self.check.look.at(path).ok().flatten()
+    }
+
+    /// What time it is, if files are looked into.
+    pub fn time(&self) -> Option<UnixTime> {
+        match self.check.look {
+            Look::Into(now) => Some(now),
+            Look::Away | Look::At => None,
         }
     }
 
@@ -190,6 +215,11 @@ impl<'a> At<'a> {
     /// Whether something is written here.
     pub fn is_written(&self) -> bool {
         self.node().is_some_and(|node| !matches!(node.kind, Kind::Nil))
+    }
+
+    /// Whether what is here stands in a file, not in the environment.
+    pub fn is_in_file(&self) -> bool {
+        matches!(self.place(), Place::File { .. })
     }
 
     /// `file:line` of this place, to name it in a problem of another.

@@ -14,7 +14,10 @@ pub fn check(written: &wire::credential::Secret, unreadable: &str, at: &At<'_>) 
         (Some(file), None, None) => {
             let at = at.key("file");
             let path = upstream::path(file, &at)?;
-            at.look_at(&path, unreadable);
+            let content = at.look_at(&path, unreadable);
+            if content.is_some_and(|content| text(&content).is_none()) {
+                at.warning("there is no secret in this file: it is empty, or no UTF-8", unreadable);
+            }
             Some(SecretSource::File(path))
         }
         (None, Some(variable), None) => variable_of(variable, &at.key("env")).map(SecretSource::Here),
@@ -49,6 +52,18 @@ pub fn place<'a>(written: &wire::credential::Secret, at: &At<'a>) -> At<'a> {
         ("value", written.value.is_some()),
     ];
     said.iter().find(|(_, is_said)| *is_said).map_or_else(|| at.clone(), |(key, _)| at.key(key))
+}
+
+/// The secret itself, where it is here or its file is looked into.
+pub fn known(source: &SecretSource, at: &At<'_>) -> Option<Secret> {
+    match source {
+        SecretSource::Here(secret) => Some(secret.clone()),
+        SecretSource::File(path) => text(&at.look_into(path)?),
+    }
+}
+
+fn text(content: &[u8]) -> Option<Secret> {
+    std::str::from_utf8(content).ok().and_then(Secret::from_line)
 }
 
 fn variable_of(variable: &str, at: &At<'_>) -> Option<Secret> {

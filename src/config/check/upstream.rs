@@ -56,9 +56,8 @@ impl Target {
                 Some(wire::upstream::Http2::Never) => Http2::Never,
             };
             if target.scheme() == Scheme::Https {
-                let help = "`run` does not start without it";
                 let (ca, client) = (own_tls.ca.as_ref(), own_tls.client_certificate.as_ref());
-                tls::look_at(ca, client, help, &at.key("tls"));
+                tls::look_at(ca, client, tls::Use::Needed, &at.key("tls"));
             }
             target.tls = own_tls;
             target.timeouts = wire.timeouts.unwrap_or_default();

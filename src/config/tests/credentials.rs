@@ -9,6 +9,7 @@ use crate::config::AssertionAudience;
 use crate::config::AuthMethod;
 use crate::config::Credential;
 use crate::config::IdentityProvider;
+use crate::config::Look;
 use crate::config::ManagedIdentityId;
 use crate::config::ManagedIdentitySource;
 use crate::config::SendChain;
@@ -265,8 +266,11 @@ fn every_file_of_a_credential_is_looked_at() {
     let file = folder.path().join("config.yaml");
     let warned = |credential: &str| {
         std::fs::write(&file, FINE.replace(SECRET, &format!("credential: {credential}"))).unwrap();
-        let loaded =
-            load(std::slice::from_ref(&file), &env(&[("AZURE_FEDERATED_TOKEN_FILE", "/nonexistent/t")]));
+        let loaded = load(
+            std::slice::from_ref(&file),
+            &env(&[("AZURE_FEDERATED_TOKEN_FILE", "/nonexistent/t")]),
+            Look::At,
+        );
         let warnings = loaded.unwrap().warnings;
         assert!(warnings.iter().all(|warning| warning.message.starts_with("the file cannot be read: ")));
         warnings.iter().map(|warning| warning.help.clone().unwrap()).collect::<Vec<_>>()

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use crate::config::Look;
 use crate::config::layers::Input;
 use crate::config::layers::Layers;
 use crate::config::load;
@@ -22,7 +23,7 @@ fn example(name: &str) -> PathBuf {
 
 /// The warnings about the example `name`, but for those of files that this machine does not have.
 fn warnings(name: &str, environment: &[(&str, &str)]) -> Vec<String> {
-    let loaded = load(&[example(name)], &env(environment)).unwrap();
+    let loaded = load(&[example(name)], &env(environment), Look::At).unwrap();
     let told = loaded.warnings.into_iter().filter(|warning| !warning.message.starts_with("the file cannot"));
     told.map(|warning| warning.message).collect()
 }

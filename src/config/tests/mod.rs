@@ -2,6 +2,7 @@
 
 mod contradictions;
 mod credentials;
+mod egress;
 mod examples;
 mod files;
 mod listeners;

@@ -16,6 +16,7 @@ use crate::config::EntraVersion;
 use crate::config::HostRewrite;
 use crate::config::Http2;
 use crate::config::LogFormat;
+use crate::config::Look;
 use crate::config::PathKind;
 use crate::config::Principals;
 use crate::config::ProxyProtocol;
@@ -229,20 +230,20 @@ fn variables_override_single_settings_and_files_merge_in_order() {
         ("OBO_PORT", "tcp://10.0.0.1:80"),
         ("OBO__ROUTES__ORDERS__MATCH__PATH", "/b"),
     ]);
-    let config = load(&[first.clone(), second.clone()], &variables).unwrap().config;
+    let config = load(&[first.clone(), second.clone()], &variables, Look::At).unwrap().config;
     assert_eq!((config.limits.connections, config.limits.header_bytes), (7, 16 << 10));
     let matches = &route(&config, "orders").matches;
     assert_eq!((matches.path.as_str(), matches.methods.as_slice()), ("/b", [http::Method::POST].as_slice()));
 
     // an empty file changes nothing, and problems are told in the file they are in
     std::fs::write(&second, "\n").unwrap();
-    assert!(load(&[first.clone(), second.clone()], &[]).is_ok());
+    assert!(load(&[first.clone(), second.clone()], &[], Look::At).is_ok());
     std::fs::write(&second, "routes:\n  orders:\n    upstream: nowhere\n").unwrap();
-    let told = load(&[first.clone(), second.clone()], &[]).unwrap_err().to_string();
+    let told = load(&[first.clone(), second.clone()], &[], Look::At).unwrap_err().to_string();
     assert!(told.contains(&format!("--> {}:3:15", second.display())), "{told}");
     std::fs::write(&second, "a: [").unwrap();
     std::fs::write(&first, "b: [").unwrap();
-    let told = load(&[first, second], &[]).unwrap_err();
+    let told = load(&[first, second], &[], Look::At).unwrap_err();
     assert_eq!(told.problems().len(), 2, "{told}");
 }
 
@@ -300,16 +301,16 @@ fn a_wrong_list_from_the_environment_is_told_with_its_own_form() {
 #[test]
 fn a_file_that_cannot_be_read_is_another_kind_of_failure_than_a_bad_one() {
     let folder = tempfile::tempdir().unwrap();
-    let absent = load(&[folder.path().join("absent.yaml")], &[]).unwrap_err();
+    let absent = load(&[folder.path().join("absent.yaml")], &[], Look::At).unwrap_err();
     assert_eq!(absent.cause(), Cause::Unreadable);
     assert!(absent.to_string().contains("absent.yaml"), "{absent}");
-    assert_eq!(load(&[folder.path().into()], &[]).unwrap_err().cause(), Cause::Unreadable);
+    assert_eq!(load(&[folder.path().into()], &[], Look::At).unwrap_err().cause(), Cause::Unreadable);
     let binary = folder.path().join("binary.yaml");
     std::fs::write(&binary, [0xff, 0xfe, 0x00]).unwrap();
-    assert_eq!(load(&[binary], &[]).unwrap_err().cause(), Cause::Invalid);
+    assert_eq!(load(&[binary], &[], Look::At).unwrap_err().cause(), Cause::Invalid);
     let long = folder.path().join("long.yaml");
     std::fs::write(&long, "é".repeat(1 << 20)).unwrap();
-    let told = load(&[long], &[]).unwrap_err();
+    let told = load(&[long], &[], Look::At).unwrap_err();
     assert!(told.to_string().contains("longer than 1 MiB"), "{told}");
     assert_eq!(load_text("config.yaml", "version: 2", &[]).unwrap_err().cause(), Cause::Invalid);
 }

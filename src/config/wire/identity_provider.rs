@@ -24,6 +24,11 @@ pub struct IdentityProvider {
     /// Default: for `entra` the environment variable AZURE_CLIENT_ID; else none, and it can be left out only with
     /// `auth_method: none`.
     pub client_id: Option<String>,
+    /// The way that calls to the identity provider take, all of them: `none`, directly; `environment`, as HTTPS_PROXY, ALL_PROXY
+    /// and NO_PROXY say; or `http://host:port`, through that proxy always. TLS with the identity provider goes through it
+    /// unbroken.
+    /// Default: `none`, whatever the environment says. A proxy that is down or refuses is an identity provider that is down.
+    pub proxy: Option<String>,
     /// Which `aud` values are accepted, compared exactly.
     /// Default: the client id, and for `entra` also `api://` with the client id. One too many lets in tokens that were
     /// meant for another service.
@@ -57,7 +62,8 @@ pub struct IdentityProvider {
     pub clock_skew: Option<DurationText>,
     /// Bound on one call to the identity provider, connecting included.
     /// Default: `5s`. Too short answers with 503 while the identity provider is merely slow. A call that fails is made
-    /// once more after about a second, so that a caller without a cached token waits for up to twice as long and 1.5 s.
+    /// once more after about a second, so that a caller without a cached token waits for up to twice as long and 1.5 s: 11.5 s by default. With `cache.redis`
+    /// it is up to 2 s more, while another proxy that was about to ask is waited for.
     pub timeout: Option<DurationText>,
     /// When the keys that tokens are signed with are fetched.
     pub jwks: Option<Jwks>,

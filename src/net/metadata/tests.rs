@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::config::Algorithm;
 use crate::config::ClaimNames;
+use crate::config::Egress;
 use crate::config::GrantType;
 use crate::config::Introspection;
 use crate::config::Jwks;
@@ -123,6 +124,7 @@ impl Server {
             token_types: vec!["JWT".into()],
             claim_names: ClaimNames { user: None, scopes: "scope".into(), roles: "roles".into() },
             parameters: vec![],
+            egress: Egress::Direct,
         });
         (Metadata::of(&provider, Client::plain().unwrap(), clock.clone()).unwrap(), clock)
     }

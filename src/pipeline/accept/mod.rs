@@ -251,7 +251,7 @@ pub async fn accept<D>(
     tokio::pin!(draining);
     let mut keeping_fresh = std::pin::pin!(async {
         match &tls {
-            Some(tls) => tls.keep_fresh().await,
+            Some(tls) => tls.keep_fresh(&metrics).await,
             None => std::future::pending().await,
         }
     });
@@ -279,6 +279,7 @@ pub async fn accept<D>(
             () = &mut keeping_fresh => {}
         }
     }
+    metrics.ends().forget_listener(&name);
     // who was let in before the end is served: closing the socket would reset what still queues in it
     for arrival in waiting.into_iter().chain(socket.queued()) {
         if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {

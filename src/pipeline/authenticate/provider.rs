@@ -13,8 +13,8 @@ use crate::config::Introspection;
 use crate::domain::clock::Clock;
 use crate::domain::name::Name;
 use crate::domain::tenant::TenantId;
-use crate::net::client::Client;
 use crate::net::client_authentication::ClientAuthentication;
+use crate::net::clients::Clients;
 use crate::net::metadata::Metadata;
 use crate::pipeline::authenticate::claims::Stated;
 use crate::pipeline::authenticate::error::Error;
@@ -29,8 +29,8 @@ use crate::telemetry::metrics::Metrics;
 /// What tokens are judged with, besides the configuration.
 #[derive(Clone, Debug)]
 pub struct Outside {
-    /// Fetches keys, and asks about tokens.
-    pub client: Client,
+    /// Fetch keys, and ask about tokens.
+    pub clients: Clients,
     /// Says to servers that are asked about tokens who asks.
     pub authentication: Arc<dyn ClientAuthentication>,
     /// Where the endpoints of servers other than Entra are, as far as others want to know too.
@@ -58,7 +58,8 @@ pub struct Provider {
 impl Provider {
     /// The provider of that configuration. It knows no keys yet.
     pub fn new(config: &Arc<IdentityProvider>, outside: &Outside) -> Self {
-        let Outside { client, authentication, metadata, clock, metrics } = outside;
+        let Outside { clients, authentication, metadata, clock, metrics } = outside;
+        let client = clients.of(config);
         let source = |origin| {
             let (client, clock, metrics) = (client.clone(), clock.clone(), metrics.clone());
             Arc::new(KeySource::new(config.clone(), origin, client, clock, metrics))

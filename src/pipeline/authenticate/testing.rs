@@ -26,6 +26,7 @@ use crate::config::CacheKeyMode;
 use crate::config::ClaimNames;
 use crate::config::Credential;
 use crate::config::Demand;
+use crate::config::Egress;
 use crate::config::Entra;
 use crate::config::GrantType;
 use crate::config::IdentityProvider;
@@ -43,9 +44,9 @@ use crate::domain::digest::Digest;
 use crate::domain::name::Name;
 use crate::domain::secret::Secret;
 use crate::domain::tenant::TenantId;
-use crate::net::client::Client;
 use crate::net::client_authentication::ClientAuthentication;
 use crate::net::client_authentication::Proving;
+use crate::net::clients::Clients;
 use crate::net::metadata::Metadata;
 use crate::pipeline::authenticate::Outside;
 use crate::pipeline::authenticate::claims::Stated;
@@ -99,6 +100,7 @@ pub fn provider() -> IdentityProvider {
         token_types: vec!["JWT".into(), "at+jwt".into()],
         claim_names: ClaimNames { user: None, scopes: "scp".into(), roles: "roles".into() },
         parameters: Vec::new(),
+        egress: Egress::Direct,
     }
 }
 
@@ -157,13 +159,13 @@ impl ClientAuthentication for Nobody {
 
 /// A real client and a clock that stands still.
 pub fn outside(providers: &[Arc<IdentityProvider>], clock: &Clock) -> Outside {
-    let client = Client::new().unwrap();
+    let clients = Clients::system().unwrap();
     let metadata = providers.iter().filter_map(|provider| {
-        Some((provider.name.clone(), Metadata::of(provider, client.clone(), clock.clone())?))
+        Some((provider.name.clone(), Metadata::of(provider, clients.of(provider), clock.clone())?))
     });
     Outside {
         metadata: metadata.collect(),
-        client: client.clone(),
+        clients: clients.clone(),
         authentication: Arc::new(Nobody),
         clock: clock.clone(),
         metrics: Arc::new(Metrics::new()),

@@ -15,6 +15,7 @@ use crate::domain::clock::UnixTime;
 use crate::net::client;
 use crate::net::client::Bounds;
 use crate::net::client::Client;
+use crate::net::clients::Clients;
 use crate::pipeline::exchange::classify::AskedBy;
 use crate::pipeline::exchange::classify::Expected;
 use crate::pipeline::exchange::classify::Success;
@@ -44,7 +45,7 @@ const LONGEST_ANSWER: usize = 256 * 1024;
 /// Asks token endpoints.
 #[derive(Debug)]
 pub struct TokenEndpoint {
-    client: Client,
+    clients: Clients,
     provers: Arc<Provers>,
     weather: Arc<Weather>,
     clock: Clock,
@@ -92,16 +93,16 @@ pub struct Moment {
 }
 
 impl TokenEndpoint {
-    /// One that asks through `client`, as whom the `provers` prove us to be.
-    pub fn new(client: Client, provers: Arc<Provers>, clock: Clock, metrics: Arc<Metrics>) -> Self {
+    /// One that asks through `clients`, as whom the `provers` prove us to be.
+    pub fn new(clients: Clients, provers: Arc<Provers>, clock: Clock, metrics: Arc<Metrics>) -> Self {
         let weather = Arc::new(Weather::new(clock.clone()));
-        Self { client, provers, weather, clock, metrics }
+        Self { clients, provers, weather, clock, metrics }
     }
 
     /// One in its place, which knows how the endpoints fare.
-    pub fn succeeding(&self, client: Client, provers: Arc<Provers>) -> Self {
+    pub fn succeeding(&self, clients: Clients, provers: Arc<Provers>) -> Self {
         let (clock, metrics) = (self.clock.clone(), self.metrics.clone());
-        Self { client, provers, weather: self.weather.clone(), clock, metrics }
+        Self { clients, provers, weather: self.weather.clone(), clock, metrics }
     }
 
     /// Asks for a token B with each of our credentials in turn, until one is not refused as such: while a credential
@@ -170,7 +171,7 @@ impl TokenEndpoint {
         let sent = token_request(url, &Grant::new(&terms, &proof))
             .map_err(|error| Error::ours(Kind::Internal).caused_by(error))?;
         // the secret in it is wiped before the answer is waited for
-        let client = proof.client.unwrap_or_else(|| self.client.clone());
+        let client = proof.client.unwrap_or_else(|| self.clients.of(terms.provider));
         drop(proof.parameters);
         let correlation_id: Arc<str> = sent.id.into();
         let asked_at = Moment { wall: self.clock.now(), monotonic: self.clock.monotonic() };
@@ -204,7 +205,9 @@ impl TokenEndpoint {
                 client::Error::TooLong(_) => (Row::Malformed, Reply::Fragment),
                 client::Error::Cut(_) => (Row::NoAnswer, Reply::Fragment),
                 client::Error::NoAnswer(_) if is_garbage(&error) => (Row::Malformed, Reply::Fragment),
-                client::Error::NoAnswer(_) | client::Error::Timeout(_) => (Row::NoAnswer, Reply::Nothing),
+                client::Error::NoAnswer(_)
+                | client::Error::Timeout(_)
+                | client::Error::ProxiedTimeout(..) => (Row::NoAnswer, Reply::Nothing),
             };
             Error::of(row, None).upon(reply).caused_by(error)
         })?;

@@ -17,8 +17,8 @@ use crate::domain::clock::Clock;
 use crate::domain::derived::Deriver;
 use crate::domain::name::Name;
 use crate::domain::token::DownstreamToken;
-use crate::net::client::Client;
 use crate::net::client_authentication::ClientAuthentication;
+use crate::net::clients::Clients;
 use crate::net::metadata::Metadata;
 use crate::pipeline::exchange::credential::Provers;
 use crate::pipeline::exchange::endpoint::TokenEndpoint;
@@ -142,11 +142,11 @@ impl Exchanger {
         providers: &[Arc<IdentityProvider>],
         metadata: &HashMap<Name, Metadata>,
         cache: &config::Cache,
-        client: Client,
+        clients: Clients,
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let provers = Arc::new(Provers::new(providers, &client, &clock, &metrics));
+        let provers = Arc::new(Provers::new(providers, clients.direct(), &clock, &metrics));
         let shared = Shared {
             providers: known(providers, metadata),
             cache: cache.clone(),
@@ -156,7 +156,7 @@ impl Exchanger {
             rounds: Rounds::new(cache, clock.clone()),
             advice: Arc::default(),
             flights: Arc::new(Flights::new()),
-            endpoint: TokenEndpoint::new(client, provers.clone(), clock.clone(), metrics.clone()),
+            endpoint: TokenEndpoint::new(clients, provers.clone(), clock.clone(), metrics.clone()),
             provers,
             clock,
             metrics,

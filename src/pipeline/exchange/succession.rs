@@ -10,7 +10,7 @@ use crate::config::IdentityProvider;
 use crate::domain::clock::Clock;
 use crate::domain::derived::Deriver;
 use crate::domain::name::Name;
-use crate::net::client::Client;
+use crate::net::clients::Clients;
 use crate::net::metadata::Metadata;
 use crate::pipeline::exchange::Exchanger;
 use crate::pipeline::exchange::Shared;
@@ -28,7 +28,7 @@ impl Exchanger {
         providers: &[Arc<IdentityProvider>],
         metadata: &HashMap<Name, Metadata>,
         cache: &config::Cache,
-        client: Client,
+        clients: Clients,
     ) -> Self {
         let older = &self.shared;
         let (clock, metrics) = (older.clock.clone(), older.metrics.clone());
@@ -38,7 +38,7 @@ impl Exchanger {
         let are_same = providers.len() == older.providers.len() && providers.iter().all(is_known);
         let bounds = |cache: &config::Cache| (cache.max_entries, cache.max_bytes, cache.negative_ttl);
         let is_same_size = bounds(cache) == bounds(&older.cache);
-        let provers = Arc::new(older.provers.succeeding(providers, &client, &clock, &metrics));
+        let provers = Arc::new(older.provers.succeeding(providers, clients.direct(), &clock, &metrics));
         let shared = Shared {
             providers: known(providers, metadata),
             deriver: match are_same && cache.key == older.cache.key {
@@ -61,7 +61,7 @@ impl Exchanger {
             advice: older.advice.clone(),
             // what is under way may be asked for with what is not to be used any more
             flights: if are_same { older.flights.clone() } else { Arc::new(Flights::new()) },
-            endpoint: older.endpoint.succeeding(client, provers.clone()),
+            endpoint: older.endpoint.succeeding(clients, provers.clone()),
             provers,
             cache: cache.clone(),
             clock,

@@ -16,7 +16,7 @@ use crate::config::IdentityProvider;
 use crate::domain::clock::Clock;
 use crate::domain::tenant::TenantId;
 use crate::domain::token::UserToken;
-use crate::net::client::Client;
+use crate::net::clients::Clients;
 use crate::net::metadata;
 use crate::net::metadata::Endpoint;
 use crate::net::metadata::Metadata;
@@ -81,17 +81,17 @@ pub enum Verdict {
 }
 
 impl Trial {
-    /// Of the credentials of `provider`, whose `metadata` is there if it has any. `client` contacts it.
+    /// Of the credentials of `provider`, whose `metadata` is there if it has any. One of `clients` contacts it.
     pub fn new(
         provider: &Arc<IdentityProvider>,
         metadata: Option<Metadata>,
-        client: &Client,
+        clients: &Clients,
         clock: &Clock,
     ) -> Self {
         // nobody reads what is counted here
         let metrics = Arc::new(Metrics::new());
-        let provers = Arc::new(Provers::new(std::slice::from_ref(provider), client, clock, &metrics));
-        let endpoint = TokenEndpoint::new(client.clone(), provers.clone(), clock.clone(), metrics);
+        let provers = Arc::new(Provers::new(std::slice::from_ref(provider), clients.direct(), clock, &metrics));
+        let endpoint = TokenEndpoint::new(clients.clone(), provers.clone(), clock.clone(), metrics);
         Self { provider: provider.clone(), metadata, endpoint, provers }
     }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use rcgen::CertificateParams;
 use rustls::ClientConfig;
 use rustls::client::Resumption;
 use tokio::io::AsyncWriteExt;
@@ -21,6 +22,7 @@ use crate::listeners::status;
 use crate::listeners::tls;
 use crate::support::certificates::Authority;
 use crate::support::certificates::Pair;
+use crate::support::raw;
 use crate::support::until;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -126,4 +128,28 @@ async fn a_broken_pair_changes_nothing_is_told_once_and_a_mended_one_is_used() {
     assert_eq!(warned(), 3, "{}", front.proxy.log());
     let secret = next.key.lines().nth(1).unwrap();
     assert!(!front.proxy.log().contains(secret));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_certificates_end_is_measured_and_follows_the_files() {
+    let authority = Authority::new();
+    let directory = tempfile::tempdir().unwrap();
+    let until_year = |year| {
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        let pair = authority.issue_for(params);
+        pair.write(directory.path(), "tls");
+    };
+    until_year(2030);
+    let front = Front::start(&tls(directory.path(), ""), "").await;
+    let metrics = async || {
+        let telemetry = front.proxy.telemetry.parse().unwrap();
+        raw(telemetry, "GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await
+    };
+    let name = "obo_listener_certificate_expiry_timestamp_seconds{listener=\"default\"}";
+    for (year, end) in [(2030, 1_893_456_000), (2031, 1_924_992_000)] {
+        until_year(year);
+        let line = format!("\n{name} {end}\n");
+        until(&line, async || metrics().await.contains(&line)).await;
+    }
 }

@@ -250,15 +250,21 @@ async fn a_pair_that_is_none_is_an_error_at_the_start_and_names_its_files() {
     let pair = |certificate: &str, key: &str, more: &str| {
         format!("tls: {{ certificate: {path}/{certificate}, key: {path}/{key}{more} }}")
     };
-    for (listener, named, code) in [
-        (pair("tls.crt", "other.key", ""), "tls.crt", 1),
-        (pair("tls.crt", "tls.crt", ""), "tls.crt holds no private key", 1),
-        (pair("rubbish", "tls.key", ""), "rubbish is no PEM file", 1),
-        (pair("tls.crt", "absent", ""), "absent: No such file", 74),
+    for (listener, problem, named, code) in [
+        (
+            pair("tls.crt", "other.key", ""),
+            "this private key is not that of the certificate",
+            "other.key",
+            78,
+        ),
+        (pair("tls.crt", "tls.crt", ""), "there is no private key in this file", "tls.crt", 78),
+        (pair("rubbish", "tls.key", ""), "this is no PEM file", "rubbish", 78),
+        (pair("tls.crt", "absent", ""), "listener front cannot speak TLS", "absent: No such file", 74),
         (
             pair("tls.crt", "tls.key", &format!(", client_ca: {path}/tls.key")),
-            "tls.key holds no certificate",
-            1,
+            "there is no certificate in this file",
+            "tls.key",
+            78,
         ),
     ] {
         let config = directory.path().join("config.yaml");
@@ -269,6 +275,6 @@ async fn a_pair_that_is_none_is_an_error_at_the_start_and_names_its_files() {
         let output = obo_proxy(&["run", "--config", config.to_str().unwrap()]).output().unwrap();
         let told = text(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{told}");
-        assert!(told.contains("listener front cannot speak TLS") && told.contains(named), "{named}: {told}");
+        assert!(told.contains(problem) && told.contains(&format!("{path}/{named}")), "{named}: {told}");
     }
 }

@@ -45,6 +45,11 @@ async fn no_request_fails_while_redis_dies_and_comes_back() {
         assert!(lookups(proxy).await.errors > 0);
     }
     fleet.share(&proxies[0], &proxies[1]).await;
+    for proxy in &proxies {
+        let told = |what: &str| proxy.proxy.lines(|line| line == what).len();
+        assert_eq!(told("connected to Redis"), 1, "{}", proxy.proxy.log());
+        assert!(told("Redis serves us again") >= 1, "{}", proxy.proxy.log());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

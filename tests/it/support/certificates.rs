@@ -81,7 +81,12 @@ impl Authority {
 
     /// A server at 127.0.0.1 that asks its callers for no certificate.
     pub fn server(&self) -> ServerConfig {
-        let pair = self.issue("127.0.0.1");
+        self.server_called("127.0.0.1")
+    }
+
+    /// The same by another name.
+    pub fn server_called(&self, name: &str) -> ServerConfig {
+        let pair = self.issue(name);
         let builder = builder().with_no_client_auth();
         builder.with_single_cert(vec![pair.der], key(pair.key_der)).unwrap()
     }

@@ -161,9 +161,19 @@ impl Idp {
         transport: Transport,
         script: impl Fn(&Received) -> Answer + Send + Sync + 'static,
     ) -> Self {
+        Self::start_as("127.0.0.1", more, transport, script).await
+    }
+
+    /// The same, known by another name of this machine, or by one that only a proxy knows.
+    pub async fn start_as(
+        host: &str,
+        more: Value,
+        transport: Transport,
+        script: impl Fn(&Received) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let listener = listen().await;
         let scheme = if matches!(transport, Transport::Plain) { "http" } else { "https" };
-        let authority = format!("{scheme}://{}", listener.local_addr().unwrap());
+        let authority = format!("{scheme}://{host}:{}", listener.local_addr().unwrap().port());
         let settings = Settings { other_tenants: vec![OTHER_TENANT.into()], ..Settings::default() };
         let state = Arc::new(State {
             realm: Realm { settings, authority, seen: Seen::default() },

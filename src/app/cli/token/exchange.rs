@@ -20,6 +20,7 @@ use crate::app::paint::Paint;
 use crate::app::words;
 use crate::config::Access;
 use crate::config::Exchange;
+use crate::config::Look;
 use crate::config::Policy;
 use crate::config::Route;
 use crate::config::ValidatedToken;
@@ -58,7 +59,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(files: &[PathBuf], arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let config = load(files).map_err(Failure::Config)?.config;
+    let config = load(files, Look::At).map_err(Failure::Config)?.config;
     let route = route(&config, arguments.route.as_deref(), |route| terms(route).is_some())?;
     let Some((policy, wanted)) = terms(route) else {
         return Err(Failure::Usage(anyhow!("route {} exchanges no token", route.name)));

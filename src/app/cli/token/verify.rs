@@ -19,6 +19,7 @@ use crate::app::paint::Paint;
 use crate::config::Access;
 use crate::config::Config;
 use crate::config::Demand;
+use crate::config::Look;
 use crate::config::Policy;
 use crate::config::Principals;
 use crate::domain::clock::Clock;
@@ -51,7 +52,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(files: &[PathBuf], arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let config = load(files).map_err(Failure::Config)?.config;
+    let config = load(files, Look::At).map_err(Failure::Config)?.config;
     let of_provider = match &arguments.identity_provider {
         Some(name) => Some(valid_at(&config, name)?),
         None => None,

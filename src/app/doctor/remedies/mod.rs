@@ -96,6 +96,10 @@ pub fn no_answer(error: &client::Error) -> Verdict {
             error.to_string(),
             "it accepts connections and does not answer: ask whoever runs it, or raise `timeout`",
         ),
+        client::Error::ProxiedTimeout(..) => Verdict::unreachable(
+            error.to_string(),
+            "the proxy or what is behind it does not answer: ask whoever runs it, or raise `timeout`",
+        ),
         client::Error::NoAnswer(cause) | client::Error::Cut(cause) => Verdict::unreachable(
             format!("{error}: {}", last_cause(cause.as_ref())),
             "something ends the connection: a firewall on the way, or a server that speaks no HTTP at this port",

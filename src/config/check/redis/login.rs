@@ -60,7 +60,10 @@ fn certificates(written: &wire::redis::Tls, way: Option<&Way>, at: &At<'_>) -> L
     let ca = tls::ca(written.ca.as_deref(), at);
     let client_certificate = tls::client_certificate(written.client_certificate.as_ref(), at);
     match way {
-        Some(Way::Tls) => tls::look_at(ca.as_ref(), client_certificate.as_ref(), UNREADABLE, at),
+        Some(Way::Tls) => {
+            let used = tls::Use::Later(UNREADABLE);
+            tls::look_at(ca.as_ref(), client_certificate.as_ref(), used, at);
+        }
         Some(Way::Loopback(remedy) | Way::Network(remedy)) => {
             let help = format!("write {remedy}, or leave it out");
             at.warning("`tls` has no effect: these servers are spoken to without it", help);

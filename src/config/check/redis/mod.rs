@@ -12,6 +12,7 @@ use crate::config::check::positive;
 use crate::config::check::secret;
 use crate::config::wire;
 use crate::config::wire::scalar::DurationText;
+use crate::domain::secret::Secret;
 
 mod login;
 mod topology;
@@ -65,6 +66,7 @@ fn encryption_keys(written: Option<&wire::redis::EncryptionKeys>, at: &At<'_>) -
         at.error_with(format!("there are more than {MOST_KEYS} encryption keys"), help);
     }
     let mut keys: Vec<(SecretSource, At<'_>)> = Vec::new();
+    let mut known: Vec<(Secret, At<'_>)> = Vec::new();
     for (item, one) in written.iter().enumerate() {
         let at = at.item(item);
         let Some(key) = encryption_key(one, &at) else { continue };
@@ -73,7 +75,17 @@ fn encryption_keys(written: Option<&wire::redis::EncryptionKeys>, at: &At<'_>) -
                 let message = format!("this is the same encryption key as that of {}", other.line());
                 secret::place(one, &at).error_with(message, "leave one of them out");
             }
-            None => keys.push((key, secret::place(one, &at))),
+            None => {
+                let at = secret::place(one, &at);
+                if let Some(text) = secret::known(&key, &at) {
+                    if let Some((_, other)) = known.iter().find(|(other, _)| *other == text) {
+                        let message = format!("this holds the same encryption key as {}", other.line());
+                        at.warning(message, "leave one of them out, or make another key");
+                    }
+                    known.push((text, at.clone()));
+                }
+                keys.push((key, at));
+            }
         }
     }
     let is_complete = keys.len() == written.len() && (1..=MOST_KEYS).contains(&keys.len());
@@ -82,12 +94,19 @@ fn encryption_keys(written: Option<&wire::redis::EncryptionKeys>, at: &At<'_>) -
 
 fn encryption_key(written: &wire::credential::Secret, at: &At<'_>) -> Option<SecretSource> {
     let key = secret::check(written, UNREADABLE, at)?;
-    if let SecretSource::Here(text) = &key
-        && text.expose().len() < SHORTEST_KEY
-    {
-        let message = format!("this encryption key is shorter than {SHORTEST_KEY} bytes");
-        secret::place(written, at).error_with(message, MAKE_ONE);
-        return None;
+    let at = secret::place(written, at);
+    let is_short = secret::known(&key, &at).is_some_and(|text| text.expose().len() < SHORTEST_KEY);
+    let message = format!("this encryption key is shorter than {SHORTEST_KEY} bytes");
+    match &key {
+        SecretSource::Here(_) if is_short => {
+            at.error_with(message, MAKE_ONE);
+            return None;
+        }
+        // a file may be replaced at any time
+        SecretSource::File(_) if is_short => {
+            at.warning(message, format!("no token is shared until it is longer: {MAKE_ONE}"))
+        }
+        _ => {}
     }
     Some(key)
 }

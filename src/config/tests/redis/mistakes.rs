@@ -1,5 +1,6 @@
 //! `cache.redis`: a table of what is written wrongly, and how it is told.
 
+use crate::config::tests::FINE;
 use crate::config::tests::lines;
 use crate::config::tests::redis::KEY;
 use crate::config::tests::redis::redis;
@@ -303,5 +304,24 @@ fn logins_and_times_that_are_probably_not_meant_are_told() {
         "url: rediss://r, timeout: 1s",
     ] {
         redis(fine);
+    }
+}
+
+#[test]
+fn an_item_of_a_list_is_not_set_by_its_number_and_the_setting_is_named() {
+    let text =
+        format!("{FINE}cache: {{ redis: {{ url: rediss://a, encryption_keys: [{{ file: /a }}] }} }}\n");
+    for (variable, setting) in [
+        ("OBO__CACHE__REDIS__ENCRYPTION_KEYS__0__FILE", "cache.redis.encryption_keys.0"),
+        ("OBO__CACHE__REDIS__ENCRYPTION_KEYS__10__ENV", "cache.redis.encryption_keys.10"),
+        (
+            "OBO__IDENTITY_PROVIDERS__CONTOSO__CREDENTIAL__1__SECRET",
+            "identity_providers.contoso.credential.1",
+        ),
+    ] {
+        let told = told(&text, &[(variable, "hunter2")]);
+        let expected = format!("error: unknown setting `{setting}`\n --> environment variable {variable}\n");
+        assert!(told.starts_with(&expected) && told.contains("a list is written as a whole"), "{told}");
+        assert!(!told.contains("hunter2"), "{told}");
     }
 }

@@ -27,6 +27,7 @@ use crate::config::HostPattern;
 use crate::config::ListenerTls;
 use crate::config::ServerCertificate;
 use crate::config::TlsVersion;
+use crate::domain::clock::UnixTime;
 use crate::domain::digest::Digest;
 use crate::domain::digest::Hasher;
 use crate::domain::peer::AlternativeName;
@@ -110,6 +111,16 @@ impl Content {
             hasher.update(file);
         }
         hasher.finish()
+    }
+
+    /// When the first of our certificates ends, and of those that vouch for them.
+    pub fn ends(&self) -> Option<UnixTime> {
+        let all = self.pairs.iter().flat_map(|pair| CertificateDer::pem_slice_iter(&pair.certificate));
+        let end = |der: CertificateDer<'_>| {
+            let (_, certificate) = parse_x509_certificate(&der).ok()?;
+            Some(UnixTime::from_seconds(certificate.validity().not_after.timestamp()))
+        };
+        all.flatten().filter_map(end).min()
     }
 
     /// TLS as `settings` say, with this content.

@@ -18,12 +18,14 @@ use tokio_rustls::server::TlsStream;
 
 use crate::config::Listener;
 use crate::config::ListenerTls;
+use crate::domain::clock::UnixTime;
 use crate::domain::digest::Digest;
 use crate::domain::name::Name;
 use crate::domain::peer::ClientCertificate;
 use crate::pipeline::accept::activity::Protocol;
 use crate::pipeline::accept::certificate;
 use crate::telemetry::logs;
+use crate::telemetry::metrics::Metrics;
 
 mod files;
 mod names;
@@ -55,6 +57,8 @@ pub struct Terminator {
 struct Current {
     content: Digest,
     config: Arc<ServerConfig>,
+    /// When the first of the certificates ends.
+    ends: Option<UnixTime>,
 }
 
 /// What was wrong with the files when they were last looked at.
@@ -91,13 +95,17 @@ impl Terminator {
         self.listener == listener.name && listener.tls.as_ref() == Some(&self.settings)
     }
 
-    /// Looks at the files every few seconds, for ever.
-    pub async fn keep_fresh(&self) {
+    /// Looks at the files every few seconds, for ever, and has `metrics` say when the certificates in use end.
+    pub async fn keep_fresh(&self, metrics: &Metrics) {
         let mut ticks = tokio::time::interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             self.refresh().await;
+            // each time: a listener of this name that is replaced takes what it said with it
+            if let Some(end) = self.current().ends {
+                metrics.ends().listener(&self.listener, end);
+            }
             tickets::turn(&*self.current().config.ticketer);
         }
     }
@@ -171,7 +179,7 @@ async fn made(settings: &ListenerTls, known: Option<Digest>) -> Result<Option<Cu
             return Ok(None);
         }
         let config = Arc::new(found.server_config(&settings)?);
-        Ok(Some(Current { content, config }))
+        Ok(Some(Current { content, config, ends: found.ends() }))
     });
     // the text of a panic may hold anything
     making.await.unwrap_or_else(|_| Err(Error::Setup(rustls::Error::General("a thread broke".into()))))

@@ -11,6 +11,7 @@ use http_body_util::Full;
 
 use crate::config::AuthorizationServer;
 use crate::config::EntraVersion;
+use crate::config::ForwardProxy;
 use crate::config::IdentityProvider;
 use crate::domain::tenant::TenantId;
 use crate::net::client;
@@ -32,6 +33,9 @@ pub enum Error {
     /// The two documents together took too long.
     #[error("the keys did not arrive in time")]
     Timeout,
+    /// The same, and there was a proxy on the way.
+    #[error("the keys did not arrive in time through the proxy {0}")]
+    ProxiedTimeout(ForwardProxy),
     /// Another status than 200. Redirects among them: keys come from where they are said to be.
     #[error("the answer's status is {0}")]
     Status(StatusCode),
@@ -110,7 +114,15 @@ impl Fetcher {
     /// # Errors
     /// If anything about it is not as it must be.
     pub async fn fetch(&self) -> Result<Fetched, Error> {
-        tokio::time::timeout(self.provider.timeout, self.both()).await.unwrap_or(Err(Error::Timeout))
+        tokio::time::timeout(self.provider.timeout, self.both()).await.unwrap_or_else(|_| Err(self.late()))
+    }
+
+    fn late(&self) -> Error {
+        let source = self.source().and_then(|url| url.parse().ok());
+        match source.and_then(|url| self.client.proxy_to(&url).cloned()) {
+            Some(proxy) => Error::ProxiedTimeout(proxy),
+            None => Error::Timeout,
+        }
     }
 
     async fn both(&self) -> Result<Fetched, Error> {

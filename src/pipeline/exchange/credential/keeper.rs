@@ -8,6 +8,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use crate::config::Certificate;
+use crate::config::Egress;
 use crate::domain::clock::UnixTime;
 use crate::domain::digest::Digest;
 use crate::net::client::Client;
@@ -22,8 +23,9 @@ use crate::telemetry::logs;
 
 /// Keeps what is made of one certificate.
 #[derive(Debug)]
-pub struct Keeper<T> {
+pub struct Keeper<T: Made> {
     settings: Certificate,
+    with: T::With,
     kept: Mutex<Option<Arc<Kept<T>>>>,
     /// What was wrong with the files when that was last told.
     told: Mutex<Option<String>>,
@@ -42,35 +44,43 @@ pub struct Kept<T> {
 
 /// What can be made of a certificate and its key.
 pub trait Made: Sized + Send + Sync + fmt::Debug + 'static {
+    /// What else it is made with.
+    type With: Clone + Send + Sync + fmt::Debug + 'static;
+
     /// Makes it.
     ///
     /// # Errors
     /// If key and certificate do not go together, or are not of the kind that is needed.
-    fn make(settings: &Certificate, chain: Chain, pem: &Pem) -> Result<Self, Error>;
+    fn make(settings: &Certificate, with: Self::With, chain: Chain, pem: &Pem) -> Result<Self, Error>;
 }
 
 impl Made for Signer {
-    fn make(settings: &Certificate, chain: Chain, pem: &Pem) -> Result<Self, Error> {
+    type With = ();
+
+    fn make(settings: &Certificate, (): (), chain: Chain, pem: &Pem) -> Result<Self, Error> {
         Self::new(settings, &chain, &*pem.private_key(settings)?)
     }
 }
 
 impl Made for Client {
-    fn make(settings: &Certificate, chain: Chain, pem: &Pem) -> Result<Self, Error> {
+    /// The way it goes.
+    type With = Egress;
+
+    fn make(settings: &Certificate, egress: Egress, chain: Chain, pem: &Pem) -> Result<Self, Error> {
         let key = pem.private_key(settings)?.clone_key();
         let config = tls::client_config_as(None, chain.certificates, key).map_err(|source| Error::Tls {
             certificate: settings.file.clone(),
             key: settings.key.clone(),
             source,
         })?;
-        Ok(Self::with_tls(config))
+        Ok(Self::through(config, egress))
     }
 }
 
 impl<T: Made> Keeper<T> {
     /// Nothing is read yet.
-    pub fn new(settings: Certificate) -> Self {
-        Self { settings, kept: Mutex::new(None), told: Mutex::new(None) }
+    pub fn new(settings: Certificate, with: T::With) -> Self {
+        Self { settings, with, kept: Mutex::new(None), told: Mutex::new(None) }
     }
 
     /// What was made of the certificate.
@@ -109,12 +119,12 @@ impl<T: Made> Keeper<T> {
         if let Some(kept) = self.kept().filter(|kept| kept.content == content) {
             return Ok(kept);
         }
-        let settings = self.settings.clone();
+        let (settings, with) = (self.settings.clone(), self.with.clone());
         // checking a key takes a while
         let making = tokio::task::spawn_blocking(move || {
             let chain = pem.chain(&settings)?;
             let not_after = chain.not_after;
-            Ok(Kept { made: T::make(&settings, chain, &pem)?, content, not_after })
+            Ok(Kept { made: T::make(&settings, with, chain, &pem)?, content, not_after })
         });
         let made = Arc::new(making.await.unwrap_or(Err(Error::Unsigned))?);
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(made.clone());

@@ -138,8 +138,8 @@ fn means(provider: &IdentityProvider, client: &Client, clock: &Clock) -> Vec<Mea
         Credential::Secret(secret) => Kind::Secret(secret.clone()),
         Credential::SecretFile(path) => Kind::SecretFile(path.clone()),
         Credential::Certificate(settings) => match provider.auth_method {
-            AuthMethod::TlsClientAuth => Kind::Tls(Keeper::new(settings.clone())),
-            _ => Kind::Signature(Keeper::new(settings.clone())),
+            AuthMethod::TlsClientAuth => Kind::Tls(Keeper::new(settings.clone(), provider.egress.clone())),
+            _ => Kind::Signature(Keeper::new(settings.clone(), ())),
         },
         Credential::FederatedToken(path) => Kind::FederatedToken(path.clone()),
         Credential::ManagedIdentity(settings) => {
@@ -261,7 +261,7 @@ impl Prover {
             _ => None,
         });
         if let Some(end) = ends.min() {
-            self.metrics.credential_expiry(&self.provider.name, end);
+            self.metrics.ends().credential(&self.provider.name, end);
         }
     }
 }

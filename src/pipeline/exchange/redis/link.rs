@@ -60,6 +60,8 @@ struct State {
     health: Health,
     /// The trouble that was told last, and when.
     told: Option<(String, Instant)>,
+    /// When it was last told that there is a connection.
+    connected: Option<Instant>,
 }
 
 /// What is done about the session.
@@ -91,6 +93,7 @@ impl Link {
             work: Work::None(None),
             health: Health::Well,
             told: None,
+            connected: None,
         };
         let (files, settled) = (Reader::default(), Notify::new());
         Self { settings, files, state: Mutex::new(state), settled, clock }
@@ -200,11 +203,27 @@ impl Link {
                 state.session = Some(Session { connection, ring: Arc::new(ring), keys_read: now, number });
                 state.silent = None;
                 state.work = Work::None(None);
+                self.tell_connected(state, now);
             }
             Err(error) => {
                 state.work = Work::None(now.checked_add(LEFT_ALONE));
                 self.fall_ill(state, &error);
             }
+        }
+    }
+
+    /// Says so, unless it was just said. After trouble, it is the first answer that counts.
+    fn tell_connected(&self, mut state: MutexGuard<'_, State>, now: Instant) {
+        let before = state.connected;
+        let is_news = before.is_none_or(|then| now.saturating_duration_since(then) >= REPEATED);
+        if state.health == Health::Ill || !is_news {
+            return;
+        }
+        state.connected = Some(now);
+        drop(state);
+        match before {
+            None => tracing::info!("connected to Redis"),
+            Some(_) => tracing::info!("connected to Redis again"),
         }
     }
 

@@ -40,11 +40,12 @@ impl World {
     fn new(provider: IdentityProvider, cache: &config::Cache) -> Self {
         let clock = Clock::manual(UnixTime::from_seconds(1_700_000_000));
         let metrics = Arc::new(Metrics::new());
-        let client = Client::new().unwrap();
+        let clients = Clients::system().unwrap();
         let provider = Arc::new(provider);
-        let metadata = Metadata::of(&provider, client.clone(), clock.clone());
+        let metadata = Metadata::of(&provider, clients.of(&provider), clock.clone());
         let metadata = metadata.into_iter().map(|metadata| (provider.name.clone(), metadata)).collect();
-        let exchanger = Exchanger::new(&[provider], &metadata, cache, client, clock.clone(), metrics.clone());
+        let exchanger =
+            Exchanger::new(&[provider], &metadata, cache, clients, clock.clone(), metrics.clone());
         Self { exchanger: Arc::new(exchanger), clock, metrics }
     }
 

@@ -18,6 +18,7 @@ use crate::config::Cache;
 use crate::config::CacheKeyMode;
 use crate::config::ClaimNames;
 use crate::config::Credential;
+use crate::config::Egress;
 use crate::config::Entra;
 use crate::config::Exchange;
 use crate::config::GrantType;
@@ -89,6 +90,7 @@ pub fn provider(authority: &str) -> IdentityProvider {
         token_types: vec!["JWT".into()],
         claim_names: ClaimNames { user: None, scopes: "scp".into(), roles: "roles".into() },
         parameters: vec![],
+        egress: Egress::Direct,
     }
 }
 

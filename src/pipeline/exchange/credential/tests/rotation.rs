@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Algorithm;
+use crate::config::Egress;
 use crate::net::client::Client;
 use crate::pipeline::exchange::credential::assertion::Signer;
 use crate::pipeline::exchange::credential::file::Reader;
@@ -23,7 +24,7 @@ async fn a_key_is_kept_until_its_files_change() {
     let directory = tempfile::tempdir().unwrap();
     let settings = pair::settings(directory.path(), Algorithm::PS256);
     let (rsa, other) = (pair::rsa(), pair::other_rsa());
-    let keeper = Keeper::new(settings.clone());
+    let keeper = Keeper::new(settings.clone(), ());
     assert!(keeper.newest(&Reader::default(), PATIENCE).await.is_err());
     pair::write(&settings, &rsa.certificate, &rsa.key);
     let first = newest(&keeper).await;
@@ -43,7 +44,7 @@ async fn while_a_pair_is_half_written_the_one_before_serves_on() {
     let directory = tempfile::tempdir().unwrap();
     let settings = pair::settings(directory.path(), Algorithm::PS256);
     let (rsa, other) = (pair::rsa(), pair::other_rsa());
-    let keeper = Keeper::new(settings.clone());
+    let keeper = Keeper::new(settings.clone(), ());
     pair::write(&settings, &rsa.certificate, &rsa.key);
     let first = newest(&keeper).await;
     for (certificate, key) in
@@ -76,7 +77,7 @@ async fn a_secret_that_kubernetes_swaps_is_followed() {
     for name in ["tls.crt", "tls.key"] {
         std::os::unix::fs::symlink(Path::new("..data").join(name), mount.path().join(name)).unwrap();
     }
-    let keeper = Keeper::new(settings);
+    let keeper = Keeper::new(settings, ());
     let first = newest(&keeper).await;
     publish(mount.path(), "..2026_02", pair::other_rsa());
     assert_ne!(first.content, newest(&keeper).await.content);
@@ -95,7 +96,9 @@ async fn a_tls_client_is_made_of_any_pair_that_belongs_together() {
         (&pair::rsa().certificate, &pair::other_rsa().key, false),
     ] {
         pair::write(&settings, certificate, key);
-        let made = Keeper::<Client>::new(settings.clone()).newest(&Reader::default(), PATIENCE).await;
+        let made = Keeper::<Client>::new(settings.clone(), Egress::Direct)
+            .newest(&Reader::default(), PATIENCE)
+            .await;
         assert_eq!(made.is_ok(), works, "{made:?}");
         if let Err(error) = made {
             let text = error.to_string();

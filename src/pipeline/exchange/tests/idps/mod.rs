@@ -11,6 +11,7 @@ use crate::config::Access;
 use crate::config::AuthMethod;
 use crate::config::AuthorizationServer;
 use crate::config::Exchange;
+use crate::config::Look;
 use crate::config::Route;
 use crate::config::ValidatedToken;
 use crate::pipeline::exchange::tests::idp::json;
@@ -36,7 +37,7 @@ fn set_up([file, provider, route]: [&str; 3], path: &str, idp: &Idp) -> (Identit
     for name in ["AUTH0", "ENTRA", "KEYCLOAK", "OKTA", "PING", "ZITADEL"] {
         environment.push((format!("{name}_SECRET"), "right".into()));
     }
-    let config = config::load(&[example], &environment).unwrap().config;
+    let config = config::load(&[example], &environment, Look::Away).unwrap().config;
     let wanted = |route: &Arc<Route>| match &route.access {
         Access::Validated { token: ValidatedToken::Exchange(exchange), .. } => exchange.clone(),
         _ => panic!("{file} does not exchange"),
@@ -127,7 +128,8 @@ fn each_cloud_and_tenant_has_a_token_endpoint_of_its_own() {
         ("entra-multi-tenant", &["login.microsoftonline.com"][..]),
         ("entra-clouds", &["login.partner.microsoftonline.cn", "login.microsoftonline.us"]),
     ] {
-        let config = config::load(&[directory.join(format!("{file}.yaml"))], &secret).unwrap().config;
+        let config =
+            config::load(&[directory.join(format!("{file}.yaml"))], &secret, Look::Away).unwrap().config;
         let mut found = Vec::new();
         for provider in &config.identity_providers {
             let entra = provider.entra().unwrap();
