@@ -12,6 +12,7 @@ mod credential;
 mod documents;
 mod exchange;
 mod forward;
+mod framing;
 mod grants;
 mod http2_floods;
 mod identities;

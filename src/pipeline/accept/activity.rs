@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU8;
@@ -16,6 +17,8 @@ use std::task::ready;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Method;
+use http::Uri;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::io::ReadBuf;
@@ -26,6 +29,8 @@ use crate::config::Limits;
 use crate::net::gather;
 use crate::net::tunnel::Tunnel;
 use crate::pipeline::accept::Drain;
+use crate::pipeline::accept::fragment::Found;
+use crate::pipeline::accept::fragment::Line;
 use crate::pipeline::accept::stream::Stream;
 
 /// Longest time a peer may leave what we write unread.
@@ -56,6 +61,10 @@ pub struct Activity {
     upgrading: AtomicU8,
     /// Where the bytes go that come after the answer under way.
     tunnel: Mutex<Option<Pending>>,
+    /// Whether there are any `fragments`.
+    has_fragments: AtomicBool,
+    /// Lines that may be those of requests whose target has a fragment.
+    fragments: Mutex<Option<Box<Found>>>,
 }
 
 /// What became of the wish for another protocol, of which one is asked for at most.
@@ -116,6 +125,8 @@ impl Activity {
             closing: AtomicBool::new(false),
             upgrading: AtomicU8::new(Upgrading::No as u8),
             tunnel: Mutex::new(None),
+            has_fragments: AtomicBool::new(false),
+            fragments: Mutex::new(None),
         })
     }
 
@@ -178,6 +189,28 @@ impl Activity {
         self.closing.load(Ordering::Relaxed)
     }
 
+    /// Whether the target of a request that looks like this one has a fragment.
+    pub fn has_fragment(&self, method: &Method, target: &Uri) -> bool {
+        self.has_fragments.load(Ordering::Relaxed)
+            && self.fragments().as_ref().is_some_and(|fragments| fragments.has(method, target))
+    }
+
+    /// All that was read was understood: what comes is another request.
+    pub fn forget_fragments(&self) {
+        if self.has_fragments.swap(false, Ordering::Relaxed) {
+            *self.fragments() = None;
+        }
+    }
+
+    fn found_fragments(&self, found: &Found) {
+        self.fragments().get_or_insert_default().extend(found);
+        self.has_fragments.store(true, Ordering::Relaxed);
+    }
+
+    fn fragments(&self) -> MutexGuard<'_, Option<Box<Found>>> {
+        self.fragments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Bytes may be on their way that nobody is going to read: a shutdown lingers.
     pub fn expects_more(&self) {
         self.had_body.store(true, Ordering::Relaxed);
@@ -193,7 +226,15 @@ impl Activity {
     }
 
     fn is_resting(&self) -> bool {
-        self.phase.load(Ordering::Relaxed) & ((1 << Phase::BITS) - 1) == Phase::RESTING
+        self.is_in(Phase::RESTING)
+    }
+
+    fn is_in_head(&self) -> bool {
+        self.is_in(Phase::HEAD)
+    }
+
+    fn is_in(&self, phase: u64) -> bool {
+        self.phase.load(Ordering::Relaxed) & ((1 << Phase::BITS) - 1) == phase
     }
 
     /// Since when it has been doing what it does.
@@ -237,6 +278,10 @@ impl Activity {
     }
 
     fn wrote(&self, progress: bool) {
+        if self.protocol == Protocol::Http1 && self.is_in_head() {
+            // hyper answers a head itself, of which it has read no more than it could bear
+            self.expects_more();
+        }
         let stalled = self.stalled.load(Ordering::Relaxed);
         if progress && stalled != 0 {
             self.stalled.store(0, Ordering::Relaxed);
@@ -285,6 +330,8 @@ pub struct Noted<S> {
     activity: Arc<Activity>,
     /// Bytes that were read before, to be read again.
     again: Bytes,
+    /// Where the bytes read so far end.
+    line: Line,
     /// Made once our side is shut down.
     lingering: Option<Pin<Box<Sleep>>>,
 }
@@ -292,7 +339,16 @@ pub struct Noted<S> {
 impl<S> Noted<S> {
     /// Notes the traffic of `stream` in `activity`.
     pub fn new(stream: S, activity: Arc<Activity>) -> Self {
-        Self { stream, activity, again: Bytes::new(), lingering: None }
+        let line = match activity.protocol {
+            Protocol::Http1 => Line::Ahead,
+            Protocol::Http2 => Line::Ignored,
+        };
+        Self { stream, activity, again: Bytes::new(), line, lingering: None }
+    }
+
+    /// The same, where no more requests are to come.
+    pub fn without_requests(self) -> Self {
+        Self { line: Line::Ignored, ..self }
     }
 
     /// The same, with `bytes` in front of what is still to be read.
@@ -345,7 +401,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Noted<S> {
         }
         let before = buffer.filled().len();
         let read = if self.again.is_empty() {
-            Pin::new(&mut self.stream).poll_read(cx, buffer)
+            let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+            let Self { activity, line, .. } = &mut *self;
+            line.read(buffer.filled().get(before..).unwrap_or_default(), |found| {
+                activity.found_fragments(&found)
+            });
+            read
         } else {
             let count = self.again.len().min(buffer.remaining());
             buffer.put_slice(&self.again.split_to(count));

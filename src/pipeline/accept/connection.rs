@@ -37,7 +37,9 @@ use crate::pipeline::accept::activity::Activity;
 use crate::pipeline::accept::activity::Answering;
 use crate::pipeline::accept::activity::Noted;
 use crate::pipeline::accept::activity::Protocol;
+use crate::pipeline::accept::fragment::Fragment;
 use crate::pipeline::accept::frames::Policed;
+use crate::pipeline::accept::head;
 use crate::pipeline::accept::http1::Http1;
 use crate::pipeline::accept::opening::over;
 use crate::pipeline::accept::stream::Stream;
@@ -100,6 +102,9 @@ where
                 }
             }
         };
+        if seen.has_fragment(request.method(), request.uri()) {
+            request.extensions_mut().insert(Fragment);
+        }
         let request = request.map(|body| Incoming::new(body, &seen));
         let (response, ending) = (Some(handler(request)), ending.clone());
         Reply { response, answering: Some(answering), upgrade, protocol, ending }
@@ -172,11 +177,14 @@ where
 }
 
 /// Goes on with a conversation until either side ends it or its time is up.
+///
+/// `unread` is told of a head that was answered without becoming a request.
 pub async fn converse(
     mut connection: Pin<Box<dyn Conversation + Send + '_>>,
     activity: &Activity,
     peer: &Peer,
     drain: &Drain,
+    unread: &(impl Fn(head::Unread) + Sync),
 ) {
     let watchdog = tokio::time::sleep_until(activity.next_look());
     let mut draining = std::pin::pin!(over(drain));
@@ -187,6 +195,9 @@ pub async fn converse(
             biased;
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
+                    if let Some(why) = why_unread(&error) {
+                        unread(why);
+                    }
                     tracing::debug!(%peer, %error, "a connection ended early");
                 }
                 return;
@@ -203,6 +214,16 @@ pub async fn converse(
                 connection.as_mut().finish();
             }
         }
+    }
+}
+
+/// Why hyper answered a head itself, if that is what ended a connection.
+fn why_unread(error: &hyper::Error) -> Option<head::Unread> {
+    match (error.is_parse_too_large(), error.is_parse() && !error.is_parse_version_h2()) {
+        (true, _) => Some(head::Unread::TooLarge),
+        (false, true) => Some(head::Unread::Malformed),
+        // not answered
+        (false, false) => None,
     }
 }
 

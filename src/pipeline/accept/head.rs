@@ -15,6 +15,7 @@ use http::request::Parts;
 
 use crate::config::UnderscoreHeaders;
 use crate::domain::websocket::WebSocket;
+use crate::pipeline::accept::fragment::Fragment;
 
 /// Why a head is refused. But for a method, the connection cannot be trusted to go on afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,11 +34,23 @@ pub enum Error {
     BadRequest(&'static str),
 }
 
+/// Why there is no head: hyper could not read it, and answered without a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unread {
+    /// It is none of HTTP/1.
+    #[error("the head is malformed")]
+    Malformed,
+    /// It, or the target in it, is longer than allowed.
+    #[error("the head is too large")]
+    TooLarge,
+}
+
 /// Refuses a head that could be read in two ways, and drops header names with `_` if told so.
 ///
 /// # Errors
 /// If the head is one that back ends are known to disagree about, or asks for what a proxy of this kind does not do.
 pub fn check(parts: &mut Parts, underscore: UnderscoreHeaders) -> Result<(), Error> {
+    check_target(parts)?;
     check_transfer_encoding(parts)?;
     check_host(parts)?;
     if parts.extensions.get() == Some(&WebSocket::ExtendedConnect) {
@@ -72,6 +85,14 @@ fn speak_http1(parts: &mut Parts) {
         if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
             parts.headers.insert(COOKIE, cookie);
         }
+    }
+}
+
+/// What hyper made of the target is without the fragment.
+fn check_target(parts: &Parts) -> Result<(), Error> {
+    match parts.extensions.get() {
+        Some(Fragment) => Err(Error::BadRequest("the target has a fragment")),
+        None => Ok(()),
     }
 }
 

@@ -21,6 +21,7 @@ use crate::pipeline::accept::Drain;
 use crate::pipeline::accept::Incoming;
 use crate::pipeline::accept::activity::Protocol;
 use crate::pipeline::accept::connection;
+use crate::pipeline::accept::head;
 use crate::pipeline::accept::proxy_protocol;
 use crate::pipeline::accept::proxy_protocol::Parsed;
 use crate::pipeline::accept::proxy_protocol::Source;
@@ -84,7 +85,7 @@ impl<'a> Opening<'a> {
     }
 
     /// Serves a connection that begins with a PROXY protocol header, or a TLS handshake, or with both.
-    pub async fn serve<H, F>(
+    pub async fn serve<H, F, U>(
         self,
         mut stream: TcpStream,
         mut peer: Arc<Peer>,
@@ -92,9 +93,11 @@ impl<'a> Opening<'a> {
         tls: Option<Arc<Terminator>>,
         limits: Limits,
         handler: H,
+        unread: U,
     ) where
         H: Fn(Request<Incoming>, Arc<Peer>) -> F + Send + Sync,
         F: Future<Output = Response<net::Body>> + Send + Unpin + 'static,
+        U: Fn(head::Unread) + Send + Sync,
     {
         if listener.proxy_protocol == ProxyProtocol::Required {
             match self.within(relayed(&mut stream, &peer, &listener)).await {
@@ -104,7 +107,7 @@ impl<'a> Opening<'a> {
         }
         let Some(tls) = tls else {
             let Ok(protocol) = self.within(connection::protocol(&stream)).await else { return };
-            return self.converse(stream, protocol, peer, limits, handler).await;
+            return self.converse(stream, protocol, peer, limits, handler, unread).await;
         };
         let stream = match self.within(tls.accept(stream)).await {
             Ok(stream) => stream,
@@ -114,25 +117,27 @@ impl<'a> Opening<'a> {
             Arc::make_mut(&mut peer).certificate = Some(certificate);
         }
         let protocol = tls::protocol(&stream);
-        self.converse(stream, protocol, peer, limits, handler).await;
+        self.converse(stream, protocol, peer, limits, handler, unread).await;
     }
 
-    async fn converse<I, H, F>(
+    async fn converse<I, H, F, U>(
         self,
         stream: I,
         protocol: Protocol,
         peer: Arc<Peer>,
         limits: Limits,
         handler: H,
+        unread: U,
     ) where
         I: Stream,
         H: Fn(Request<Incoming>, Arc<Peer>) -> F + Send + Sync,
         F: Future<Output = Response<net::Body>> + Send + Unpin + 'static,
+        U: Fn(head::Unread) + Send + Sync,
     {
         let handler = |request| handler(request, Arc::clone(&peer));
         let (conversation, activity) =
             connection::conversation(stream, protocol, self.opened, limits, handler, self.drain);
-        connection::converse(conversation, &activity, &peer, self.drain).await;
+        connection::converse(conversation, &activity, &peer, self.drain, &unread).await;
     }
 }
 

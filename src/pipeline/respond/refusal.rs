@@ -84,6 +84,16 @@ impl From<accept::head::Error> for Refusal {
     }
 }
 
+impl From<accept::head::Unread> for Refusal {
+    fn from(error: accept::head::Unread) -> Self {
+        use accept::head::Unread;
+        match error {
+            Unread::Malformed => Self::new(Reason::BadRequest, error).closing(),
+            Unread::TooLarge => Self::new(Reason::HeadersTooLarge, error).closing(),
+        }
+    }
+}
+
 impl From<accept::certificate::Error> for Refusal {
     fn from(error: accept::certificate::Error) -> Self {
         use accept::certificate::Error;
