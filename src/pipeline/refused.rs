@@ -19,7 +19,7 @@ use crate::telemetry::journey::Journey;
 
 impl Pipeline {
     /// A head was answered that never became a request: told in the log, counted.
-    pub fn unread(&self, why: accept::head::Unread) {
+    pub fn unread(&self, why: accept::unread::Error) {
         let refusal = Refusal::from(why);
         let row = refusal.reason.row();
         let mut journey = self.stages.observer.begin_unread();

@@ -1,8 +1,5 @@
 //! What a connection is doing, and until when it may go on so.
 
-use std::io;
-use std::mem::MaybeUninit;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -11,32 +8,19 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
-use std::task::Context;
-use std::task::Poll;
-use std::task::ready;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::Method;
 use http::Uri;
-use tokio::io::AsyncRead;
-use tokio::io::AsyncWrite;
-use tokio::io::ReadBuf;
 use tokio::time::Instant;
-use tokio::time::Sleep;
 
 use crate::config::Limits;
-use crate::net::gather;
 use crate::net::tunnel::Tunnel;
 use crate::pipeline::accept::Drain;
 use crate::pipeline::accept::fragment::Found;
-use crate::pipeline::accept::fragment::Line;
-use crate::pipeline::accept::stream::Stream;
 
 /// Longest time a peer may leave what we write unread.
 const WRITE_STALL: Duration = Duration::from_secs(30);
-/// Longest time to listen to a peer that was answered before it had sent its whole body.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// What a connection is doing. Kept current by whoever sees it; looked at by one watchdog, so that no timer is
 /// touched per request. All sides run in the connection's task: the atomics only make it `Sync`.
@@ -59,6 +43,8 @@ pub struct Activity {
     closing: AtomicBool,
     /// An [`Upgrading`].
     upgrading: AtomicU8,
+    /// Whether a body ended with trailers, in HTTP/1.
+    had_trailers: AtomicBool,
     /// Where the bytes go that come after the answer under way.
     tunnel: Mutex<Option<Pending>>,
     /// Whether there are any `fragments`.
@@ -124,6 +110,7 @@ impl Activity {
             unread: AtomicU64::new(0),
             closing: AtomicBool::new(false),
             upgrading: AtomicU8::new(Upgrading::No as u8),
+            had_trailers: AtomicBool::new(false),
             tunnel: Mutex::new(None),
             has_fragments: AtomicBool::new(false),
             fragments: Mutex::new(None),
@@ -146,6 +133,19 @@ impl Activity {
     /// A body that was begun was read to its end.
     pub fn ended_body(&self) {
         self.unread.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The body under way ends with trailers. In HTTP/1, hyper looks for the carriage return of their last line and takes no
+    /// notice of a line feed that others take for it: where they end, and a request begins, is not certain.
+    pub fn read_trailers(&self) {
+        if self.protocol == Protocol::Http1 {
+            self.had_trailers.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the request under way is the last: what follows it may not be one.
+    pub fn had_trailers(&self) -> bool {
+        self.had_trailers.load(Ordering::Relaxed)
     }
 
     /// A request asks for another protocol. Until it is known that nothing came with it, nothing can be the next request.
@@ -184,6 +184,11 @@ impl Activity {
         self.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// Our side is being shut down.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
     /// Whether our side was shut down, or is being.
     pub fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Relaxed)
@@ -202,7 +207,8 @@ impl Activity {
         }
     }
 
-    fn found_fragments(&self, found: &Found) {
+    /// These may be requests whose target has a fragment.
+    pub fn found_fragments(&self, found: &Found) {
         self.fragments().get_or_insert_default().extend(found);
         self.has_fragments.store(true, Ordering::Relaxed);
     }
@@ -216,16 +222,32 @@ impl Activity {
         self.had_body.store(true, Ordering::Relaxed);
     }
 
+    /// Whether a shutdown is to linger.
+    pub fn may_have_more(&self) -> bool {
+        self.had_body.load(Ordering::Relaxed)
+    }
+
+    /// Whether all bodies that were begun were read to their end.
+    pub fn is_out_of_bodies(&self) -> bool {
+        self.unread.load(Ordering::Relaxed) == 0
+    }
+
+    /// What is spoken.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
     /// Whether a request was read to its end and its answer written, and nothing of the next has come: the connection
     /// may go on as if it were new. A body given up half way leaves no such moment.
     pub fn is_between_requests(&self) -> bool {
         self.is_resting()
-            && self.unread.load(Ordering::Relaxed) == 0
+            && self.is_out_of_bodies()
             && self.stalled.load(Ordering::Relaxed) == 0
             && !self.is_closing()
     }
 
-    fn is_resting(&self) -> bool {
+    /// Whether nothing of the next request has come.
+    pub fn is_resting(&self) -> bool {
         self.is_in(Phase::RESTING)
     }
 
@@ -271,13 +293,14 @@ impl Activity {
     }
 
     /// Bytes have come. In HTTP/2 they need not be of a request: a peer that only sends PINGs goes on resting.
-    fn received(&self) {
+    pub fn received(&self) {
         if self.protocol == Protocol::Http1 && self.is_resting() {
             self.enter(Phase::HEAD);
         }
     }
 
-    fn wrote(&self, progress: bool) {
+    /// A write moved on, or could not.
+    pub fn wrote(&self, progress: bool) {
         if self.protocol == Protocol::Http1 && self.is_in_head() {
             // hyper answers a head itself, of which it has read no more than it could bear
             self.expects_more();
@@ -322,142 +345,12 @@ impl Drop for Answering {
     }
 }
 
-/// A stream whose traffic is noted. Its shutdown lingers where a body may be on its way: closed with bytes unread, the
-/// kernel would send a reset, which can overtake the answer (RFC 9112 section 9.6).
-#[derive(Debug)]
-pub struct Noted<S> {
-    stream: S,
-    activity: Arc<Activity>,
-    /// Bytes that were read before, to be read again.
-    again: Bytes,
-    /// Where the bytes read so far end.
-    line: Line,
-    /// Made once our side is shut down.
-    lingering: Option<Pin<Box<Sleep>>>,
-}
-
-impl<S> Noted<S> {
-    /// Notes the traffic of `stream` in `activity`.
-    pub fn new(stream: S, activity: Arc<Activity>) -> Self {
-        let line = match activity.protocol {
-            Protocol::Http1 => Line::Ahead,
-            Protocol::Http2 => Line::Ignored,
-        };
-        Self { stream, activity, again: Bytes::new(), line, lingering: None }
-    }
-
-    /// The same, where no more requests are to come.
-    pub fn without_requests(self) -> Self {
-        Self { line: Line::Ignored, ..self }
-    }
-
-    /// The same, with `bytes` in front of what is still to be read.
-    pub fn preceded_by(self, bytes: Bytes) -> Self {
-        let again = match self.again.is_empty() {
-            true => bytes,
-            false => Bytes::from([bytes, self.again].concat()),
-        };
-        Self { again, ..self }
-    }
-
-    fn note<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        self.activity.wrote(written.is_ready());
-        written
-    }
-}
-
-impl<S: Stream> Noted<S> {
-    /// Ready when there may be something to read, or the peer is gone.
-    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.stream.poll_readable(cx)
-    }
-}
-
-impl<S: AsyncRead + Unpin> Noted<S> {
-    /// Reads for nobody until the peer ends its side or has had its time.
-    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let over = self.lingering.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
-        let mut nowhere = [MaybeUninit::uninit(); 8192];
-        while over.as_mut().poll(cx).is_pending() {
-            let mut nowhere = ReadBuf::uninit(&mut nowhere);
-            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut nowhere)) {
-                Ok(()) if !nowhere.filled().is_empty() => {}
-                _ => break,
-            }
-        }
-        Poll::Ready(())
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Noted<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.activity.is_upgrading() && self.activity.is_resting() {
-            // what comes now comes in time: it is for whoever has this connection once hyper is found to hold nothing
-            return Poll::Pending;
-        }
-        let before = buffer.filled().len();
-        let read = if self.again.is_empty() {
-            let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-            let Self { activity, line, .. } = &mut *self;
-            line.read(buffer.filled().get(before..).unwrap_or_default(), |found| {
-                activity.found_fragments(&found)
-            });
-            read
-        } else {
-            let count = self.again.len().min(buffer.remaining());
-            buffer.put_slice(&self.again.split_to(count));
-            Poll::Ready(Ok(()))
-        };
-        if buffer.filled().len() > before {
-            self.activity.received();
-        }
-        read
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Noted<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.note(written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = gather::poll_write(Pin::new(&mut self.stream), cx, slices);
-        self.note(written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.activity.closing.store(true, Ordering::Relaxed);
-        if self.lingering.is_none() {
-            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-        }
-        if self.activity.had_body.load(Ordering::Relaxed) {
-            ready!(self.poll_linger(cx));
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncReadExt;
     use tokio::io::AsyncWriteExt;
+
+    use crate::pipeline::accept::noted::Noted;
 
     use super::*;
 
@@ -497,19 +390,6 @@ mod tests {
         far.write_all(b"G").await.unwrap();
         near.read_exact(&mut [0; 1]).await.unwrap();
         assert_eq!(left(&activity), Some(Duration::from_secs(10)), "the first byte of the next head counts");
-    }
-
-    #[tokio::test]
-    async fn bytes_given_back_come_before_those_given_back_earlier_and_none_is_lost() {
-        let activity = Activity::new(Instant::now(), limits(), Protocol::Http1);
-        let (near, mut far) = tokio::io::duplex(64);
-        far.write_all(b"three").await.unwrap();
-        drop(far);
-        let near = Noted::new(near, activity).preceded_by(Bytes::from_static(b"one two "));
-        let mut near = near.preceded_by(Bytes::from_static(b"zero "));
-        let mut all = [0; 18];
-        near.read_exact(&mut all).await.unwrap();
-        assert_eq!(&all, b"zero one two three");
     }
 
     #[tokio::test(start_paused = true)]

@@ -35,14 +35,14 @@ use crate::pipeline::accept::Drain;
 use crate::pipeline::accept::Incoming;
 use crate::pipeline::accept::activity::Activity;
 use crate::pipeline::accept::activity::Answering;
-use crate::pipeline::accept::activity::Noted;
 use crate::pipeline::accept::activity::Protocol;
 use crate::pipeline::accept::fragment::Fragment;
 use crate::pipeline::accept::frames::Policed;
-use crate::pipeline::accept::head;
 use crate::pipeline::accept::http1::Http1;
+use crate::pipeline::accept::noted::Noted;
 use crate::pipeline::accept::opening::over;
 use crate::pipeline::accept::stream::Stream;
+use crate::pipeline::accept::unread;
 use crate::pipeline::accept::upgrade;
 
 /// Most requests under way on one HTTP/2 connection.
@@ -77,8 +77,9 @@ where
     let seen = Arc::clone(&activity);
     let ending = drain.clone();
     let service = service_fn(move |mut request: Request<hyper::body::Incoming>| {
-        // what came with a request for another protocol, before it was answered, may be of that protocol
-        if seen.is_upgrading() {
+        // what came with a request for another protocol, before it was answered, may be of that protocol; what came after
+        // trailers, of them
+        if seen.is_upgrading() || seen.had_trailers() {
             seen.spoil();
             return Reply {
                 response: None,
@@ -178,13 +179,13 @@ where
 
 /// Goes on with a conversation until either side ends it or its time is up.
 ///
-/// `unread` is told of a head that was answered without becoming a request.
+/// `tell_unread` is told of a head that was answered without becoming a request.
 pub async fn converse(
     mut connection: Pin<Box<dyn Conversation + Send + '_>>,
     activity: &Activity,
     peer: &Peer,
     drain: &Drain,
-    unread: &(impl Fn(head::Unread) + Sync),
+    tell_unread: &(impl Fn(unread::Error) + Sync),
 ) {
     let watchdog = tokio::time::sleep_until(activity.next_look());
     let mut draining = std::pin::pin!(over(drain));
@@ -195,8 +196,8 @@ pub async fn converse(
             biased;
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
-                    if let Some(why) = why_unread(&error) {
-                        unread(why);
+                    if let Some(why) = unread::Error::of(&error) {
+                        tell_unread(why);
                     }
                     tracing::debug!(%peer, %error, "a connection ended early");
                 }
@@ -214,16 +215,6 @@ pub async fn converse(
                 connection.as_mut().finish();
             }
         }
-    }
-}
-
-/// Why hyper answered a head itself, if that is what ended a connection.
-fn why_unread(error: &hyper::Error) -> Option<head::Unread> {
-    match (error.is_parse_too_large(), error.is_parse() && !error.is_parse_version_h2()) {
-        (true, _) => Some(head::Unread::TooLarge),
-        (false, true) => Some(head::Unread::Malformed),
-        // not answered
-        (false, false) => None,
     }
 }
 
@@ -255,7 +246,10 @@ impl<F: Future<Output = Response<net::Body>> + Unpin> Future for Reply<F> {
             (Protocol::Http2, Some(tunnel), Some(stream)) => {
                 tokio::spawn(join(tunnel, stream, self.ending.clone(), answering.take()));
             }
-            (Protocol::Http1, None, _) if self.ending.is_announced() => {
+            (Protocol::Http1, None, _)
+                if self.ending.is_announced()
+                    || answering.as_ref().is_some_and(|answering| answering.activity().had_trailers()) =>
+            {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             (Protocol::Http1 | Protocol::Http2, _, _) => {}

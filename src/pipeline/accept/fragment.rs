@@ -1,104 +1,121 @@
 //! Request targets with a `#`. There is no such target (RFC 9112 section 3.2), but `http::Uri` drops the `#` and what follows
 //! it, so that a request with one looks like any other. Pure: what it is told are the bytes that hyper reads.
 //!
-//! Nearly every read has no `#` and ends with a line, and then that is all that is looked for. Otherwise only lines that
-//! begin like a request's are kept, up to their `#`; which of them was one, its request tells. A line of a body is mistaken
-//! for one only if a request comes soon after it on the same connection that reads the same, but for the `#`.
+//! Where requests begin only hyper knows, after a body even in the middle of a line. So whatever reads like a method, a space
+//! and a target up to a `#` is kept; whether it was a request, the requests of the connection tell. Nearly every read has no
+//! `#` and ends with a line, and then that is all that is looked for.
 
 use http::Method;
 use http::Uri;
 
-/// Most that is kept of one line, and of all. hyper holds less than this of what it has not understood yet.
+/// Most that is kept of one request, and of all. hyper holds less than this of what it has not understood yet.
 const MOST: usize = 256 * 1024;
+/// Longest method that is told from what comes before it.
+const LONGEST_METHOD: usize = 128;
 
 /// The mark of a request whose target has a fragment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fragment;
 
-/// The line in which the bytes read so far end. Boxed: nearly always there is nothing to keep.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub enum Line {
-    /// Nothing of it has come.
-    #[default]
-    Ahead,
-    /// So far it may be a method.
-    Method(Box<Vec<u8>>),
-    /// So far it may be a method and a target.
-    Target(Box<Vec<u8>>),
-    /// It is no request's, or its `#` was found.
-    Passed,
+/// The search for them in the bytes of one connection.
+#[derive(Debug)]
+pub enum Search {
+    /// It goes on, with what may be the beginning of a request, if the last read ended with one. Boxed: it rarely does.
+    On(Option<Box<Beginning>>),
     /// These are no requests.
-    Ignored,
+    Off,
 }
 
-/// Methods and targets, each up to a `#` and ended like a line, the oldest first.
+/// What may be a method, or a method and a target.
+#[derive(Debug)]
+pub struct Beginning {
+    bytes: Vec<u8>,
+    part: Part,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Method,
+    Target,
+}
+
+/// Methods and targets up to a `#`, each on a line of its own, the oldest first.
 #[derive(Debug, Default)]
 pub struct Found(Vec<u8>);
 
-impl Line {
-    /// After these bytes too. If something was found, `found` gets it.
-    pub fn read(&mut self, bytes: &[u8], found: impl FnOnce(Found)) {
-        if *self == Self::Ignored {
-            return;
-        }
-        let mut marked = Found::default();
-        if memchr::memchr(b'#', bytes).is_some() {
-            for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-                self.go_on(line, &mut marked);
-            }
-        } else if *self != Self::Ahead || !bytes.ends_with(b"\n") {
-            let last = memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1);
-            if last > 0 {
-                *self = Self::Ahead;
-            }
-            self.go_on(bytes.get(last..).unwrap_or_default(), &mut marked);
-        }
-        if !marked.0.is_empty() {
-            found(marked);
+impl Search {
+    /// At the beginning of a connection.
+    pub fn new() -> Self {
+        Self::On(None)
+    }
+
+    /// The next read may be of anything.
+    pub fn lose_track(&mut self) {
+        if let Self::On(beginning) = self {
+            *beginning = None;
         }
     }
 
-    /// After one line more, or a part of one.
-    fn go_on(&mut self, line: &[u8], found: &mut Found) {
-        let is_over = line.ends_with(b"\n");
-        let is_plain = *self == Self::Ahead && is_over && memchr::memchr(b'#', line).is_none();
-        if is_plain || line.is_empty() {
+    /// Goes on with what was read. If something was found, `found` gets it.
+    pub fn read(&mut self, bytes: &[u8], found: impl FnOnce(Found)) {
+        let Self::On(beginning) = self else { return };
+        let is_marked = memchr::memchr(b'#', bytes).is_some();
+        if !is_marked && beginning.is_none() && bytes.ends_with(b"\n") || bytes.is_empty() {
             return;
         }
-        let mut rest = line;
-        if let Self::Ahead = self {
-            *self = Self::Method(Box::default());
+        if let (false, Some(begun)) = (is_marked, beginning.as_mut())
+            && begun.goes_on(bytes)
+        {
+            return;
         }
-        if let Self::Method(begun) = self {
-            rest = keep(begun, rest, is_token);
-            *self = match rest {
-                [] if begun.len() < MOST => return,
-                [b' ', target @ ..] if !begun.is_empty() => {
-                    rest = target;
-                    begun.push(b' ');
-                    Self::Target(std::mem::take(begun))
-                }
-                _ => Self::Passed,
-            };
-        }
-        if let Self::Target(begun) = self {
-            rest = keep(begun, rest, |byte| byte > b' ' && byte != b'#' && byte != 0x7f);
-            match rest {
-                [] if begun.len() < MOST => return,
-                [b'#', ..] => found.add(begun),
-                _ => {}
+        let joined = beginning.take().map(|begun| [&begun.bytes, bytes].concat());
+        let bytes = joined.as_deref().unwrap_or(bytes);
+        let mut all = Found::default();
+        let mut start = 0;
+        for mark in memchr::memchr_iter(b'#', bytes) {
+            if let Some((from, Part::Target)) = beginning_at(bytes, start, mark) {
+                all.add(bytes.get(from..mark).unwrap_or_default());
             }
+            start = mark + 1;
         }
-        *self = if is_over { Self::Ahead } else { Self::Passed };
+        *beginning = beginning_at(bytes, start, bytes.len()).and_then(|(from, part)| {
+            let bytes = bytes.get(from..).filter(|bytes| bytes.len() <= MOST)?;
+            Some(Box::new(Beginning { bytes: bytes.to_vec(), part }))
+        });
+        if !all.0.is_empty() {
+            found(all);
+        }
     }
 }
 
-/// Moves those bytes from the beginning of `bytes` that fit. What is left.
-fn keep<'b>(kept: &mut Vec<u8>, bytes: &'b [u8], fits: impl Fn(u8) -> bool) -> &'b [u8] {
-    let count = bytes.iter().take_while(|byte| fits(**byte)).count();
-    let (fitting, rest) = bytes.split_at(count);
-    kept.extend_from_slice(fitting);
-    rest
+impl Beginning {
+    /// Whether these bytes make the target longer, and nothing else.
+    fn goes_on(&mut self, bytes: &[u8]) -> bool {
+        let goes_on = self.part == Part::Target
+            && self.bytes.len() + bytes.len() <= MOST
+            && bytes.iter().all(|byte| is_of_target(*byte));
+        if goes_on {
+            self.bytes.extend_from_slice(bytes);
+        }
+        goes_on
+    }
+}
+
+/// Where what may be the beginning of a request begins that ends at `end`, and what part of one ends there. A target begins
+/// after `start`.
+fn beginning_at(bytes: &[u8], start: usize, end: usize) -> Option<(usize, Part)> {
+    let piece = bytes.get(start..end)?;
+    let target = memchr::memrchr(b' ', piece).map(|at| start + at);
+    let target = target
+        .filter(|at| bytes.get(at + 1..end).is_some_and(|it| it.iter().all(|byte| is_of_target(*byte))));
+    let (end, part) = target.map_or((end, Part::Method), |at| (at, Part::Target));
+    let method =
+        bytes.get(..end)?.iter().rev().take(LONGEST_METHOD).take_while(|byte| is_token(**byte)).count();
+    (method > 0).then_some((end - method, part))
+}
+
+fn is_of_target(byte: u8) -> bool {
+    byte > b' ' && byte != 0x7f && byte != b'#'
 }
 
 fn is_token(byte: u8) -> bool {
@@ -123,9 +140,11 @@ impl Found {
     /// Whether one of them is the beginning of a request of this method, whose target is otherwise `target`.
     pub fn has(&self, method: &Method, target: &Uri) -> bool {
         self.0.split(|byte| *byte == b'\n').any(|line| {
-            let own = line.strip_prefix(method.as_str().as_bytes()).and_then(|rest| rest.strip_prefix(b" "));
-            // read as hyper reads it
-            own.is_some_and(|own| Uri::try_from(own).is_ok_and(|own| own == *target))
+            let Some(space) = memchr::memchr(b' ', line) else { return false };
+            let (own, rest) = line.split_at(space);
+            // what stands before the method may be of a body; the target is read as hyper reads it
+            own.ends_with(method.as_str().as_bytes())
+                && Uri::try_from(rest.get(1..).unwrap_or_default()).is_ok_and(|own| own == *target)
         })
     }
 }
@@ -138,16 +157,16 @@ mod tests {
 
     /// What is found in `bytes`, read in such pieces.
     fn found(pieces: &[&[u8]]) -> Vec<String> {
-        let (mut line, mut all) = (Line::default(), Found::default());
+        let (mut search, mut all) = (Search::new(), Found::default());
         for piece in pieces {
-            line.read(piece, |found| all.extend(&found));
+            search.read(piece, |found| all.extend(&found));
         }
         let text = String::from_utf8_lossy(&all.0).into_owned();
         text.lines().map(str::to_owned).collect()
     }
 
     #[test]
-    fn the_request_line_is_kept_up_to_its_mark() {
+    fn what_may_be_a_request_is_kept_up_to_its_mark() {
         for (bytes, expected) in [
             ("GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", &["GET /a"][..]),
             ("\r\n\r\nGET /# HTTP/1.1\r\n", &["GET /"]),
@@ -157,8 +176,9 @@ mod tests {
             ("GET /a HTTP/1.1\r\nHost: a\r\n\r\nPOST /b#c HTTP/1.1\nHost: a\n\n", &["POST /b"]),
             ("GET /a#b HTTP/1.1\r\n\r\nGET /c#d HTTP/1.1\r\n\r\n", &["GET /a", "GET /c"]),
             ("GET #a HTTP/1.1\r\n", &["GET "]),
+            ("{\"a\": 1}GET /a#b HTTP/1.1\r\n", &["GET /a"]),
+            ("helloGET /a#b HTTP/1.1\r\n", &["helloGET /a"]),
             ("GET /a HTTP/1.1\r\nHost: a\r\nCookie: a=#b\r\n\r\n", &[]),
-            ("GET /a HTTP/1.1#\r\n#: x\r\n # y\r\n", &[]),
             ("PUT /a HTTP/1.1\r\nHost: a\r\n\r\n{\"a\": \"#b\"}\n# Title\n", &[]),
             ("#######################", &[]),
         ] {
@@ -172,8 +192,8 @@ mod tests {
     #[test]
     fn it_is_the_request_that_reads_the_same_otherwise() {
         let mut all = Found::default();
-        Line::default()
-            .read(b"GET /a?b#c HTTP/1.1\r\n\r\nGET http://H#c HTTP/1.1\r\n", |found| all.extend(&found));
+        let bytes = b"GET /a?b#c HTTP/1.1\r\n\r\nbodyGET http://H#c HTTP/1.1\r\n";
+        Search::new().read(bytes, |found| all.extend(&found));
         for (method, target, expected) in [
             (Method::GET, "/a?b", true),
             (Method::GET, "http://h/", true),
@@ -187,18 +207,19 @@ mod tests {
 
     #[test]
     fn of_what_is_kept_there_is_a_bound() {
-        let mut all = Found::default();
         for beginning in ["", "GET /"] {
-            let mut line = Line::default();
-            line.read(beginning.as_bytes(), |found| all.extend(&found));
+            let mut search = Search::new();
+            search.read(beginning.as_bytes(), |_| panic!("there is no mark"));
             for _ in 0..2 * MOST / 1000 {
-                line.read(&[b'a'; 1000], |found| all.extend(&found));
+                search.read(&[b'a'; 1000], |_| panic!("there is no mark"));
             }
-            assert_eq!(line, Line::Passed);
+            assert!(
+                matches!(&search, Search::On(kept) if kept.as_ref().is_none_or(|kept| kept.bytes.len() <= MOST))
+            );
         }
-        let mut line = Line::default();
+        let (mut search, mut all) = (Search::new(), Found::default());
         for _ in 0..MOST {
-            line.read(b"GET /#\n", |found| all.extend(&found));
+            search.read(b"GET /#\n", |found| all.extend(&found));
         }
         assert!((1..=MOST).contains(&all.0.len()));
     }

@@ -34,17 +34,6 @@ pub enum Error {
     BadRequest(&'static str),
 }
 
-/// Why there is no head: hyper could not read it, and answered without a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unread {
-    /// It is none of HTTP/1.
-    #[error("the head is malformed")]
-    Malformed,
-    /// It, or the target in it, is longer than allowed.
-    #[error("the head is too large")]
-    TooLarge,
-}
-
 /// Refuses a head that could be read in two ways, and drops header names with `_` if told so.
 ///
 /// # Errors
@@ -295,6 +284,13 @@ mod tests {
         ] {
             assert_eq!(verdict(parts(target, &[("host", host)])).is_ok(), good, "{target} {host}");
         }
+    }
+
+    #[test]
+    fn a_fragment_is_part_of_no_target() {
+        let mut parts = parts("/", &[("host", "a")]);
+        parts.extensions.insert(Fragment);
+        assert!(is_bad(verdict(parts)));
     }
 
     #[test]

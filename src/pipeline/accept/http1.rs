@@ -23,8 +23,8 @@ use tokio::time::Sleep;
 use crate::config::Limits;
 use crate::net::BoxError;
 use crate::pipeline::accept::activity::Activity;
-use crate::pipeline::accept::activity::Noted;
 use crate::pipeline::accept::activity::Pending;
+use crate::pipeline::accept::noted::Noted;
 use crate::pipeline::accept::stream::Stream;
 
 /// More fields than this in one head are answered 431.
@@ -104,7 +104,10 @@ where
             State::Busy(connection) => {
                 let http1::Parts { io, read_buf, service, .. } = connection.into_parts();
                 let stream = io.into_inner();
-                if read_buf.is_empty() {
+                if self.activity.had_trailers() {
+                    self.activity.expects_more();
+                    State::Closing(stream)
+                } else if read_buf.is_empty() {
                     self.activity.upgrade_is_over();
                     self.activity.forget_fragments();
                     State::Resting(stream, service)

@@ -31,12 +31,14 @@ mod frames;
 pub mod head;
 mod http1;
 mod incoming;
+mod noted;
 mod opening;
 mod proxy_protocol;
 mod socket;
 mod spare;
 mod stream;
 pub mod tls;
+pub mod unread;
 mod upgrade;
 
 pub use crate::pipeline::accept::incoming::Incoming;
@@ -190,12 +192,12 @@ impl Accepted {
     }
 
     /// Answers its requests with `handler`, on the current runtime, until either side ends it, its time is up, or
-    /// `drain` starts and its last request is answered. Dropping the future cuts it. `unread` is told of a head that was
+    /// `drain` starts and its last request is answered. Dropping the future cuts it. `tell_unread` is told of a head that was
     /// answered without becoming a request, which is the last thing that comes on a connection.
-    pub async fn serve<H, F, U>(self, limits: Limits, handler: H, unread: U, drain: Drain)
+    pub async fn serve<H, F, U>(self, limits: Limits, handler: H, tell_unread: U, drain: Drain)
     where
         H: Fn(Request<Incoming>, Arc<Peer>) -> F + Send + Sync,
-        U: Fn(head::Unread) + Send + Sync,
+        U: Fn(unread::Error) + Send + Sync,
         F: Future<Output = Response<net::Body>> + Send + Unpin + 'static,
     {
         let Self { stream, peer, listener, tls, _counted, _permit } = self;
@@ -211,13 +213,13 @@ impl Accepted {
         let opening = Opening::new(limits, &drain);
         if tls.is_some() || listener.proxy_protocol == ProxyProtocol::Required {
             // on the heap: connections that need nothing of it are not to be as large
-            return Box::pin(opening.serve(stream, peer, listener, tls, limits, handler, unread)).await;
+            return Box::pin(opening.serve(stream, peer, listener, tls, handler, tell_unread)).await;
         }
         let Ok(protocol) = opening.within(connection::protocol(&stream)).await else { return };
         let handler = |request| handler(request, Arc::clone(&peer));
         let (conversation, activity) =
             connection::conversation(stream, protocol, opening.opened, limits, handler, &drain);
-        connection::converse(conversation, &activity, &peer, &drain, &unread).await;
+        connection::converse(conversation, &activity, &peer, &drain, &tell_unread).await;
     }
 }
 

@@ -21,13 +21,13 @@ use crate::pipeline::accept::Drain;
 use crate::pipeline::accept::Incoming;
 use crate::pipeline::accept::activity::Protocol;
 use crate::pipeline::accept::connection;
-use crate::pipeline::accept::head;
 use crate::pipeline::accept::proxy_protocol;
 use crate::pipeline::accept::proxy_protocol::Parsed;
 use crate::pipeline::accept::proxy_protocol::Source;
 use crate::pipeline::accept::stream::Stream;
 use crate::pipeline::accept::tls;
 use crate::pipeline::accept::tls::Terminator;
+use crate::pipeline::accept::unread;
 
 /// How long a connection without a request is kept once the drain started: a request may be on its way.
 const GRACE: Duration = Duration::from_millis(500);
@@ -58,6 +58,7 @@ pub struct Opening<'a> {
     /// When the connection was taken up.
     pub opened: Instant,
     until: Instant,
+    limits: Limits,
     drain: &'a Drain,
 }
 
@@ -65,7 +66,7 @@ impl<'a> Opening<'a> {
     /// It begins now.
     pub fn new(limits: Limits, drain: &'a Drain) -> Self {
         let opened = Instant::now();
-        Self { opened, until: opened + limits.header_timeout, drain }
+        Self { opened, until: opened + limits.header_timeout, limits, drain }
     }
 
     /// What comes of `step`, if it comes in time; [`Error`] if not. On the heap: it lasts a moment, and what comes after it
@@ -91,13 +92,12 @@ impl<'a> Opening<'a> {
         mut peer: Arc<Peer>,
         listener: Arc<Listener>,
         tls: Option<Arc<Terminator>>,
-        limits: Limits,
         handler: H,
-        unread: U,
+        tell_unread: U,
     ) where
         H: Fn(Request<Incoming>, Arc<Peer>) -> F + Send + Sync,
         F: Future<Output = Response<net::Body>> + Send + Unpin + 'static,
-        U: Fn(head::Unread) + Send + Sync,
+        U: Fn(unread::Error) + Send + Sync,
     {
         if listener.proxy_protocol == ProxyProtocol::Required {
             match self.within(relayed(&mut stream, &peer, &listener)).await {
@@ -107,7 +107,7 @@ impl<'a> Opening<'a> {
         }
         let Some(tls) = tls else {
             let Ok(protocol) = self.within(connection::protocol(&stream)).await else { return };
-            return self.converse(stream, protocol, peer, limits, handler, unread).await;
+            return self.converse(stream, protocol, peer, handler, tell_unread).await;
         };
         let stream = match self.within(tls.accept(stream)).await {
             Ok(stream) => stream,
@@ -117,7 +117,7 @@ impl<'a> Opening<'a> {
             Arc::make_mut(&mut peer).certificate = Some(certificate);
         }
         let protocol = tls::protocol(&stream);
-        self.converse(stream, protocol, peer, limits, handler, unread).await;
+        self.converse(stream, protocol, peer, handler, tell_unread).await;
     }
 
     async fn converse<I, H, F, U>(
@@ -125,19 +125,18 @@ impl<'a> Opening<'a> {
         stream: I,
         protocol: Protocol,
         peer: Arc<Peer>,
-        limits: Limits,
         handler: H,
-        unread: U,
+        tell_unread: U,
     ) where
         I: Stream,
         H: Fn(Request<Incoming>, Arc<Peer>) -> F + Send + Sync,
         F: Future<Output = Response<net::Body>> + Send + Unpin + 'static,
-        U: Fn(head::Unread) + Send + Sync,
+        U: Fn(unread::Error) + Send + Sync,
     {
         let handler = |request| handler(request, Arc::clone(&peer));
         let (conversation, activity) =
-            connection::conversation(stream, protocol, self.opened, limits, handler, self.drain);
-        connection::converse(conversation, &activity, &peer, self.drain, &unread).await;
+            connection::conversation(stream, protocol, self.opened, self.limits, handler, self.drain);
+        connection::converse(conversation, &activity, &peer, self.drain, &tell_unread).await;
     }
 }
 

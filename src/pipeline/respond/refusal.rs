@@ -57,7 +57,8 @@ impl Refusal {
         }
     }
 
-    fn closing(self) -> Self {
+    /// The same, as the last answer on its connection.
+    pub fn closing(self) -> Self {
         Self { connection: Connection::Close, ..self }
     }
 
@@ -84,12 +85,12 @@ impl From<accept::head::Error> for Refusal {
     }
 }
 
-impl From<accept::head::Unread> for Refusal {
-    fn from(error: accept::head::Unread) -> Self {
-        use accept::head::Unread;
+impl From<accept::unread::Error> for Refusal {
+    fn from(error: accept::unread::Error) -> Self {
+        use accept::unread::Error;
         match error {
-            Unread::Malformed => Self::new(Reason::BadRequest, error).closing(),
-            Unread::TooLarge => Self::new(Reason::HeadersTooLarge, error).closing(),
+            Error::Malformed => Self::new(Reason::BadRequest, error).closing(),
+            Error::TooLarge => Self::new(Reason::HeadersTooLarge, error).closing(),
         }
     }
 }

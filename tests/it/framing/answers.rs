@@ -135,9 +135,9 @@ async fn an_answer_that_is_none_is_502() {
 }
 
 #[tokio::test]
-async fn what_comes_before_an_answer_has_an_end() {
+async fn what_comes_before_an_answer_is_none() {
     let stage = Stage::new().await;
-    let flood = "HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n".repeat(200_000);
+    let flood = "HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n".repeat(20_000);
     let got = stage.answer(flood.as_bytes()).await;
     assert_eq!(statuses(&got), [502]);
 }

@@ -114,7 +114,6 @@ async fn trailers_are_fields_and_only_such_as_may_come_last_go_on() {
         ("a carriage return in the value", "5\r\nhello\r\n0\r\nX: y\rz\r\n\r\n"),
         ("a carriage return for an end", "5\r\nhello\r\n0\r\nX: y\r\n\rGET"),
         ("a line feed alone after the last chunk", "5\r\nhello\r\n0\n\r\n"),
-        ("line feeds alone", "5\r\nhello\r\n0\r\nX: y\n\n"),
         ("a line feed alone for an end", "5\r\nhello\r\n0\r\n\n"),
     ]);
     let long = format!("5\r\nhello\r\n0\r\nX: {}\r\n\r\n", "y".repeat(100_000));
@@ -122,14 +121,29 @@ async fn trailers_are_fields_and_only_such_as_may_come_last_go_on() {
     cases.extend([
         chunked("100 kB", long).refused(400),
         chunked("200 of them", many).refused(400),
-        chunked("one", "5\r\nhello\r\n0\r\nX: y\r\n\r\n").seen("POST /x", "hello").trailer("x", "y"),
-        chunked(
+        chunked("empty lines", "5\r\nhello\r\n0\r\n\n\n").refused(400),
+        // one is read, and what follows is neither read as a request nor sent on
+        chunked("line feeds alone", "5\r\nhello\r\n0\r\nX: y\n\n").seen("POST /x", "hello").last(),
+        chunked("one", "5\r\nhello\r\n0\r\nX: y\r\n\r\n").seen("POST /x", "hello").last(),
+        announced("one that was announced", "5\r\nhello\r\n0\r\nX: y\r\n\r\n")
+            .seen("POST /x", "hello")
+            .trailer("x", "y")
+            .last(),
+        announced(
             "those that mean something before the body",
             "5\r\nhello\r\n0\r\nAuthorization: Bearer x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\nHost: b\r\n\
              Cookie: c\r\nX-Forwarded-For: 6.6.6.6\r\nConnection: close\r\nTE: trailers\r\nX: y\r\n\r\n",
         )
         .seen("POST /x", "hello")
-        .trailer("x", "y"),
+        .trailer("x", "y")
+        .last(),
     ]);
     Stage::new().await.play(cases).await;
+}
+
+/// The same, with trailers that its head tells of.
+fn announced(name: &str, body: &str) -> super::Draft {
+    let trailer = "Trailer: x, authorization, content-length, transfer-encoding, host, cookie, x-forwarded-for, connection, te\r\n";
+    let head = format!("POST /x HTTP/1.1\r\nHost: a\r\n{trailer}Transfer-Encoding: chunked\r\n\r\n");
+    case(name, [head.as_bytes(), body.as_bytes()].concat())
 }

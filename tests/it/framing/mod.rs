@@ -24,7 +24,7 @@ mod http2;
 mod targets;
 mod unread;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Sent after every case on the same connection: were a refused one not closed, this would be answered.
 const NEXT: &str = "GET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -142,23 +142,26 @@ impl Stage {
     /// Plays all cases, and then complains about all that went wrong.
     pub async fn play(&self, cases: Vec<Case>) {
         let mut wrong = Vec::new();
-        let (mut refused, mut seen) = (0, 0);
         for case in &cases {
             let sent = [&case.sent, NEXT.as_bytes()].concat();
-            let answer = exchanged(self.world.proxy, &sent).await;
-            let outcome = self.outcome(&case.want, &statuses(&answer));
+            let exchanging = exchanged(self.world.proxy, &sent);
+            let Ok(answer) = tokio::time::timeout(PATIENCE, exchanging).await else {
+                wrong.push(format!(
+                    "{}: the connection is not closed\n    {}",
+                    case.name,
+                    case.sent.escape_ascii()
+                ));
+                continue;
+            };
+            let outcome =
+                self.outcome(&case.want, &statuses(&answer)).and_then(|()| reason(&case.want, &answer));
             if let Err(why) = outcome {
                 let sent = case.sent.escape_ascii().to_string();
                 let sent = sent.get(..400).unwrap_or(&sent);
                 wrong.push(format!("{}: {why}\n    {sent}\n    {}", case.name, answer.escape_ascii()));
             }
-            match case.want {
-                Want::Seen(_) | Want::Spoilt(_) => seen += 1,
-                Want::Refused(_) | Want::Answered(_) => refused += 1,
-            }
         }
         assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
-        println!("{} cases: {refused} refused, {seen} passed", cases.len());
         // what came late to the back end is seen now
         exchanged(self.world.proxy, NEXT.as_bytes()).await;
         assert_eq!(self.backend.take().map(|seen| lines(&seen)), Ok(vec!["GET /next".to_owned()]));
@@ -214,6 +217,21 @@ impl Expected {
     }
 }
 
+/// Whether a refusal with 400 says why as it should. What nobody could read is answered without a word.
+fn reason(want: &Want, answer: &[u8]) -> Result<(), String> {
+    let reasons: &[&str] = match want {
+        Want::Refused(400) => &["bad_request"],
+        Want::Answered(400) => &["invalid_path", "invalid_request"],
+        _ => return Ok(()),
+    };
+    let text = String::from_utf8_lossy(answer);
+    let said = text.split_once("\"reason\":\"").and_then(|(_, rest)| rest.split('"').next());
+    match said {
+        Some(said) if !reasons.contains(&said) => Err(format!("refused for {said}, not {reasons:?}")),
+        _ => Ok(()),
+    }
+}
+
 fn lines(seen: &[Seen]) -> Vec<String> {
     seen.iter().map(|seen| seen.line.clone()).collect()
 }
@@ -230,8 +248,7 @@ pub async fn exchanged(proxy: SocketAddr, sent: &[u8]) -> Vec<u8> {
 pub async fn rest(socket: &mut TcpStream) -> Vec<u8> {
     let mut answer = Vec::new();
     // a connection that is reset after its answer still had its answer
-    let read = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut answer)).await;
-    assert!(read.is_ok(), "the connection is not closed: {}", answer.escape_ascii());
+    let _ = socket.read_to_end(&mut answer).await;
     answer
 }
 
