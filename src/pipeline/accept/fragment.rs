@@ -7,9 +7,11 @@
 
 use http::Method;
 use http::Uri;
+use http::uri::PathAndQuery;
 
-/// Most that is kept of one request, and of all. hyper holds less than this of what it has not understood yet.
-const MOST: usize = 256 * 1024;
+/// Most that is kept of one request, and of all: a longer target is none to hyper. Of more, the oldest are forgotten, and a
+/// fragment may go unnoticed, which harms nobody: it is neither matched nor sent on.
+const MOST: usize = 72 * 1024;
 /// Longest method that is told from what comes before it.
 const LONGEST_METHOD: usize = 128;
 
@@ -104,14 +106,15 @@ impl Beginning {
 /// Where what may be the beginning of a request begins that ends at `end`, and what part of one ends there. A target begins
 /// after `start`.
 fn beginning_at(bytes: &[u8], start: usize, end: usize) -> Option<(usize, Part)> {
-    let piece = bytes.get(start..end)?;
-    let target = memchr::memrchr(b' ', piece).map(|at| start + at);
-    let target = target
-        .filter(|at| bytes.get(at + 1..end).is_some_and(|it| it.iter().all(|byte| is_of_target(*byte))));
-    let (end, part) = target.map_or((end, Part::Method), |at| (at, Part::Target));
-    let method =
-        bytes.get(..end)?.iter().rev().take(LONGEST_METHOD).take_while(|byte| is_token(**byte)).count();
-    (method > 0).then_some((end - method, part))
+    let method = |end| {
+        let before = bytes.get(..end).unwrap_or_default().iter().rev().take(LONGEST_METHOD);
+        Some(before.take_while(|byte| is_token(**byte)).count()).filter(|count| *count > 0)
+    };
+    let space = memchr::memrchr(b' ', bytes.get(start..end)?).map(|at| start + at);
+    let has_target =
+        |space: &usize| bytes.get(space + 1..end).is_some_and(|it| it.iter().all(|byte| is_of_target(*byte)));
+    let target = space.filter(has_target).and_then(|space| Some((space - method(space)?, Part::Target)));
+    target.or_else(|| Some((end - method(end)?, Part::Method)))
 }
 
 fn is_of_target(byte: u8) -> bool {
@@ -123,28 +126,37 @@ fn is_token(byte: u8) -> bool {
 }
 
 impl Found {
+    /// A method and a target. One that is neither a path nor a URL is refused anyway.
     fn add(&mut self, beginning: &[u8]) {
-        self.0.extend_from_slice(beginning);
-        self.0.push(b'\n');
+        let target =
+            memchr::memchr(b' ', beginning).and_then(|at| beginning.get(at + 1..)).unwrap_or_default();
+        if target.starts_with(b"/") || target.windows(3).any(|it| it == b"://") {
+            self.0.extend_from_slice(beginning);
+            self.0.push(b'\n');
+        }
     }
 
     /// These too.
     pub fn extend(&mut self, later: &Self) {
         if self.0.len() + later.0.len() > MOST {
-            // hyper has read long ago what is that old
             self.0.clear();
         }
-        self.0.extend_from_slice(&later.0);
+        self.0.extend_from_slice(later.0.get(later.0.len().saturating_sub(MOST)..).unwrap_or_default());
     }
 
     /// Whether one of them is the beginning of a request of this method, whose target is otherwise `target`.
     pub fn has(&self, method: &Method, target: &Uri) -> bool {
+        let is_url = target.scheme().is_some();
+        let path = target.path_and_query().map(PathAndQuery::as_str).unwrap_or_default().as_bytes();
         self.0.split(|byte| *byte == b'\n').any(|line| {
-            let Some(space) = memchr::memchr(b' ', line) else { return false };
-            let (own, rest) = line.split_at(space);
-            // what stands before the method may be of a body; the target is read as hyper reads it
+            let (own, rest) = line.split_at(memchr::memchr(b' ', line).unwrap_or(line.len()));
+            let rest = rest.get(1..).unwrap_or_default();
+            // what stands before the method may be of a body
             own.ends_with(method.as_str().as_bytes())
-                && Uri::try_from(rest.get(1..).unwrap_or_default()).is_ok_and(|own| own == *target)
+                && match is_url {
+                    true => Uri::try_from(rest).is_ok_and(|own| own == *target),
+                    false => rest == path,
+                }
         })
     }
 }
@@ -175,11 +187,13 @@ mod tests {
             ("G#T /a#b HTTP/1.1\r\n", &["G#T /a"]),
             ("GET /a HTTP/1.1\r\nHost: a\r\n\r\nPOST /b#c HTTP/1.1\nHost: a\n\n", &["POST /b"]),
             ("GET /a#b HTTP/1.1\r\n\r\nGET /c#d HTTP/1.1\r\n\r\n", &["GET /a", "GET /c"]),
-            ("GET #a HTTP/1.1\r\n", &["GET "]),
+            ("GET #a HTTP/1.1\r\n", &[]),
+            ("notes on C#, F# and the like", &[]),
             ("{\"a\": 1}GET /a#b HTTP/1.1\r\n", &["GET /a"]),
             ("helloGET /a#b HTTP/1.1\r\n", &["helloGET /a"]),
             ("GET /a HTTP/1.1\r\nHost: a\r\nCookie: a=#b\r\n\r\n", &[]),
             ("PUT /a HTTP/1.1\r\nHost: a\r\n\r\n{\"a\": \"#b\"}\n# Title\n", &[]),
+            ("{\"a\": GET /a#b", &["GET /a"]),
             ("#######################", &[]),
         ] {
             let whole = found(&[bytes.as_bytes()]);
@@ -221,6 +235,8 @@ mod tests {
         for _ in 0..MOST {
             search.read(b"GET /#\n", |found| all.extend(&found));
         }
+        assert!((1..=MOST).contains(&all.0.len()));
+        search.read(&b"GET /#\n".repeat(MOST), |found| all.extend(&found));
         assert!((1..=MOST).contains(&all.0.len()));
     }
 
