@@ -112,13 +112,15 @@ fn work(
                     // there is one for each worker
                     let Some(pipeline) = gate.pipeline(number) else { continue };
                     let listener = connection.listener().clone();
+                    let in_use = pipeline.clone();
+                    let unread = move |why| in_use.load().unread(why);
                     let handler = move |request, peer: Arc<Peer>| {
                         // each request anew: the one in use may be another
                         let (pipeline, listener) = (pipeline.load_full(), listener.clone());
                         // on the heap: what is handed on is copied each time
                         Box::pin(async move { pipeline.handle(&listener, &peer, request).await })
                     };
-                    let served = connection.serve(gate.limits(), handler, gate.drain().clone());
+                    let served = connection.serve(gate.limits(), handler, unread, gate.drain().clone());
                     connections.spawn(async move {
                         served.await;
                         drop((gate, load));

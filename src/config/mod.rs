@@ -94,6 +94,7 @@ pub use crate::config::schema::schema;
 pub use crate::config::settled::with_defaults;
 pub use crate::config::treatment::Cors;
 pub use crate::config::treatment::FieldRules;
+pub use crate::config::treatment::HOP_BY_HOP;
 pub use crate::config::treatment::Piece;
 pub use crate::config::treatment::Retry;
 pub use crate::config::treatment::RouteLimits;

@@ -39,6 +39,21 @@ impl FieldRules {
     }
 }
 
+/// Fields that concern one connection only, or that only who is on it may answer (RFC 9110 section 7.6.1).
+pub const HOP_BY_HOP: [&str; 11] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-authorization",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
+    "expect",
+];
+
 /// Whether a back end could take the field `one` for `other`: many know letters without case, and no difference between
 /// `-`, `_` and other signs.
 pub fn is_spelling_of(one: &str, other: &str) -> bool {

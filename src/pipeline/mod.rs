@@ -148,11 +148,16 @@ impl Pipeline {
                     Ok(Admission::Answered(response)) => Ok(response),
                     Err(refusal) => Err(refusal),
                 };
-                // a caller who waits for our word before sending its body gets the answer instead
-                if !head.headers.contains_key(header::EXPECT) && !body.is_end_stream() {
-                    tokio::spawn(respond::drain::drain(body));
+                match (body.is_end_stream(), head.headers.contains_key(header::EXPECT)) {
+                    (true, _) => answer,
+                    (false, false) => {
+                        tokio::spawn(respond::drain::drain(body));
+                        answer
+                    }
+                    // who waits for our word before sending its body gets the answer instead, and may send it or not: what
+                    // comes next could be the body or a request (RFC 9110 section 10.1.1)
+                    (false, true) => answer.map_err(Refusal::closing),
                 }
-                answer
             });
             caught(answered).await.unwrap_or_else(|panicked| Err(Refusal::from(panicked)))
         };

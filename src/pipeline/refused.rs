@@ -8,6 +8,7 @@ use http::Response;
 use crate::domain::name::Name;
 use crate::net::Body;
 use crate::pipeline::Pipeline;
+use crate::pipeline::accept;
 use crate::pipeline::policy;
 use crate::pipeline::respond;
 use crate::pipeline::respond::Context;
@@ -17,6 +18,17 @@ use crate::pipeline::respond::refusal::Refusal;
 use crate::telemetry::journey::Journey;
 
 impl Pipeline {
+    /// A head was answered that never became a request: told in the log, counted.
+    pub fn unread(&self, why: accept::unread::Error) {
+        let refusal = Refusal::from(why);
+        let row = refusal.reason.row();
+        let mut journey = self.stages.observer.begin_unread();
+        journey.reason = Some(row.word);
+        self.stages.metrics.refusal(None, row.word);
+        respond::log::log(&refusal, &journey);
+        journey.end(row.status, Some(row.fault));
+    }
+
     /// The answer to a request that goes no further: told in the log, counted, made.
     pub(super) fn refuse(
         &self,

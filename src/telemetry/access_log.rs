@@ -40,9 +40,9 @@ pub struct Line<'a> {
     /// The trace id of an inbound `traceparent`.
     pub trace_id: Option<&'a str>,
     /// The method.
-    pub method: &'a str,
+    pub method: Option<&'a str>,
     /// The path without its query.
-    pub path: &'a str,
+    pub path: Option<&'a str>,
     /// The route's name and path.
     pub route: Option<(&'a str, &'a str)>,
     /// Whose token came in.

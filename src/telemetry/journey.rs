@@ -97,11 +97,26 @@ impl Observer {
 
     /// A request has come.
     pub fn begin(&self, head: &Parts) -> Journey<'_> {
+        let request_id = inbound_id(&head.headers).unwrap_or_else(|| self.fresh_id());
+        let traceparent = head.headers.get(trace::TRACEPARENT).cloned();
+        self.journey(request_id, traceparent, Some((head.method.clone(), head.uri.clone())))
+    }
+
+    /// A request has come whose head nobody could read.
+    pub fn begin_unread(&self) -> Journey<'_> {
+        self.journey(self.fresh_id(), None, None)
+    }
+
+    fn journey(
+        &self,
+        request_id: HeaderValue,
+        traceparent: Option<HeaderValue>,
+        asked: Option<(Method, Uri)>,
+    ) -> Journey<'_> {
         Journey {
-            request_id: inbound_id(&head.headers).unwrap_or_else(|| self.fresh_id()),
-            traceparent: head.headers.get(trace::TRACEPARENT).cloned(),
-            method: head.method.clone(),
-            uri: head.uri.clone(),
+            request_id,
+            traceparent,
+            asked,
             started: self.clock.monotonic(),
             observer: self,
             route: None,
@@ -148,8 +163,8 @@ pub struct Journey<'a> {
     /// The id that caller, log and upstream share.
     pub request_id: HeaderValue,
     traceparent: Option<HeaderValue>,
-    method: Method,
-    uri: Uri,
+    /// Method and target, if they are known.
+    asked: Option<(Method, Uri)>,
     started: Instant,
     /// The route, once it is known.
     pub route: Option<Arc<Route>>,
@@ -175,7 +190,7 @@ impl Journey<'_> {
     pub fn end(mut self, status: StatusCode, fault: Option<Fault>) {
         self.ended = Ended::Yes;
         let took = self.elapsed();
-        self.observer.requests_of(self.route.as_ref()).answered(&self.method, status, took);
+        self.observer.requests_of(self.route.as_ref()).answered(self.method(), status, took);
         self.log(status.as_u16(), fault, took);
     }
 
@@ -191,6 +206,10 @@ impl Journey<'_> {
         self.upstream = Some(self.upstream.unwrap_or_default().saturating_add(pause));
     }
 
+    fn method(&self) -> Option<&Method> {
+        self.asked.as_ref().map(|(method, _)| method)
+    }
+
     fn elapsed(&self) -> Duration {
         self.observer.clock.monotonic().saturating_duration_since(self.started)
     }
@@ -203,8 +222,8 @@ impl Journey<'_> {
         let line = Line {
             request_id: self.request_id.to_str().unwrap_or_default(),
             trace_id: self.traceparent.as_ref().and_then(trace::trace_id),
-            method: self.method.as_str(),
-            path: self.uri.path(),
+            method: self.method().map(Method::as_str),
+            path: self.asked.as_ref().map(|(_, target)| target.path()),
             route: self.route.as_ref().map(|route| (route.name.as_str(), route.matches.path.as_str())),
             identity_provider: self.identity_provider.as_ref().map(Name::as_str),
             reason: self.reason,

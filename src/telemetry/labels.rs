@@ -95,7 +95,8 @@ pub struct ByServer {
 }
 
 /// The method as a label: a closed set, `_OTHER` for the rest (OpenTelemetry's rule).
-pub fn known_method(method: &http::Method) -> &'static str {
+pub fn known_method(method: Option<&http::Method>) -> &'static str {
     const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
-    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
+    let known = method.and_then(|method| KNOWN.into_iter().find(|known| *known == method.as_str()));
+    known.unwrap_or("_OTHER")
 }

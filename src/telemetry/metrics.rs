@@ -347,8 +347,8 @@ struct Answer {
 }
 
 impl Requests {
-    /// A caller was answered.
-    pub fn answered(&self, method: &http::Method, status: http::StatusCode, took: Duration) {
+    /// A caller was answered, whose method may not have been understood.
+    pub fn answered(&self, method: Option<&http::Method>, status: http::StatusCode, took: Duration) {
         let answer = Answer { method: known_method(method), status: status.as_u16() };
         let found = self.found.read().unwrap_or_else(PoisonError::into_inner);
         match found.iter().find(|(known, _)| *known == answer) {
@@ -429,7 +429,7 @@ mod tests {
         let _open = metrics.connected(&name);
         let requests = metrics.requests(None, Some("127.0.0.1:8000"));
         let brew = http::Method::from_bytes(b"BREW").unwrap();
-        requests.answered(&brew, http::StatusCode::OK, Duration::from_millis(1));
+        requests.answered(Some(&brew), http::StatusCode::OK, Duration::from_millis(1));
         requests.upstream_answered(Duration::from_millis(1));
         let text = metrics.encode();
         for line in [

@@ -15,6 +15,7 @@ mod documents;
 mod egress_proxy;
 mod exchange;
 mod forward;
+mod framing;
 mod grants;
 mod http2_conformance;
 mod http2_downgrade;

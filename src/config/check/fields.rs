@@ -3,6 +3,7 @@
 use http::HeaderName;
 
 use crate::config::FieldRules;
+use crate::config::HOP_BY_HOP;
 use crate::config::Piece;
 use crate::config::Template;
 use crate::config::check::At;
@@ -11,33 +12,20 @@ use crate::config::is_spelling_of;
 use crate::config::wire::treatment::Headers;
 
 /// Fields that a route has no say in, and what to do instead.
-const OURS: [(&[&str], &str); 5] = [
+const OURS: [(&[&str], &str); 6] = [
     (&["authorization"], "`exchange`, `token` and `auth` say what goes upstream in it"),
     (&["host"], "`rewrite.host` says which one goes upstream"),
-    (
-        &[
-            "connection",
-            "keep-alive",
-            "proxy-connection",
-            "proxy-authenticate",
-            "proxy-authentication-info",
-            "proxy-authorization",
-            "te",
-            "trailer",
-            "transfer-encoding",
-            "upgrade",
-            "http2-settings",
-            "content-length",
-            "expect",
-        ],
-        "it concerns one connection only, and each side of the proxy has its own: leave it out",
-    ),
+    (&HOP_BY_HOP, OF_ONE_CONNECTION),
+    (&["trailer", "content-length"], OF_ONE_CONNECTION),
     (
         &["x-request-id", "traceparent", "tracestate"],
         "it ties the logs of a request together, and goes on as it is: leave it out",
     ),
     (&["forwarded"], FORWARDING),
 ];
+
+const OF_ONE_CONNECTION: &str =
+    "it concerns one connection only, and each side of the proxy has its own: leave it out";
 
 /// The same, of all that begin like this.
 const FORWARDED: &str = "x-forwarded-";

@@ -37,6 +37,7 @@ use crate::pipeline::accept::activity::Activity;
 use crate::pipeline::accept::activity::Answering;
 use crate::pipeline::accept::activity::Protocol;
 use crate::pipeline::accept::activity::longest_stall;
+use crate::pipeline::accept::fragment::Fragment;
 use crate::pipeline::accept::frames::Policed;
 use crate::pipeline::accept::http1::Http1;
 use crate::pipeline::accept::noted::Noted;
@@ -44,6 +45,7 @@ use crate::pipeline::accept::opening::over;
 use crate::pipeline::accept::stream::Stream;
 use crate::pipeline::accept::streams::Asked;
 use crate::pipeline::accept::streams::Streams;
+use crate::pipeline::accept::unread;
 use crate::pipeline::accept::upgrade;
 
 /// Most requests under way on one HTTP/2 connection.
@@ -80,8 +82,9 @@ where
     let seen = Arc::clone(&activity);
     let ending = drain.clone();
     let service = service_fn(move |mut request: Request<hyper::body::Incoming>| {
-        // what came with a request for another protocol, before it was answered, may be of that protocol
-        if seen.is_upgrading() {
+        // what came with a request for another protocol, before it was answered, may be of that protocol; what came after
+        // trailers, of them
+        if seen.is_upgrading() || seen.had_trailers() {
             seen.spoil();
             return Reply {
                 response: None,
@@ -105,6 +108,9 @@ where
                 }
             }
         };
+        if seen.has_fragment(request.method(), request.uri()) {
+            request.extensions_mut().insert(Fragment);
+        }
         let request = request.map(|body| Incoming::new(body, &seen));
         let (response, ending) = (Some(handler(request)), ending.clone());
         Reply { response, answering: Some(answering), upgrade, protocol, ending }
@@ -200,11 +206,14 @@ where
 }
 
 /// Goes on with a conversation until either side ends it or its time is up.
+///
+/// `tell_unread` is told of a head that was answered without becoming a request.
 pub async fn converse(
     mut connection: Pin<Box<dyn Conversation + Send + '_>>,
     activity: &Activity,
     peer: &Peer,
     drain: &Drain,
+    tell_unread: &(impl Fn(unread::Error) + Sync),
 ) {
     let watchdog = tokio::time::sleep_until(activity.next_look());
     let mut draining = std::pin::pin!(over(drain));
@@ -215,6 +224,9 @@ pub async fn converse(
             biased;
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
+                    if let Some(why) = unread::Error::of(&error) {
+                        tell_unread(why);
+                    }
                     tracing::debug!(%peer, %error, "a connection ended early");
                 }
                 return;
@@ -262,7 +274,10 @@ impl<F: Future<Output = Response<net::Body>> + Unpin> Future for Reply<F> {
             (Protocol::Http2, Some(tunnel), Some(stream)) => {
                 tokio::spawn(join(tunnel, stream, self.ending.clone(), answering.take()));
             }
-            (Protocol::Http1, None, _) if self.ending.is_announced() => {
+            (Protocol::Http1, None, _)
+                if self.ending.is_announced()
+                    || answering.as_ref().is_some_and(|answering| answering.activity().had_trailers()) =>
+            {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             (Protocol::Http1 | Protocol::Http2, _, _) => {}

@@ -17,6 +17,7 @@ use http::uri::PathAndQuery;
 
 use crate::config::UnderscoreHeaders;
 use crate::domain::websocket::WebSocket;
+use crate::pipeline::accept::fragment::Fragment;
 
 /// Why a head is refused. But for a method, the connection cannot be trusted to go on afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +41,7 @@ pub enum Error {
 /// # Errors
 /// If the head is one that back ends are known to disagree about, or asks for what a proxy of this kind does not do.
 pub fn check(parts: &mut Parts, underscore: UnderscoreHeaders) -> Result<(), Error> {
+    check_target(parts)?;
     if parts.version == Version::HTTP_2 {
         check_http2(parts)?;
     }
@@ -78,6 +80,14 @@ fn speak_http1(parts: &mut Parts) {
         if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
             parts.headers.insert(COOKIE, cookie);
         }
+    }
+}
+
+/// What hyper made of the target is without the fragment.
+fn check_target(parts: &Parts) -> Result<(), Error> {
+    match parts.extensions.get() {
+        Some(Fragment) => Err(Error::BadRequest("the target has a fragment")),
+        None => Ok(()),
     }
 }
 
@@ -318,6 +328,13 @@ mod tests {
         ] {
             assert_eq!(verdict(parts(target, &[("host", host)])).is_ok(), good, "{target} {host}");
         }
+    }
+
+    #[test]
+    fn a_fragment_is_part_of_no_target() {
+        let mut parts = parts("/", &[("host", "a")]);
+        parts.extensions.insert(Fragment);
+        assert!(is_bad(verdict(parts)));
     }
 
     #[test]

@@ -104,8 +104,12 @@ where
             State::Busy(connection) => {
                 let http1::Parts { io, read_buf, service, .. } = connection.into_parts();
                 let stream = io.into_inner();
-                if read_buf.is_empty() {
+                if self.activity.had_trailers() {
+                    self.activity.expects_more();
+                    State::Closing(stream)
+                } else if read_buf.is_empty() {
                     self.activity.upgrade_is_over();
+                    self.activity.forget_fragments();
                     State::Resting(stream, service)
                 } else if self.activity.is_upgrading() {
                     self.activity.expects_more();
@@ -124,7 +128,7 @@ where
             State::Busy(connection) => match self.activity.take_tunnel() {
                 Some(Pending { tunnel, drain }) => {
                     let http1::Parts { io, read_buf, .. } = connection.into_parts();
-                    let caller = io.into_inner().preceded_by(read_buf);
+                    let caller = io.into_inner().preceded_by(read_buf).without_requests();
                     let leaving = Box::pin(async move { drain.ended().await });
                     tunnel.join(Box::new(caller), leaving).map_or(State::Ended, State::Tunnelled)
                 }

@@ -11,7 +11,14 @@ use http_body::Body;
 use http_body::Frame;
 use http_body::SizeHint;
 
+use crate::net::BoxError;
 use crate::pipeline::accept::activity::Activity;
+
+/// A body whose end is none: hyper takes whatever comes between the last chunk and an empty line for trailers, of which it
+/// then finds none (RFC 9112 section 7.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("what follows the last chunk is neither an end nor a trailer")]
+struct NoTrailers;
 
 /// The body of a request. That it was read to its end is noted: only what follows can be the next request.
 ///
@@ -39,8 +46,15 @@ impl Incoming {
         Self { body, unread, held: None, trailers: None }
     }
 
-    fn poll_noted(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_noted(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let trailers = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.trailers_ref());
+        if let (Some(trailers), Some(activity)) = (trailers, &self.unread) {
+            activity.read_trailers();
+            if trailers.is_empty() {
+                return Poll::Ready(Some(Err(NoTrailers.into())));
+            }
+        }
         let is_over = match &frame {
             None => true,
             Some(Ok(_)) => self.body.is_end_stream(),
@@ -50,7 +64,7 @@ impl Incoming {
         if is_over && let Some(activity) = self.unread.take() {
             activity.ended_body();
         }
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 
     /// Whether all the content has come that there may be, and the end has not.
@@ -61,12 +75,12 @@ impl Incoming {
 
 impl Body for Incoming {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
         if let Some(trailers) = this.trailers.take_if(|_| this.held.is_none()) {
             return Poll::Ready(Some(Ok(trailers)));

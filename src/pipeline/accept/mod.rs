@@ -26,6 +26,7 @@ use crate::telemetry::metrics::Metrics;
 mod activity;
 pub mod certificate;
 mod connection;
+mod fragment;
 mod frames;
 pub mod head;
 mod http1;
@@ -38,6 +39,7 @@ mod spare;
 mod stream;
 mod streams;
 pub mod tls;
+pub mod unread;
 mod upgrade;
 
 pub use crate::pipeline::accept::incoming::Incoming;
@@ -191,10 +193,12 @@ impl Accepted {
     }
 
     /// Answers its requests with `handler`, on the current runtime, until either side ends it, its time is up, or
-    /// `drain` starts and its last request is answered. Dropping the future cuts it.
-    pub async fn serve<H, F>(self, limits: Limits, handler: H, drain: Drain)
+    /// `drain` starts and its last request is answered. Dropping the future cuts it. `tell_unread` is told of a head that was
+    /// answered without becoming a request, which is the last thing that comes on a connection.
+    pub async fn serve<H, F, U>(self, limits: Limits, handler: H, tell_unread: U, drain: Drain)
     where
         H: Fn(Request<Incoming>, Arc<Peer>) -> F + Send + Sync,
+        U: Fn(unread::Error) + Send + Sync,
         F: Future<Output = Response<net::Body>> + Send + Unpin + 'static,
     {
         let Self { stream, peer, listener, tls, _counted, _permit } = self;
@@ -210,13 +214,13 @@ impl Accepted {
         let opening = Opening::new(limits, &drain);
         if tls.is_some() || listener.proxy_protocol == ProxyProtocol::Required {
             // on the heap: connections that need nothing of it are not to be as large
-            return Box::pin(opening.serve(stream, peer, listener, tls, limits, handler)).await;
+            return Box::pin(opening.serve(stream, peer, listener, tls, handler, tell_unread)).await;
         }
         let Ok(protocol) = opening.within(connection::protocol(&stream)).await else { return };
         let handler = |request| handler(request, Arc::clone(&peer));
         let (conversation, activity) =
             connection::conversation(stream, protocol, opening.opened, limits, handler, &drain);
-        connection::converse(conversation, &activity, &peer, &drain).await;
+        connection::converse(conversation, &activity, &peer, &drain, &tell_unread).await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! The bytes of a connection, as they are noted.
+//! What goes through a connection, noted as it does.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -17,9 +17,11 @@ use tokio::time::Sleep;
 
 use crate::net::gather;
 use crate::pipeline::accept::activity::Activity;
+use crate::pipeline::accept::activity::Protocol;
+use crate::pipeline::accept::fragment::Search;
 use crate::pipeline::accept::stream::Stream;
 
-/// Longest time to listen to a peer that was answered before it had sent its whole body.
+/// Longest time to listen to a peer that was answered before it had sent all it wanted.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// A stream whose traffic is noted. Its shutdown lingers where a body may be on its way: closed with bytes unread, the
@@ -30,6 +32,8 @@ pub struct Noted<S> {
     activity: Arc<Activity>,
     /// Bytes that were read before, to be read again.
     again: Bytes,
+    /// For fragments in what is read.
+    search: Search,
     /// Made once our side is shut down.
     lingering: Option<Pin<Box<Sleep>>>,
 }
@@ -37,7 +41,16 @@ pub struct Noted<S> {
 impl<S> Noted<S> {
     /// Notes the traffic of `stream` in `activity`.
     pub fn new(stream: S, activity: Arc<Activity>) -> Self {
-        Self { stream, activity, again: Bytes::new(), lingering: None }
+        let search = match activity.protocol() {
+            Protocol::Http1 => Search::new(),
+            Protocol::Http2 => Search::Off,
+        };
+        Self { stream, activity, again: Bytes::new(), search, lingering: None }
+    }
+
+    /// The same, where no more requests are to come.
+    pub fn without_requests(self) -> Self {
+        Self { search: Search::Off, ..self }
     }
 
     /// The same, with `bytes` in front of what is still to be read.
@@ -93,7 +106,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Noted<S> {
         }
         let before = buffer.filled().len();
         let read = if self.again.is_empty() {
-            Pin::new(&mut self.stream).poll_read(cx, buffer)
+            let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+            let Self { activity, search, .. } = &mut *self;
+            let bytes = buffer.filled().get(before..).unwrap_or_default();
+            search.read(bytes, |found| activity.found_fragments(&found));
+            if !activity.is_out_of_bodies() {
+                // what looks like a beginning is of the body
+                search.lose_track();
+            }
+            read
         } else {
             let count = self.again.len().min(buffer.remaining());
             buffer.put_slice(&self.again.split_to(count));
@@ -140,5 +161,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Noted<S> {
             ready!(self.poll_linger(cx));
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::io::AsyncWriteExt;
+    use tokio::time::Instant;
+
+    use crate::config::Limits;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn bytes_given_back_come_before_those_given_back_earlier_and_none_is_lost() {
+        let limits = Limits {
+            connections: 1,
+            header_bytes: 8192,
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(90),
+        };
+        let activity = Activity::new(Instant::now(), limits, Protocol::Http1);
+        let (near, mut far) = tokio::io::duplex(64);
+        far.write_all(b"three").await.unwrap();
+        drop(far);
+        let near = Noted::new(near, activity).preceded_by(Bytes::from_static(b"one two "));
+        let mut near = near.preceded_by(Bytes::from_static(b"zero "));
+        let mut all = [0; 18];
+        near.read_exact(&mut all).await.unwrap();
+        assert_eq!(&all, b"zero one two three");
     }
 }

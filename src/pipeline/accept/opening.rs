@@ -27,6 +27,7 @@ use crate::pipeline::accept::proxy_protocol::Source;
 use crate::pipeline::accept::stream::Stream;
 use crate::pipeline::accept::tls;
 use crate::pipeline::accept::tls::Terminator;
+use crate::pipeline::accept::unread;
 
 /// How long a connection without a request is kept once the drain started: a request may be on its way.
 const GRACE: Duration = Duration::from_millis(500);
@@ -57,6 +58,7 @@ pub struct Opening<'a> {
     /// When the connection was taken up.
     pub opened: Instant,
     until: Instant,
+    limits: Limits,
     drain: &'a Drain,
 }
 
@@ -64,7 +66,7 @@ impl<'a> Opening<'a> {
     /// It begins now.
     pub fn new(limits: Limits, drain: &'a Drain) -> Self {
         let opened = Instant::now();
-        Self { opened, until: opened + limits.header_timeout, drain }
+        Self { opened, until: opened + limits.header_timeout, limits, drain }
     }
 
     /// What comes of `step`, if it comes in time; [`Error`] if not. On the heap: it lasts a moment, and what comes after it
@@ -84,17 +86,18 @@ impl<'a> Opening<'a> {
     }
 
     /// Serves a connection that begins with a PROXY protocol header, or a TLS handshake, or with both.
-    pub async fn serve<H, F>(
+    pub async fn serve<H, F, U>(
         self,
         mut stream: TcpStream,
         mut peer: Arc<Peer>,
         listener: Arc<Listener>,
         tls: Option<Arc<Terminator>>,
-        limits: Limits,
         handler: H,
+        tell_unread: U,
     ) where
         H: Fn(Request<Incoming>, Arc<Peer>) -> F + Send + Sync,
         F: Future<Output = Response<net::Body>> + Send + Unpin + 'static,
+        U: Fn(unread::Error) + Send + Sync,
     {
         if listener.proxy_protocol == ProxyProtocol::Required {
             match self.within(relayed(&mut stream, &peer, &listener)).await {
@@ -104,7 +107,7 @@ impl<'a> Opening<'a> {
         }
         let Some(tls) = tls else {
             let Ok(protocol) = self.within(connection::protocol(&stream)).await else { return };
-            return self.converse(stream, protocol, peer, limits, handler).await;
+            return self.converse(stream, protocol, peer, handler, tell_unread).await;
         };
         let stream = match self.within(tls.accept(stream)).await {
             Ok(stream) => stream,
@@ -114,25 +117,26 @@ impl<'a> Opening<'a> {
             Arc::make_mut(&mut peer).certificate = Some(certificate);
         }
         let protocol = tls::protocol(&stream);
-        self.converse(stream, protocol, peer, limits, handler).await;
+        self.converse(stream, protocol, peer, handler, tell_unread).await;
     }
 
-    async fn converse<I, H, F>(
+    async fn converse<I, H, F, U>(
         self,
         stream: I,
         protocol: Protocol,
         peer: Arc<Peer>,
-        limits: Limits,
         handler: H,
+        tell_unread: U,
     ) where
         I: Stream,
         H: Fn(Request<Incoming>, Arc<Peer>) -> F + Send + Sync,
         F: Future<Output = Response<net::Body>> + Send + Unpin + 'static,
+        U: Fn(unread::Error) + Send + Sync,
     {
         let handler = |request| handler(request, Arc::clone(&peer));
         let (conversation, activity) =
-            connection::conversation(stream, protocol, self.opened, limits, handler, self.drain);
-        connection::converse(conversation, &activity, &peer, self.drain).await;
+            connection::conversation(stream, protocol, self.opened, self.limits, handler, self.drain);
+        connection::converse(conversation, &activity, &peer, self.drain, &tell_unread).await;
     }
 }
 

@@ -57,7 +57,8 @@ impl Refusal {
         }
     }
 
-    fn closing(self) -> Self {
+    /// The same, as the last answer on its connection.
+    pub fn closing(self) -> Self {
         Self { connection: Connection::Close, ..self }
     }
 
@@ -80,6 +81,16 @@ impl From<accept::head::Error> for Refusal {
             Error::ExpectationFailed => Self::new(Reason::ExpectationFailed, error).closing(),
             Error::NotImplemented => Self::new(Reason::NotImplemented, error).closing(),
             Error::BadRequest(_) => Self::new(Reason::BadRequest, error).closing(),
+        }
+    }
+}
+
+impl From<accept::unread::Error> for Refusal {
+    fn from(error: accept::unread::Error) -> Self {
+        use accept::unread::Error;
+        match error {
+            Error::Malformed => Self::new(Reason::BadRequest, error).closing(),
+            Error::TooLarge => Self::new(Reason::HeadersTooLarge, error).closing(),
         }
     }
 }

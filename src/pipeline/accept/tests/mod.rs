@@ -77,7 +77,7 @@ where
         while let Some(accepted) = sockets.recv().await {
             let handler = handler.clone();
             let handler = move |request, peer| Box::pin(handler(request, peer));
-            connections.spawn(accepted.serve(limits, handler, draining.clone()));
+            connections.spawn(accepted.serve(limits, handler, |_| (), draining.clone()));
         }
         while connections.join_next().await.is_some() {}
     });

@@ -8,6 +8,7 @@ use http::HeaderValue;
 use http::header;
 
 use crate::config::FieldRules;
+use crate::config::HOP_BY_HOP;
 use crate::config::HostRewrite;
 use crate::config::Scheme;
 use crate::domain::peer::Trust;
@@ -15,21 +16,6 @@ use crate::pipeline::forward::Authorization;
 use crate::pipeline::forward::Onward;
 
 mod template;
-
-/// Fields that concern one connection only, or that only we may answer.
-const HOP_BY_HOP: [&str; 11] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "proxy-authenticate",
-    "proxy-authentication-info",
-    "proxy-authorization",
-    "te",
-    "transfer-encoding",
-    "upgrade",
-    "http2-settings",
-    "expect",
-];
 
 /// Fields by which callers who are no proxy would lie about where a request came from or went to.
 const FORWARDING: [&str; 10] = [
