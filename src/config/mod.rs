@@ -19,6 +19,7 @@ use crate::domain::name::Name;
 
 pub mod problem;
 
+mod admin;
 mod algorithm;
 mod check;
 mod credential;
@@ -34,6 +35,7 @@ mod outline;
 mod redis;
 mod schema;
 mod sharing;
+mod shown;
 mod source;
 mod treatment;
 mod tree;
@@ -41,7 +43,9 @@ mod unsupported;
 mod wire;
 mod yaml;
 
+pub use crate::config::admin::Admin;
 pub use crate::config::algorithm::Algorithm;
+pub use crate::config::check::is_log_filter;
 pub use crate::config::credential::AssertionAudience;
 pub use crate::config::credential::AuthMethod;
 pub use crate::config::credential::Certificate;
@@ -74,6 +78,7 @@ pub use crate::config::load::Loaded;
 pub use crate::config::load::load;
 pub use crate::config::load::load_text;
 pub use crate::config::loopback::is_loopback;
+pub use crate::config::loopback::is_loopback_host;
 pub use crate::config::outline::Changes;
 pub use crate::config::outline::Outline;
 pub use crate::config::redis::Login;
@@ -83,6 +88,7 @@ pub use crate::config::redis::SecretSource;
 pub use crate::config::redis::Topology;
 pub use crate::config::redis::Transport;
 pub use crate::config::schema::schema;
+pub use crate::config::shown::Shown;
 pub use crate::config::treatment::Cors;
 pub use crate::config::treatment::FieldRules;
 pub use crate::config::treatment::Piece;
@@ -92,6 +98,7 @@ pub use crate::config::treatment::Setback;
 pub use crate::config::treatment::Template;
 pub use crate::config::treatment::Treatment;
 pub use crate::config::treatment::is_spelling_of;
+pub use crate::config::wire::scalar::duration;
 
 /// Everything the proxy was told, checked: names resolve, addresses parse, no two routes tie.
 #[derive(Debug)]
@@ -108,10 +115,14 @@ pub struct Config {
     pub cache: Cache,
     /// Probes, metrics and logs.
     pub telemetry: Telemetry,
+    /// Where operators look and steer; `None` = nowhere.
+    pub admin: Option<Admin>,
     /// Bounds on connections and request heads.
     pub limits: Limits,
     /// How to stop.
     pub shutdown: Shutdown,
+    /// What was written, to be shown.
+    pub shown: Shown,
 }
 
 /// `host:port`, to be resolved when it is bound.

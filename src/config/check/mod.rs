@@ -9,6 +9,7 @@ use std::path::Path as FilePath;
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::config::Shown;
 use crate::config::mask;
 use crate::config::node::Kind;
 use crate::config::node::Node;
@@ -27,6 +28,7 @@ use crate::domain::name::Name;
 
 mod access;
 mod address;
+mod admin;
 mod algorithm;
 mod client_certificate;
 mod cors;
@@ -54,6 +56,7 @@ mod upstream;
 mod words;
 
 pub use crate::config::check::file::look_at;
+pub use crate::config::check::server::is_log_filter;
 
 /// The most names that advice lists.
 const MOST_NAMES: usize = 5;
@@ -89,7 +92,8 @@ fn whole(file: &File, root: At<'_>) -> Option<Config> {
     }
     let listeners = listener::all(file.listeners.as_ref(), &root.key("listeners"));
     let telemetry = server::telemetry(file.telemetry.as_ref(), &root.key("telemetry"));
-    address::no_clash(&listeners, telemetry.as_ref(), &root);
+    let admin = admin::check(file.admin.as_ref(), &root.key("admin"));
+    address::no_clash(&listeners, telemetry.as_ref(), admin.as_ref(), &root);
     let providers = identity_provider::all(file.identity_providers.as_ref(), &root.key("identity_providers"));
     let routes = route::all(file, &providers, &root);
     overlap::check(&routes);
@@ -106,6 +110,8 @@ fn whole(file: &File, root: At<'_>) -> Option<Config> {
         telemetry: telemetry?,
         limits: server::limits(file.limits.as_ref(), &root.key("limits")),
         shutdown: server::shutdown(file.shutdown.as_ref()),
+        admin,
+        shown: Shown::of(&root.check.tree.root),
     })
 }
 

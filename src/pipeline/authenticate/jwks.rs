@@ -121,6 +121,11 @@ impl KeySet {
         if found.next().is_none() { key } else { None }
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.keys.len()
+    }
+
     /// Whether the same keys stand in both, whatever their order.
     pub fn is_same_as(&self, other: &Self) -> bool {
         let has = |key: &Key| other.keys.iter().any(|own| own.content == key.content);

@@ -68,6 +68,7 @@ mod rounds;
 pub mod row;
 mod session;
 mod succession;
+pub mod survey;
 mod tiers;
 mod weather;
 
