@@ -117,6 +117,7 @@ fn every_link_between_the_documents_leads_somewhere() {
     for document in [
         "README.md",
         "ARCHITECTURE.md",
+        "docs/admin.md",
         "docs/answers.md",
         "docs/identity-providers.md",
         "docs/listeners.md",

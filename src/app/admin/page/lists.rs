@@ -53,7 +53,7 @@ fn identity_provider(html: &mut Html, provider: &Provider, frame: &Frame<'_>) {
         if let Some(tokens) = keys.tokens {
             html.text(tokens).markup(": ");
         }
-        html.text(keys.count);
+        html.text(keys.count).markup(if keys.count == 1 { " key" } else { " keys" });
         if let Some(fetched) = keys.fetched_at {
             html.markup(", ").moment(fetched, frame);
         }
@@ -184,7 +184,7 @@ fn row(html: &mut Html, event: &Event, frame: &Frame<'_>) {
     }
     html.markup("</td>");
     match &event.user {
-        Some(user) => html.element("<td data-label=\"User\"><code>", user, "</code></td>"),
+        Some(user) => html.element("<td data-label=\"User\"><code class=\"whole\">", user, "</code></td>"),
         None => html.markup("<td data-label=\"User\"></td>"),
     };
     html.markup("<td data-label=\"Ids\"><span>");

@@ -104,7 +104,7 @@ impl Html {
         if counts.is_empty() {
             return self.markup("<span class=\"soft\">none yet</span>");
         }
-        self.markup("<span>");
+        self.markup("<span class=\"counts\">");
         for (at, (word, count)) in counts.into_iter().enumerate() {
             self.markup(if at > 0 { "<br>" } else { "" });
             self.text(word).markup(" ").text(words::count(*count));

@@ -130,7 +130,7 @@ pub fn steering(html: &mut Html, frame: &Frame<'_>) {
         if frame.has_token {
             html.text(" -H \"Authorization: Bearer $TOKEN\"");
         }
-        html.element(" --json '", body, "'</pre></div>\n");
+        html.element(" -H 'Content-Type: application/json' -d '", body, "'</pre></div>\n");
     }
     html.markup("</section>\n");
 }
