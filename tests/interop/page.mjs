@@ -99,14 +99,19 @@ async function look(width, scheme, isScriptless) {
   const foreign = requests.filter((url) => !url.startsWith(`http://${admin}/`) && !url.startsWith('data:'));
   expect(foreign.length === 0, `requests to ${foreign.join(', ')}`);
   expect(complaints.length === 0, `the browser complains: ${complaints.join('; ')}`);
-  const { data } = await page('Page.captureScreenshot', { format: 'png', captureBeyondViewport: true, clip: await whole(page) });
-  writeFileSync(join(pictures, `${width}-${scheme}${isScriptless ? '-scriptless' : ''}.png`), Buffer.from(data, 'base64'));
+  await photograph(page, `${width}-${scheme}${isScriptless ? '-scriptless' : ''}`);
   await browser.send('Target.closeTarget', { targetId });
 }
 
-async function whole(page) {
-  const { cssContentSize } = await page('Page.getLayoutMetrics');
-  return { x: 0, y: 0, width: cssContentSize.width, height: cssContentSize.height, scale: 1 };
+/** The whole page, in pieces that can be looked at. */
+async function photograph(page, name) {
+  const { width, height } = (await page('Page.getLayoutMetrics')).cssContentSize;
+  const piece = 1500;
+  for (let y = 0; y < height; y += piece) {
+    const clip = { x: 0, y, width, height: Math.min(piece, height - y), scale: 1 };
+    const { data } = await page('Page.captureScreenshot', { format: 'png', captureBeyondViewport: true, clip });
+    writeFileSync(join(pictures, `${name}-${y / piece + 1}.png`), Buffer.from(data, 'base64'));
+  }
 }
 
 /** Runs in the page: texts whose contrast is below 4.5 (WCAG 2.2, 1.4.3). */

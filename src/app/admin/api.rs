@@ -105,7 +105,7 @@ pub async fn answer(desk: &Desk, request: Request<Incoming>) -> Response<Body> {
     let Some(admin) = &config.admin else { return finished(refused(&not_found())) };
     let place = Place::of(head.uri.path());
     let action = place.and_then(Place::action).filter(|_| head.method == Method::POST);
-    let answered = match admitted(admin, &head, action.is_some()).await {
+    let answered = match admitted(admin, &head, action).await {
         Ok(()) => match (place, action) {
             (None, _) => Err(not_found()),
             (Some(place), Some(_)) => steered(desk, place, &head, body).await,
@@ -130,13 +130,13 @@ fn is_read(method: &Method) -> bool {
 }
 
 /// Whether the request may go on: first of all for this host, then by whoever has the token, then as one that is meant.
-async fn admitted(admin: &Admin, head: &Parts, steers: bool) -> Result<(), Refused> {
+async fn admitted(admin: &Admin, head: &Parts, action: Option<&str>) -> Result<(), Refused> {
     guard::check_host(admin, &head.uri, &head.headers)?;
     if let Some(source) = &admin.token {
         let token = token(source).await.ok_or(Refused::TokenUnreadable)?;
         guard::check_token(&token, &head.headers)?;
     }
-    if steers { guard::check_intent(&head.headers) } else { Ok(()) }
+    action.map_or(Ok(()), |_| guard::check_intent(&head.headers))
 }
 
 /// The token as it is now.

@@ -42,8 +42,7 @@ fn identity_provider(html: &mut Html, provider: &Provider, frame: &Frame<'_>) {
     }
     html.element("<small>we are ", &provider.client_id, "</small></th>");
     html.markup("<td data-label=\"Keys\"><span>");
-    for (at, keys) in provider.keys.iter().enumerate() {
-        html.markup(if at > 0 { "<br>" } else { "" });
+    for keys in &provider.keys {
         html.markup(match keys.age_seconds {
             None => "<span class=\"badge bad\">none</span>",
             Some(age) if age > OLD_KEYS => "<span class=\"badge bad\">too old</span>",
@@ -55,7 +54,7 @@ fn identity_provider(html: &mut Html, provider: &Provider, frame: &Frame<'_>) {
         }
         html.text(keys.count).markup(if keys.count == 1 { " key" } else { " keys" });
         if let Some(fetched) = keys.fetched_at {
-            html.markup(", ").moment(fetched, frame);
+            html.markup("<small>fetched ").moment(fetched, frame).markup("</small>");
         }
     }
     html.markup("</span></td><td data-label=\"Token endpoint\"><span>");

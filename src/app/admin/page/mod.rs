@@ -102,7 +102,7 @@ impl Html {
         let mut counts: Vec<_> = counts.into_iter().collect();
         counts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
         if counts.is_empty() {
-            return self.markup("<span class=\"soft\">none yet</span>");
+            return self.markup("<span class=\"soft counts\">none yet</span>");
         }
         self.markup("<span class=\"counts\">");
         for (at, (word, count)) in counts.into_iter().enumerate() {
