@@ -264,7 +264,7 @@ mod tests {
         let stands = |level: &str, configured: &str| {
             let standing = dial.standing();
             assert_eq!((standing.level.as_str(), standing.configured.as_str()), (level, configured));
-            let max = dial.ask(|filter| Filter::<tracing_subscriber::Registry>::max_level_hint(filter));
+            let max = dial.ask(Filter::<tracing_subscriber::Registry>::max_level_hint);
             // request lines are at every level
             assert_eq!(max, Some(LevelFilter::TRACE));
             let filter = dial.ask(ToString::to_string);

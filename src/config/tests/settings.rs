@@ -58,10 +58,7 @@ fn every_wrong_setting_is_told_with_position_and_advice() {
             "11:33 error: this says nowhere what the secret is [write exactly one of file, env and value]",
         ),
         (top("admin: { token: hunter2 }"), "11:17 error: `***` is not a map"),
-        (
-            top("admin: { tokn: { file: /t } }"),
-            "11:10 error: unknown setting `tokn` [did you mean `token`?]",
-        ),
+        (top("admin: { tokn: { file: /t } }"), "11:10 error: unknown setting `tokn` [did you mean `token`?]"),
         (top("limits: { connections: 0 }"), "11:24 error: this must be a number of connections, from 1"),
         (top("limits: { header_bytes: 1KiB }"), "11:25 error: this must be from 8KiB to 1MiB"),
         (top("limits: { header_timeout: 0s }"), "11:27 error: this must be longer than nothing"),
