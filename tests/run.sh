@@ -33,6 +33,7 @@ command -v tinyproxy >/dev/null || missing+=(tinyproxy)
 if [ "$interop" = yes ]; then
     command -v openssl >/dev/null || missing+=(openssl)
     command -v npm >/dev/null || missing+=(nodejs npm)
+    command -v chromium >/dev/null || missing+=(chromium)
 fi
 if [ "${#missing[@]}" -gt 0 ]; then
     as_root=()
@@ -88,8 +89,13 @@ interop() {
         (cd tests/interop && npm ci) &&
         tests/interop/node_modules/node-linux-*/bin/node tests/interop/run.mjs "${CARGO_TARGET_DIR:-target}/debug/obo-proxy"
 }
+# the status page in a browser
+status_page() {
+    tests/interop/node_modules/node-linux-*/bin/node tests/interop/page.mjs "${CARGO_TARGET_DIR:-target}/debug/obo-proxy"
+}
 if [ "$interop" = yes ]; then
     run interop
+    run status_page
 fi
 
 echo "$passed passed, $failed failed"

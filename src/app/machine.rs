@@ -13,6 +13,8 @@ use anyhow::Context;
 use anyhow::bail;
 use tokio::task::JoinSet;
 
+use crate::app::admin::Desk;
+use crate::app::admin::Interface;
 use crate::app::admin::Probes;
 use crate::app::bind;
 use crate::app::lines::Behind;
@@ -22,6 +24,7 @@ use crate::app::server::Server;
 use crate::app::server::Transport;
 use crate::app::workers::Workers;
 use crate::config;
+use crate::config::Address;
 use crate::config::Config;
 use crate::config::Scheme;
 use crate::config::Upstream;
@@ -43,6 +46,7 @@ pub struct Machine {
     parts: Parts,
     lines: Lines,
     telemetry: Server,
+    admin: Option<Interface>,
     /// What a log shows; `None` = that is not ours to say.
     dial: Option<Dial>,
     /// What others still use, to be let go after them.
@@ -60,6 +64,8 @@ pub struct Parts {
     pub probes: Probes,
     /// Counts everything.
     pub metrics: Arc<Metrics>,
+    /// Knows what operators may ask.
+    pub desk: Desk,
 }
 
 /// Clients for identity providers, and whether they can speak TLS: where none does, the system's roots are not needed, and
@@ -94,15 +100,17 @@ impl Machine {
     ///
     /// # Errors
     /// If an address cannot be bound or a thread not be started.
-    pub async fn new(config: Config, parts: Parts) -> anyhow::Result<Self> {
+    pub async fn new(config: Arc<Config>, parts: Parts) -> anyhow::Result<Self> {
         let telemetry = serve_telemetry(&config, &parts.probes).await?;
+        let admin = serve_admin(&config, &parts.desk).await?;
         let workers = Workers::start(parts.pipelines.len())?;
         let lines = Lines::new(workers, config.limits, parts.metrics.clone());
-        Ok(Self { config: Arc::new(config), parts, lines, telemetry, dial: None, leaving: JoinSet::new() })
+        Ok(Self { config, parts, lines, telemetry, admin, dial: None, leaving: JoinSet::new() })
     }
 
     /// What is logged under another configuration is to stand on `dial`.
     pub fn log_by(&mut self, dial: Dial) {
+        self.parts.desk.log_by(dial.clone());
         self.dial = Some(dial);
     }
 
@@ -140,6 +148,16 @@ impl Machine {
         self.telemetry.address()
     }
 
+    /// Where operators look and steer, if anywhere.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(Interface::address)
+    }
+
+    /// What operators may know.
+    pub fn desk(&self) -> &Desk {
+        &self.parts.desk
+    }
+
     /// Runs under `config` from now on. What was made of the files in `renewed` is made anew.
     ///
     /// # Errors
@@ -150,6 +168,10 @@ impl Machine {
         let telemetry = match config.telemetry.address == self.config.telemetry.address {
             true => None,
             false => Some(serve_telemetry(&config, &self.parts.probes).await?),
+        };
+        let admin = match address_of_admin(&config) == address_of_admin(&self.config) {
+            true => None,
+            false => Some(serve_admin(&config, &self.parts.desk).await?),
         };
         let (parts, wanted) = (self.parts.clone(), config.clone());
         // certificates and roots are read from files
@@ -162,12 +184,16 @@ impl Machine {
         // from here on nothing fails and nothing is waited for
         self.lines.publish(listeners, behind(&config, &parts.pipelines));
         parts.probes.follow(first);
+        parts.desk.follow(config.clone());
         for (listener, address) in new {
             tracing::info!(%listener, %address, "listening");
         }
         if let Some(telemetry) = telemetry {
             tracing::info!(address = %telemetry.address(), "probes and metrics");
             self.telemetry = telemetry;
+        }
+        if let Some(admin) = admin {
+            self.replace_admin(admin);
         }
         if let Some(dial) = &self.dial {
             dial.turn(setting);
@@ -190,6 +216,14 @@ impl Machine {
         Ok(())
     }
 
+    /// From now on operators look and steer there.
+    fn replace_admin(&mut self, admin: Option<Interface>) {
+        if let Some(admin) = &admin {
+            tracing::info!(address = %admin.address(), "admin interface");
+        }
+        self.admin = admin;
+    }
+
     /// Has the certificates of the listeners looked at now.
     pub async fn refresh_certificates(&self) {
         self.lines.refresh_certificates().await;
@@ -206,8 +240,8 @@ impl Machine {
         if closed.finish(patience).await.is_err() {
             tracing::warn!("requests were still in flight when the drain time ended; they are cut");
         }
-        // it answers until the end
-        drop(self.telemetry);
+        // they answer until the end
+        drop((self.telemetry, self.admin));
     }
 }
 
@@ -230,6 +264,18 @@ fn behind<'a>(config: &Config, pipelines: &'a [Arc<Pipeline>]) -> Behind<'a> {
 
 fn setting(config: &Config) -> anyhow::Result<Setting> {
     Setting::of(&config.telemetry.logs).context("telemetry.logs.level is no log filter")
+}
+
+fn address_of_admin(config: &Config) -> Option<&Address> {
+    config.admin.as_ref().map(|admin| &admin.address)
+}
+
+/// Serves the admin interface where `config` says, if it does.
+async fn serve_admin(config: &Config, desk: &Desk) -> anyhow::Result<Option<Interface>> {
+    match &config.admin {
+        Some(admin) => Ok(Some(Interface::serve(admin, desk).await?)),
+        None => Ok(None),
+    }
 }
 
 /// Serves probes and metrics where `config` says.

@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 
 use crate::config::Address;
 use crate::config::Config;
+use crate::config::problem::Problem;
 use crate::domain::clock::Clock;
 use crate::domain::name::Name;
 use crate::pipeline::Pipeline;
@@ -36,6 +37,7 @@ pub mod server;
 pub mod words;
 pub mod workers;
 
+use admin::Desk;
 use admin::Probes;
 use lines::Prepared;
 use machine::Machine;
@@ -56,23 +58,35 @@ impl App {
     /// # Errors
     /// If TLS cannot be set up, a listener's certificate cannot be used or an address cannot be bound.
     pub async fn bind(config: Config, clock: Clock) -> anyhow::Result<Self> {
-        let metrics = Arc::new(Metrics::new());
+        let (config, metrics) = (Arc::new(config), Arc::new(Metrics::new()));
         metrics.config_loaded(clock.now());
         let client = Outbound::for_providers(&config, None)?;
         let first = Arc::new(Pipeline::new(&config, client.clients(), &clock, &metrics)?);
         let others = (1..config.workers.unwrap_or_else(cores)).map(|_| Arc::new(first.for_worker(None)));
-        let pipelines = std::iter::once(first.clone()).chain(others).collect();
+        let pipelines: Vec<_> = std::iter::once(first.clone()).chain(others).collect();
         let probes = Probes::new(first, metrics.clone());
-        let machine = Machine::new(config, Parts { pipelines, client, probes, metrics }).await?;
+        let desk = Desk::new(probes.clone(), config.clone(), pipelines.len(), clock);
+        let machine = Machine::new(config, Parts { pipelines, client, probes, metrics, desk }).await?;
         let listeners = machine.bind().await?;
         Ok(Self { machine, listeners, watch: None })
     }
 
     /// The same, which runs under another configuration whenever there is one for `watch` to find. What is logged then
     /// stands on `dial`.
-    pub fn watching(mut self, watch: Watch, dial: Dial) -> Self {
+    pub fn watching(self, watch: Watch, dial: Dial) -> Self {
+        Self { watch: Some(watch), ..self.logging_by(dial) }
+    }
+
+    /// The same, whose log stands on `dial`, which operators may turn.
+    pub fn logging_by(mut self, dial: Dial) -> Self {
         self.machine.log_by(dial);
-        Self { watch: Some(watch), ..self }
+        self
+    }
+
+    /// The same, in whose configuration that is probably not meant.
+    pub fn warned(self, warnings: &[Problem]) -> Self {
+        self.machine.desk().warned(warnings);
+        self
     }
 
     /// Where callers connect: listener names with the addresses they got.
@@ -86,6 +100,11 @@ impl App {
     /// Where probes and metrics are served.
     pub fn telemetry(&self) -> SocketAddr {
         self.machine.telemetry()
+    }
+
+    /// Where operators look and steer, if anywhere.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.machine.admin()
     }
 
     /// The probes: whether the proxy lives, has started, is ready.

@@ -41,6 +41,10 @@ pub enum Transport {
     Tls(Arc<rustls::ServerConfig>),
 }
 
+/// Whose socket a request came from: an extension of it.
+#[derive(Clone, Copy, Debug)]
+pub struct From(pub SocketAddr);
+
 /// A running server. Dropping it closes the listener and every connection.
 #[derive(Debug)]
 pub struct Server {
@@ -90,8 +94,13 @@ where
     loop {
         tokio::select! {
             accepted = listener.accept(), if connections.len() < MOST => match accepted {
-                Ok((socket, _)) => {
-                    connections.spawn(connect(socket, transport.clone(), answer.clone()));
+                Ok((socket, peer)) => {
+                    let answer = answer.clone();
+                    let answer = move |mut request: Request<Incoming>| {
+                        request.extensions_mut().insert(From(peer));
+                        answer(request)
+                    };
+                    connections.spawn(connect(socket, transport.clone(), answer));
                 }
                 // out of file descriptors, most likely: the next attempt would fail at once
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,

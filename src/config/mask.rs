@@ -60,9 +60,11 @@ pub fn is_secret_value(path: &Path) -> bool {
         // a key that got lost: nobody knows what it was
         return true;
     }
+    // elsewhere it is an open word
+    let is_admin_token = matches!(keys.as_slice(), ["admin", own, ..] if resembles(own, "token"));
     let named = matches!(path.0.last(), Some(Segment::Key(leaf)) if matches!(leaf.as_ref(), "file" | "env"));
     let open = matches!(keys.as_slice(), [.., above, leaf] if OPEN_SETTINGS.contains(&(above, leaf)));
-    !named && !open && holds_secret_word(&keys)
+    !named && !open && (is_admin_token || holds_secret_word(&keys))
 }
 
 /// Whether the key that ends `path` must not be shown: somebody may have written a secret where a key belongs.
@@ -213,6 +215,9 @@ mod tests {
             "cache.redis.encryption_keys.value",
             "cache.redis.encryption_key.valu",
             "cache.redis.sentinel.password.value",
+            "admin.token",
+            "admin.tokn",
+            "admin.token.value",
             "x.token_value",
             "x.api_key",
             "x.apiKey",
@@ -235,6 +240,8 @@ mod tests {
             "routes.orders.exchange.requested_token_type",
             "cache.key",
             "cache.expiry_margin",
+            "admin.token.file",
+            "admin.address",
             "cache.redis.url",
             "cache.redis.cluster",
             "cache.redis.username",

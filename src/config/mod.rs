@@ -19,6 +19,7 @@ use crate::domain::name::Name;
 
 pub mod problem;
 
+mod admin;
 mod algorithm;
 mod check;
 mod credential;
@@ -36,6 +37,7 @@ mod redis;
 mod schema;
 mod settled;
 mod sharing;
+mod shown;
 mod source;
 mod treatment;
 mod tree;
@@ -44,8 +46,10 @@ mod wire;
 mod written;
 mod yaml;
 
+pub use crate::config::admin::Admin;
 pub use crate::config::algorithm::Algorithm;
 pub use crate::config::check::Look;
+pub use crate::config::check::is_log_filter;
 pub use crate::config::credential::AssertionAudience;
 pub use crate::config::credential::AuthMethod;
 pub use crate::config::credential::Certificate;
@@ -82,6 +86,7 @@ pub use crate::config::load::load;
 pub use crate::config::load::load_text;
 pub use crate::config::load::load_written;
 pub use crate::config::loopback::is_loopback;
+pub use crate::config::loopback::is_loopback_host;
 pub use crate::config::outline::Changes;
 pub use crate::config::outline::Outline;
 pub use crate::config::redis::Login;
@@ -92,6 +97,7 @@ pub use crate::config::redis::Topology;
 pub use crate::config::redis::Transport;
 pub use crate::config::schema::schema;
 pub use crate::config::settled::with_defaults;
+pub use crate::config::shown::Shown;
 pub use crate::config::treatment::Cors;
 pub use crate::config::treatment::FieldRules;
 pub use crate::config::treatment::HOP_BY_HOP;
@@ -102,6 +108,7 @@ pub use crate::config::treatment::Setback;
 pub use crate::config::treatment::Template;
 pub use crate::config::treatment::Treatment;
 pub use crate::config::treatment::is_spelling_of;
+pub use crate::config::wire::scalar::duration;
 pub use crate::config::written::Written;
 
 /// Everything the proxy was told, checked: names resolve, addresses parse, no two routes tie.
@@ -119,10 +126,14 @@ pub struct Config {
     pub cache: Cache,
     /// Probes, metrics and logs.
     pub telemetry: Telemetry,
+    /// Where operators look and steer; `None` = nowhere.
+    pub admin: Option<Admin>,
     /// Bounds on connections and request heads.
     pub limits: Limits,
     /// How to stop.
     pub shutdown: Shutdown,
+    /// What was written, to be shown.
+    pub shown: Shown,
 }
 
 /// `host:port`, to be resolved when it is bound.

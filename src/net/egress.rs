@@ -107,8 +107,7 @@ impl Service<Uri> for Connector {
         let connecting = self.tcp.call(address);
         Box::pin(async move {
             let tunnel = async {
-                let stream =
-                    connecting.await.map_err(|error| Error::Unreachable(proxy.clone(), error))?;
+                let stream = connecting.await.map_err(|error| Error::Unreachable(proxy.clone(), error))?;
                 tunnel(stream, &proxy, &authority).await
             };
             let late = || Err(Error::Late(proxy.clone(), authority.clone()));

@@ -45,6 +45,7 @@ mod onward;
 mod refused;
 pub mod respond;
 pub mod route;
+pub mod survey;
 
 pub use assembly::SetupError;
 pub use assembly::Tokens;

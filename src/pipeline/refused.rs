@@ -15,6 +15,7 @@ use crate::pipeline::respond::Context;
 use crate::pipeline::respond::grpc::Dialect;
 use crate::pipeline::respond::reason::Reason;
 use crate::pipeline::respond::refusal::Refusal;
+use crate::telemetry::events::IdpError;
 use crate::telemetry::journey::Journey;
 
 impl Pipeline {
@@ -43,6 +44,10 @@ impl Pipeline {
         let route = journey.route.as_deref();
         self.stages.metrics.refusal(route.map(|route| &route.name), row.word);
         respond::log::log(refusal, journey);
+        journey.refused(row.status, row.fault, || {
+            let idp = refusal.idp.as_deref()?;
+            Some(IdpError::new(&idp.error, idp.suberror.as_deref(), &idp.error_codes))
+        });
         let context = self.context(journey, dialect, resource_metadata);
         if refusal.reason == Reason::ConsentRequired {
             tracing::info!(

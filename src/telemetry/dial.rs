@@ -2,6 +2,9 @@
 
 use std::io::IsTerminal;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 
 use arc_swap::ArcSwap;
 use tracing::Metadata;
@@ -18,16 +21,47 @@ use crate::config::AccessLog;
 use crate::config::LogFormat;
 use crate::config::Logs;
 use crate::telemetry::access_log;
+use crate::telemetry::interventions;
 
 /// Says what is logged from now on. Clones turn the same.
 #[derive(Clone, Debug)]
-pub struct Dial(Arc<ArcSwap<Setting>>);
+pub struct Dial {
+    setting: Arc<ArcSwap<Setting>>,
+    hand: Arc<Mutex<Hand>>,
+}
 
 /// What is to be logged, and in what form.
 #[derive(Debug)]
 pub struct Setting {
     filter: EnvFilter,
     form: Form,
+    /// What it was made of.
+    logs: Logs,
+}
+
+/// Who turned it last: a level by hand holds until it is taken back, whatever the configuration says meanwhile.
+#[derive(Debug)]
+struct Hand {
+    /// What the configuration in use says.
+    configured: Logs,
+    /// The level by hand, and which of all of them it is.
+    level: Option<(String, Turn)>,
+    turns: u64,
+}
+
+/// One turn by hand, for whoever takes it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn(u64);
+
+/// Where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The level in force.
+    pub level: String,
+    /// What the configuration in use says.
+    pub configured: String,
+    /// By which turn it stands where it does; `None` = the configuration's.
+    pub turn: Option<Turn>,
 }
 
 /// The form of a line.
@@ -49,38 +83,93 @@ impl Setting {
             AccessLog::On => "trace",
             AccessLog::Off => "off",
         };
-        let filter = format!("{},{}={access}", logs.level, access_log::TARGET).parse()?;
+        // who turns it down does not hide what was done by hand
+        let interventions = interventions::TARGET;
+        let filter =
+            format!("{},{}={access},{interventions}=info", logs.level, access_log::TARGET).parse()?;
         let form = match logs.format {
             LogFormat::Json => Form::Json,
             LogFormat::Human => Form::Human,
             LogFormat::Auto if std::io::stderr().is_terminal() => Form::Human,
             LogFormat::Auto => Form::Json,
         };
-        Ok(Self { filter, form })
+        Ok(Self { filter, form, logs: logs.clone() })
     }
 }
 
 impl Dial {
     /// One that stands at `setting`.
     pub fn at(setting: Setting) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(setting)))
+        let hand = Hand { configured: setting.logs.clone(), level: None, turns: 0 };
+        Self { setting: Arc::new(ArcSwap::from_pointee(setting)), hand: Arc::new(Mutex::new(hand)) }
     }
 
-    /// Turns it to `setting`.
+    /// Turns it to `setting`, as the configuration says. A level by hand goes on to hold.
     pub fn turn(&self, setting: Setting) {
-        self.0.store(Arc::new(setting));
+        let mut hand = self.hand();
+        hand.configured = setting.logs.clone();
+        let by_hand = hand.level.as_ref().map(|(level, _)| with_level(&hand.configured, level));
+        // one by hand was a filter before
+        self.set(by_hand.and_then(Result::ok).unwrap_or(setting));
+    }
+
+    /// Turns it to `level` by hand, in place of what the configuration says.
+    ///
+    /// # Errors
+    /// If that is no filter that `tracing` understands.
+    pub fn turn_by_hand(&self, level: &str) -> Result<Turn, ParseError> {
+        let mut hand = self.hand();
+        let setting = with_level(&hand.configured, level)?;
+        hand.turns = hand.turns.wrapping_add(1);
+        let turn = Turn(hand.turns);
+        hand.level = Some((level.to_owned(), turn));
+        self.set(setting);
+        Ok(turn)
+    }
+
+    /// Takes a turn by hand back, unless there was another one since; any, if it is `None`.
+    pub fn take_back(&self, turn: Option<Turn>) {
+        let mut hand = self.hand();
+        if turn.is_some() && hand.level.as_ref().map(|(_, turn)| *turn) != turn {
+            return;
+        }
+        hand.level = None;
+        if let Ok(setting) = Setting::of(&hand.configured) {
+            self.set(setting);
+        }
+    }
+
+    /// Where it stands.
+    pub fn standing(&self) -> Standing {
+        let hand = self.hand();
+        let configured = hand.configured.level.clone();
+        let (level, turn) = hand.level.clone().unzip();
+        Standing { level: level.unwrap_or_else(|| configured.clone()), configured, turn }
+    }
+
+    fn set(&self, setting: Setting) {
+        self.setting.store(Arc::new(setting));
         // places in the code that log remember whether they are wanted
         tracing::callsite::rebuild_interest_cache();
     }
 
+    /// Each change under this lock is whole.
+    fn hand(&self) -> MutexGuard<'_, Hand> {
+        self.hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The form of lines now.
     pub fn form(&self) -> Form {
-        self.0.load().form
+        self.setting.load().form
     }
 
     fn ask<T>(&self, question: impl FnOnce(&EnvFilter) -> T) -> T {
-        question(&self.0.load().filter)
+        question(&self.setting.load().filter)
     }
+}
+
+fn with_level(logs: &Logs, level: &str) -> Result<Setting, ParseError> {
+    Setting::of(&Logs { level: level.to_owned(), ..logs.clone() })
 }
 
 /// Whatever stands on the dial decides.
@@ -167,6 +256,38 @@ mod tests {
                 assert_eq!(logged(), expected, "{level} {access:?}");
             }
         });
+    }
+
+    #[test]
+    fn a_level_by_hand_holds_until_it_is_taken_back_whatever_is_configured() {
+        let dial = Dial::at(setting("info", AccessLog::On));
+        let stands = |level: &str, configured: &str| {
+            let standing = dial.standing();
+            assert_eq!((standing.level.as_str(), standing.configured.as_str()), (level, configured));
+            let max = dial.ask(Filter::<tracing_subscriber::Registry>::max_level_hint);
+            // request lines are at every level
+            assert_eq!(max, Some(LevelFilter::TRACE));
+            let filter = dial.ask(ToString::to_string);
+            assert!(filter.split(',').any(|directive| directive == level), "{filter}");
+            assert!(filter.contains("admin=info"), "{filter}");
+        };
+        stands("info", "info");
+        let first = dial.turn_by_hand("debug").unwrap();
+        stands("debug", "info");
+        dial.turn(setting("warn", AccessLog::On));
+        stands("debug", "warn");
+        let second = dial.turn_by_hand("error").unwrap();
+        dial.take_back(Some(first));
+        stands("error", "warn");
+        assert!(dial.turn_by_hand("a=b=c").is_err());
+        stands("error", "warn");
+        assert_eq!(dial.standing().turn, Some(second));
+        dial.take_back(Some(second));
+        stands("warn", "warn");
+        dial.turn_by_hand("trace").unwrap();
+        dial.take_back(None);
+        assert_eq!(dial.standing().turn, None);
+        stands("warn", "warn");
     }
 
     #[test]

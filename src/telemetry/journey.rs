@@ -24,6 +24,10 @@ use crate::telemetry::access_log;
 use crate::telemetry::access_log::Fault;
 use crate::telemetry::access_log::Line;
 use crate::telemetry::access_log::UserHash;
+use crate::telemetry::events::Event;
+use crate::telemetry::events::Events;
+use crate::telemetry::events::IdpError;
+use crate::telemetry::events::Weight;
 use crate::telemetry::metrics::CacheResult;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::Requests;
@@ -42,6 +46,7 @@ pub struct Observer {
     unrouted: Requests,
     clock: Clock,
     user_hash: UserHash,
+    events: Events,
     /// Makes the ids of two processes differ.
     origin: [u8; 8],
     requests: AtomicU64,
@@ -53,7 +58,7 @@ impl Observer {
     /// # Errors
     /// If the system gives no random bytes.
     pub fn new(routes: &[Arc<Route>], metrics: &Metrics, clock: Clock) -> Result<Self, Unspecified> {
-        Self::calling(UserHash::new()?, routes, metrics, clock)
+        Self::calling(UserHash::new()?, Events::default(), routes, metrics, clock)
     }
 
     /// An observer of `routes` in its place, to which users are called as before.
@@ -61,11 +66,12 @@ impl Observer {
     /// # Errors
     /// If the system gives no random bytes.
     pub fn succeeding(&self, routes: &[Arc<Route>], metrics: &Metrics) -> Result<Self, Unspecified> {
-        Self::calling(self.user_hash.clone(), routes, metrics, self.clock.clone())
+        Self::calling(self.user_hash.clone(), self.events.clone(), routes, metrics, self.clock.clone())
     }
 
     fn calling(
         user_hash: UserHash,
+        events: Events,
         routes: &[Arc<Route>],
         metrics: &Metrics,
         clock: Clock,
@@ -79,6 +85,7 @@ impl Observer {
             unrouted: metrics.requests(None, None),
             clock,
             user_hash,
+            events,
             origin,
             requests: AtomicU64::new(0),
         })
@@ -87,6 +94,11 @@ impl Observer {
     /// What users are called in the log.
     pub fn user_hash(&self) -> &UserHash {
         &self.user_hash
+    }
+
+    /// What was refused lately.
+    pub fn events(&self) -> &Events {
+        &self.events
     }
 
     /// The metrics of `route`, which is told by where it is.
@@ -208,6 +220,25 @@ impl Journey<'_> {
 
     fn method(&self) -> Option<&Method> {
         self.asked.as_ref().map(|(method, _)| method)
+    }
+
+    /// It is refused with `status`, by whose fault, upon what the identity provider said: kept for whoever looks.
+    pub fn refused(&self, status: StatusCode, fault: Fault, idp: impl FnOnce() -> Option<IdpError>) {
+        let Observer { events, user_hash, clock, .. } = self.observer;
+        let (true, Some(reason)) = (events.is_watched(), self.reason) else { return };
+        let is_anonymous = fault == Fault::Client && self.caller.is_none();
+        events.keep(Event {
+            at: clock.since_epoch(),
+            route: self.route.as_ref().map(|route| route.name.clone()),
+            reason,
+            status: status.as_u16(),
+            identity_provider: self.identity_provider.clone(),
+            idp: idp(),
+            correlation_id: self.correlation_id.clone(),
+            request_id: self.request_id.to_str().unwrap_or_default().to_owned(),
+            user: self.caller.as_ref().map(|caller| user_hash.of(&caller.claims)),
+            weight: if is_anonymous { Weight::Anonymous } else { Weight::Telling },
+        });
     }
 
     fn elapsed(&self) -> Duration {

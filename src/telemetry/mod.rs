@@ -6,10 +6,14 @@
 pub mod access_log;
 pub mod dial;
 pub mod ends;
+pub mod events;
+pub mod figures;
 mod flood;
+pub mod interventions;
 pub mod journey;
 mod labels;
 pub mod logs;
 pub mod metrics;
 pub mod process;
+pub mod rates;
 pub mod trace;

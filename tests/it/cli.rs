@@ -20,7 +20,8 @@ fn demo_says_where_everything_is_and_serves_it() {
         shell(&format!("curl -s -o /dev/null -w '%{{http_code}}' 'http://{}{path}'", demo.address(of)))
     };
     assert_eq!(curl("telemetry", "/readyz"), "200");
-    assert_eq!(curl("admin", "/"), "404");
+    assert_eq!(curl("admin", "/"), "200");
+    assert_eq!(curl("admin", "/api/v1/status"), "200");
     assert_eq!(curl("upstream", "/"), "200");
     assert_eq!(curl("proxy", "/public"), "200");
     assert_eq!(curl("idp", "/demo/token?user=alice"), "200");

@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 
 mod accept;
+mod admin;
 mod architecture;
 mod authenticate;
 mod bad_answers;

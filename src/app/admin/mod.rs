@@ -1,88 +1,80 @@
-//! What probes and scrapers are told.
+//! What operators see of the running proxy, and how they steer it: probes and metrics at one address, a status page and an
+//! API at another.
 //!
-//! **In:** a path. **Out:** a small text. **Never:** anything secret; anything that changes the proxy.
+//! **In:** a request to one of the two. **Out:** how things stand, or that something was done. **Never:** a secret, a token, a
+//! claim; a change by a request that does not prove that it is meant.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
+use std::net::SocketAddr;
 
-use arc_swap::ArcSwap;
-use http::HeaderValue;
-use http::Response;
-use http::StatusCode;
-use http::header;
-use http_body_util::BodyExt;
-use http_body_util::Full;
+use anyhow::Context;
+use anyhow::ensure;
+use tokio::task::AbortHandle;
 
-use crate::net::Body;
-use crate::pipeline::Pipeline;
-use crate::telemetry::metrics::Metrics;
+use crate::app::bind;
+use crate::app::server::Server;
+use crate::app::server::Transport;
+use crate::config::Admin;
+use crate::telemetry::rates::PERIOD;
 
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub mod api;
+pub mod desk;
+pub mod guard;
+pub mod page;
+mod probes;
+pub mod steer;
+pub mod view;
 
-/// Whether the proxy lives, has started and is ready. Cloning shares the state.
-#[derive(Clone)]
-pub struct Probes {
-    pipeline: Arc<ArcSwap<Pipeline>>,
-    metrics: Arc<Metrics>,
-    draining: Arc<AtomicBool>,
+pub use desk::Desk;
+pub use probes::Probes;
+
+/// The admin interface, served. Dropping it ends that.
+pub struct Interface {
+    server: Server,
+    sampling: AbortHandle,
+    desk: Desk,
 }
 
-impl Probes {
-    /// Probes of a proxy whose listeners are bound.
-    pub fn new(pipeline: Arc<Pipeline>, metrics: Arc<Metrics>) -> Self {
-        let pipeline = Arc::new(ArcSwap::new(pipeline));
-        Self { pipeline, metrics, draining: Arc::new(AtomicBool::new(false)) }
-    }
-
-    /// From now on it is this pipeline they speak of.
-    pub fn follow(&self, pipeline: Arc<Pipeline>) {
-        self.pipeline.store(pipeline);
-    }
-
-    /// From now on the proxy is not ready.
-    pub fn drain(&self) {
-        self.draining.store(true, Ordering::SeqCst);
-    }
-
-    /// Whether requests should be sent here: not draining, and one provider's keys were loaded once. It stays ready
-    /// when the provider goes away later, as cached keys and tokens still serve.
-    pub fn is_ready(&self) -> bool {
-        self.unready().is_none()
-    }
-
-    fn unready(&self) -> Option<&'static str> {
-        if self.draining.load(Ordering::SeqCst) {
-            return Some("draining\n");
-        }
-        (!self.pipeline.load().is_ready()).then_some("no identity provider's keys could be loaded yet\n")
-    }
-
-    /// The answer for `path`.
-    pub fn answer(&self, path: &str) -> Response<Body> {
-        match path {
-            "/livez" | "/startupz" => text(StatusCode::OK, "ok\n".into()),
-            "/readyz" => match self.unready() {
-                None => text(StatusCode::OK, "ok\n".into()),
-                Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, why.into()),
-            },
-            "/metrics" => {
-                self.metrics.cache_entries(self.pipeline.load().cached_tokens());
-                let mut response = text(StatusCode::OK, self.metrics.encode());
-                response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(OPENMETRICS));
-                response
+impl Interface {
+    /// Serves it where `admin` says.
+    ///
+    /// # Errors
+    /// If the address cannot be bound, or others can reach it and it has no token.
+    pub async fn serve(admin: &Admin, desk: &Desk) -> anyhow::Result<Self> {
+        let listener = bind(&admin.address).await?;
+        let is_loopback =
+            listener.local_addr().context("the admin interface has no address")?.ip().is_loopback();
+        ensure!(
+            is_loopback || admin.token.is_some(),
+            "{} is no loopback address, and the admin interface has no token",
+            admin.address
+        );
+        let answering = desk.clone();
+        let answer = move |request| {
+            let desk = answering.clone();
+            async move { api::answer(&desk, request).await }
+        };
+        let server = Server::start(listener, Transport::Plain, answer)?;
+        let sampled = desk.clone();
+        let sampling = tokio::spawn(async move {
+            let mut period = tokio::time::interval(PERIOD);
+            loop {
+                period.tick().await;
+                sampled.sample();
             }
-            _ => text(StatusCode::NOT_FOUND, "there is /livez, /readyz, /startupz and /metrics\n".into()),
-        }
+        });
+        desk.begin_to_watch();
+        Ok(Self { server, sampling: sampling.abort_handle(), desk: desk.clone() })
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
     }
 }
 
-fn text(status: StatusCode, text: String) -> Response<Body> {
-    let mut response = Response::new(Full::from(text).map_err(|never| match never {}).boxed_unsync());
-    *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+impl Drop for Interface {
+    fn drop(&mut self) {
+        self.sampling.abort();
+        self.desk.cease_to_watch();
+    }
 }

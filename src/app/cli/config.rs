@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use crate::app::cli::Failure;
 use crate::app::cli::print;
 use crate::app::cli::source;
-use crate::config::Look;
 use crate::config;
+use crate::config::Look;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:

@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use anyhow::ensure;
-use http::Response;
-use http::StatusCode;
 use tokio::net::TcpListener;
 
 use crate::app::App;
@@ -16,13 +14,10 @@ use crate::app::cli::run;
 use crate::app::demo::echo::Echo;
 use crate::app::demo::entra::Entra;
 use crate::app::demo::entra::settings::Settings;
-use crate::app::server::Server;
 use crate::app::server::Transport;
-use crate::app::server::whole;
 use crate::config;
 use crate::config::Config;
 use crate::domain::clock::Clock;
-use crate::net::Body;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -40,7 +35,7 @@ pub(super) struct Arguments {
     /// Where probes and metrics are served
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9902")]
     telemetry: SocketAddr,
-    /// Kept for the admin interface, of which there is none yet
+    /// Where the status page is
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9901")]
     admin: SocketAddr,
     /// Print the addresses as one line of JSON
@@ -69,10 +64,9 @@ async fn play(arguments: &Arguments) -> anyhow::Result<()> {
     let clock = Clock::system();
     let idp = Entra::start(Settings::default(), listen(arguments.idp, "--idp").await?, clock.clone()).await?;
     let echo = Echo::start(listen(arguments.upstream, "--upstream").await?, Transport::Plain)?;
-    let admin = listen(arguments.admin, "--admin").await?;
-    let config = configuration(arguments.proxy, idp.address(), echo.address(), arguments.telemetry)?;
-    run::log_to_stderr(&config, &clock)?;
-    let app = App::bind(config, clock).await?;
+    let config = configuration(arguments, idp.address(), echo.address())?;
+    let dial = run::log_to_stderr(&config, &clock)?;
+    let app = App::bind(config, clock).await?.logging_by(dial);
     let proxy = app.listeners()?.into_iter().find_map(|(_, address)| address.tcp());
     let proxy = proxy.context("there is no listener")?;
     let addresses = Addresses {
@@ -80,9 +74,8 @@ async fn play(arguments: &Arguments) -> anyhow::Result<()> {
         idp: idp.address(),
         upstream: echo.address(),
         telemetry: app.telemetry(),
-        admin: admin.local_addr()?,
+        admin: app.admin().context("there is no admin interface")?,
     };
-    let _admin = Server::start(admin, Transport::Plain, |_| std::future::ready(not_found()))?;
     let probes = app.probes();
     let serving = tokio::spawn(app.serve(run::stopped()));
     ensure!(App::until_ready(&probes, PATIENCE).await, "the demo did not become ready");
@@ -98,20 +91,9 @@ async fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> 
         .with_context(|| format!("cannot bind {address}; choose another one with {flag}"))
 }
 
-/// What the admin address says: nothing is there yet.
-fn not_found() -> Response<Body> {
-    let mut response = Response::new(whole("not found\n"));
-    *response.status_mut() = StatusCode::NOT_FOUND;
-    response
-}
-
 /// The demo's configuration, read like anyone's.
-fn configuration(
-    proxy: SocketAddr,
-    idp: SocketAddr,
-    upstream: SocketAddr,
-    telemetry: SocketAddr,
-) -> anyhow::Result<Config> {
+fn configuration(arguments: &Arguments, idp: SocketAddr, upstream: SocketAddr) -> anyhow::Result<Config> {
+    let Arguments { proxy, telemetry, admin, .. } = arguments;
     let Settings { tenant, client_id, client_secret, .. } = Settings::default();
     let text = format!(
         r#"
@@ -140,6 +122,7 @@ routes:
     match: /raw
     token: passthrough
 telemetry: {{ address: "{telemetry}" }}
+admin: {{ address: "{admin}" }}
 shutdown: {{ delay: 0s, drain: 2s }}
 "#
     );
@@ -151,7 +134,7 @@ shutdown: {{ delay: 0s, drain: 2s }}
 }
 
 fn instructions(addresses: &Addresses) -> String {
-    let Addresses { proxy, idp, upstream, telemetry, .. } = addresses;
+    let Addresses { proxy, idp, upstream, telemetry, admin } = addresses;
     let call = |path: &str, user: &str| {
         format!(
             "curl -i http://{proxy}{path} -H \"Authorization: Bearer $(curl -s 'http://{idp}/demo/token?user={user}')\""
@@ -169,7 +152,8 @@ fn instructions(addresses: &Addresses) -> String {
 3. This user's sign-in lacks a second factor: 401 with the claims that the client needs to sign in again.
    {}
 
-Metrics: curl -s http://{telemetry}/metrics | grep obo_     All users: curl http://{idp}/     Ctrl-C ends it.
+Status page: http://{admin}/     Metrics: curl -s http://{telemetry}/metrics | grep obo_
+All users: curl http://{idp}/     Ctrl-C ends it.
 ",
         call("/orders/7", "alice"),
         call("/reports/q3", "alice"),

@@ -32,7 +32,7 @@ pub(super) fn run(files: &[PathBuf]) -> Result<(), Failure> {
         // before anything else: without a handler SIGHUP ends the process
         ring_on_hangup(bell)?;
         let app = App::bind(config, clock).await?;
-        serve(app.watching(watch, dial)).await
+        serve(app.warned(&warnings).watching(watch, dial)).await
     })?;
     // what is still running was cut by the end of the drain; it must not hold the process
     runtime.shutdown_background();
@@ -44,6 +44,9 @@ async fn serve(app: App) -> anyhow::Result<()> {
         tracing::info!(%listener, %address, "listening");
     }
     tracing::info!(address = %app.telemetry(), "probes and metrics");
+    if let Some(address) = app.admin() {
+        tracing::info!(%address, "admin interface");
+    }
     tokio::select! {
         () = app.serve(stopped()) => Ok(()),
         result = stopped_twice() => result,

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio::time::MissedTickBehavior;
 
+use crate::app::admin::desk::Outcome;
 use crate::app::machine::Machine;
 use crate::app::reload::prints::Prints;
 use crate::config;
@@ -21,6 +22,7 @@ use crate::config::Look;
 use crate::config::Outline;
 use crate::config::problem::Report;
 use crate::domain::clock::Clock;
+use crate::telemetry::logs;
 
 mod prints;
 mod report;
@@ -176,12 +178,13 @@ impl Watch {
             let loaded = source.load(Look::At)?;
             // before anything is made of them: what changes from here on is a change
             let named = Prints::of(files(&loaded.config));
-            Ok((loaded, named))
+            Ok::<_, Report>((loaded, named))
         });
         let (loaded, named) = match loaded.await {
             Some(Ok(loaded)) => loaded,
             Some(Err(problems)) => {
                 machine.metrics().config_refused();
+                machine.desk().reloaded(Outcome::Invalid(problems.problems().to_vec()));
                 report::invalid(&problems);
                 return false;
             }
@@ -192,11 +195,15 @@ impl Watch {
         let config = Arc::new(loaded.config.sharing(machine.config()));
         if let Err(error) = machine.adopt(config, renewed).await {
             machine.metrics().config_refused();
+            machine.desk().reloaded(Outcome::Unusable(logs::report(error.as_ref())));
             report::unusable(&error);
             return false;
         }
         machine.metrics().config_loaded(self.clock.now());
-        report::in_use(&self.outline.changes(&loaded.outline), &loaded.warnings);
+        let changes = self.outline.changes(&loaded.outline);
+        report::in_use(&changes, &loaded.warnings);
+        machine.desk().warned(&loaded.warnings);
+        machine.desk().reloaded(Outcome::InUse(changes));
         (self.outline, self.standing) = (loaded.outline, Standing::InUse);
         (self.named, self.built) = (named.clone(), named);
         true

@@ -6,6 +6,7 @@ use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
 use crate::config::Address;
+use crate::config::Admin;
 use crate::config::Listener;
 use crate::config::ListenerAddress;
 use crate::config::Telemetry;
@@ -59,7 +60,7 @@ fn split(text: &str) -> Option<Address> {
 }
 
 /// Complains about every two addresses of which only one can be bound.
-pub fn no_clash(listeners: &[Listener], telemetry: Option<&Telemetry>, root: &At<'_>) {
+pub fn no_clash(listeners: &[Listener], telemetry: Option<&Telemetry>, admin: Option<&Admin>, root: &At<'_>) {
     let mut bound: Vec<(String, ListenerAddress, At<'_>)> = listeners
         .iter()
         .map(|listener| {
@@ -70,6 +71,10 @@ pub fn no_clash(listeners: &[Listener], telemetry: Option<&Telemetry>, root: &At
     if let Some(telemetry) = telemetry {
         let address = ListenerAddress::Tcp(telemetry.address.clone());
         bound.push(("telemetry".into(), address, root.key("telemetry").key("address")));
+    }
+    if let Some(admin) = admin {
+        let address = ListenerAddress::Tcp(admin.address.clone());
+        bound.push(("admin".into(), address, root.key("admin").key("address")));
     }
     for (at, (name, address, place)) in bound.iter().enumerate() {
         let earlier = bound.iter().take(at).find(|(_, other, _)| clash(address, other));

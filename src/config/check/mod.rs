@@ -11,6 +11,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
+use crate::config::Shown;
 use crate::config::mask;
 use crate::config::node::Kind;
 use crate::config::node::Node;
@@ -30,6 +31,7 @@ use crate::domain::name::Name;
 
 mod access;
 mod address;
+mod admin;
 mod algorithm;
 mod client_certificate;
 mod cors;
@@ -59,6 +61,7 @@ mod upstream;
 mod words;
 
 pub use crate::config::check::file::Look;
+pub use crate::config::check::server::is_log_filter;
 
 /// The most names that advice lists.
 const MOST_NAMES: usize = 5;
@@ -94,7 +97,8 @@ fn whole(file: &File, root: At<'_>) -> Option<Config> {
     }
     let listeners = listener::all(file.listeners.as_ref(), &root.key("listeners"));
     let telemetry = server::telemetry(file.telemetry.as_ref(), &root.key("telemetry"));
-    address::no_clash(&listeners, telemetry.as_ref(), &root);
+    let admin = admin::check(file.admin.as_ref(), &root.key("admin"));
+    address::no_clash(&listeners, telemetry.as_ref(), admin.as_ref(), &root);
     let providers = identity_provider::all(file.identity_providers.as_ref(), &root.key("identity_providers"));
     let routes = route::all(file, &providers, &root);
     overlap::check(&routes);
@@ -111,6 +115,8 @@ fn whole(file: &File, root: At<'_>) -> Option<Config> {
         telemetry: telemetry?,
         limits: server::limits(file.limits.as_ref(), &root.key("limits")),
         shutdown: server::shutdown(file.shutdown.as_ref()),
+        admin,
+        shown: Shown::of(&root.check.tree.root),
     })
 }
 

@@ -63,9 +63,7 @@ pub fn telemetry(written: Option<&wire::server::Telemetry>, at: &At<'_>) -> Opti
 
 fn logs(written: Option<&wire::server::Logs>, at: &At<'_>) -> Logs {
     let level = written.and_then(|logs| logs.level.as_deref()).unwrap_or("info");
-    // the filter takes any other word for the name of a module, and would be silent about all else
-    let is_level = |word: &str| word.contains('=') || word.trim().parse::<LevelFilter>().is_ok();
-    if !level.split(',').all(is_level) || EnvFilter::builder().parse(level).is_err() {
+    if !is_log_filter(level) {
         let at = at.key("level");
         let help = "write error, warn, info, debug or trace, or a filter such as info,obo_proxy=debug";
         at.error_with(format!("`{}` is not a log level", at.shown(level)), help);
@@ -82,6 +80,13 @@ fn logs(written: Option<&wire::server::Logs>, at: &At<'_>) -> Logs {
             Some(false) => AccessLog::Off,
         },
     }
+}
+
+/// Whether `level` is a log level, or a filter of several.
+pub fn is_log_filter(level: &str) -> bool {
+    // the filter takes any other word for the name of a module, and would be silent about all else
+    let is_level = |word: &str| word.contains('=') || word.trim().parse::<LevelFilter>().is_ok();
+    level.split(',').all(is_level) && EnvFilter::builder().parse(level).is_ok()
 }
 
 /// Bounds on connections and request heads.

@@ -80,6 +80,7 @@ fn the_reference_holds_exactly_the_keys_of_the_schema() {
     let is_place = |key: &str| key.ends_with(".env") || key.ends_with(".value");
     let once = |key: &&String| match key.split_once('.') {
         Some(("defaults", _)) => false,
+        Some(("admin", below)) => !is_place(below),
         Some(("cache", below)) => !(below.starts_with("redis.") && is_place(below)),
         _ => true,
     };

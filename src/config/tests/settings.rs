@@ -41,6 +41,24 @@ fn every_wrong_setting_is_told_with_position_and_advice() {
             "11:15 error: `usr` is not `user` or `assertion` [did you mean `user`?]",
         ),
         (top("cache: fast"), "11:8 error: `fast` is not a map"),
+        (
+            top("admin: { address: 0.0.0.0:9901 }"),
+            "11:19 error: whoever reaches this address could purge users and read the configuration [keep it on 127.0.0.1, or add token: { file: PATH }]",
+        ),
+        (
+            top("admin: { address: 9901 }"),
+            "11:19 error: `9901` is not an address [write host:port, as in 0.0.0.0:8080, [::1]:8080 or localhost:8080]",
+        ),
+        (
+            top("admin: { address: 127.0.0.1:9902 }"),
+            "11:19 error: admin and telemetry cannot both bind port 9902",
+        ),
+        (
+            top("admin: { address: 0.0.0.0:9901, token: {} }"),
+            "11:33 error: this says nowhere what the secret is [write exactly one of file, env and value]",
+        ),
+        (top("admin: { token: hunter2 }"), "11:17 error: `***` is not a map"),
+        (top("admin: { tokn: { file: /t } }"), "11:10 error: unknown setting `tokn` [did you mean `token`?]"),
         (top("limits: { connections: 0 }"), "11:24 error: this must be a number of connections, from 1"),
         (top("limits: { header_bytes: 1KiB }"), "11:25 error: this must be from 8KiB to 1MiB"),
         (top("limits: { header_timeout: 0s }"), "11:27 error: this must be longer than nothing"),

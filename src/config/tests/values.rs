@@ -21,6 +21,7 @@ use crate::config::PathKind;
 use crate::config::Principals;
 use crate::config::ProxyProtocol;
 use crate::config::Scheme;
+use crate::config::SecretSource;
 use crate::config::Tenancy;
 use crate::config::UnderscoreHeaders;
 use crate::config::ValidatedToken;
@@ -35,6 +36,22 @@ use crate::config::tests::told;
 use crate::domain::peer::Trust;
 
 const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn the_admin_interface_is_on_loopback_or_has_a_token() {
+    let admin = |written: &str| config(&format!("{FINE}admin: {written}\n")).admin.unwrap();
+    for (written, address, is_loopback) in [
+        ("{}", "127.0.0.1:9901", true),
+        ("{ address: '[::1]:1' }", "[::1]:1", true),
+        ("{ address: localhost:1 }", "localhost:1", true),
+        ("{ address: '0.0.0.0:1', token: { file: /t } }", "0.0.0.0:1", false),
+        ("{ address: 'obo.example:1', token: { file: /t } }", "obo.example:1", false),
+    ] {
+        let admin = admin(written);
+        assert_eq!((admin.address.to_string().as_str(), admin.is_loopback()), (address, is_loopback));
+        assert_eq!(admin.token, (!is_loopback).then(|| SecretSource::File("/t".into())));
+    }
+}
 
 #[test]
 fn what_is_not_written_has_its_default() {
@@ -54,6 +71,7 @@ fn what_is_not_written_has_its_default() {
         (LogFormat::Auto, AccessLog::On)
     );
     assert_eq!(config.telemetry.logs.level, "info");
+    assert_eq!(config.admin, None);
     assert_eq!((config.cache.max_entries, config.cache.max_bytes), (10_000, 64 << 20));
     assert_eq!(config.cache.key, CacheKeyMode::User);
     assert_eq!((config.cache.expiry_margin, config.cache.negative_ttl), (300 * SECOND, 30 * SECOND));

@@ -14,6 +14,7 @@ use crate::config::wire::listener::Listener;
 use crate::config::wire::route::Defaults;
 use crate::config::wire::route::Route;
 use crate::config::wire::scalar::Workers;
+use crate::config::wire::server::Admin;
 use crate::config::wire::server::Cache;
 use crate::config::wire::server::Limits;
 use crate::config::wire::server::Shutdown;
@@ -70,6 +71,9 @@ pub struct File {
     pub cache: Option<Cache>,
     /// Probes, metrics and logs.
     pub telemetry: Option<Telemetry>,
+    /// A status page, and an API that purges users and changes what is logged.
+    /// Default: absent, there is none.
+    pub admin: Option<Admin>,
     /// Bounds on connections and request heads.
     pub limits: Option<Limits>,
     /// How to stop on SIGTERM.

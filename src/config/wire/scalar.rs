@@ -109,7 +109,8 @@ pub fn all_items<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(mut items: A) -> R
     Ok(all)
 }
 
-fn duration(text: &str) -> Option<Duration> {
+/// The duration that `text` is.
+pub fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = number_and_unit(text)?;
     let duration = match unit {
         "ms" => Duration::from_millis(number),

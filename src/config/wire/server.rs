@@ -1,8 +1,9 @@
-//! `cache`, `telemetry`, `limits` and `shutdown`.
+//! `cache`, `telemetry`, `admin`, `limits` and `shutdown`.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::config::wire::credential::Secret;
 use crate::config::wire::redis::Redis;
 use crate::config::wire::scalar::DurationText;
 use crate::config::wire::scalar::Size;
@@ -81,6 +82,18 @@ pub enum LogFormat {
     Human,
     /// One JSON object a line.
     Json,
+}
+
+/// A status page and an API for operators.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    /// Where they are served.
+    /// Default: `127.0.0.1:9901`. Wider than loopback it takes a `token`.
+    pub address: Option<String>,
+    /// What whoever uses them must show, as a bearer token or as the password of a browser.
+    /// Default: none on loopback, where everyone on this machine may use them. The file is read anew each time.
+    pub token: Option<Secret>,
 }
 
 /// Bounds on connections and request heads.

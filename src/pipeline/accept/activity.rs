@@ -240,10 +240,7 @@ impl Activity {
     /// Whether a request was read to its end and its answer written, and nothing of the next has come: the connection
     /// may go on as if it were new. A body given up half way leaves no such moment.
     pub fn is_between_requests(&self) -> bool {
-        self.is_resting()
-            && self.is_out_of_bodies()
-            && !self.is_stalled()
-            && !self.is_closing()
+        self.is_resting() && self.is_out_of_bodies() && !self.is_stalled() && !self.is_closing()
     }
 
     /// Whether the peer does not read: the last write made no progress. When that is over, whoever writes is woken.

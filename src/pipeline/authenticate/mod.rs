@@ -52,6 +52,7 @@ pub mod policy;
 pub mod principal;
 pub mod provider;
 pub mod roca;
+pub mod survey;
 pub mod verify;
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ use crate::pipeline::exchange::grant::Terms;
 use crate::pipeline::exchange::request::token_request;
 use crate::pipeline::exchange::row::Kind;
 use crate::pipeline::exchange::row::Row;
+use crate::pipeline::exchange::survey::TokenEndpointState;
 use crate::pipeline::exchange::weather::Reply;
 use crate::pipeline::exchange::weather::Tries;
 use crate::pipeline::exchange::weather::Weather;
@@ -103,6 +104,11 @@ impl TokenEndpoint {
     pub fn succeeding(&self, clients: Clients, provers: Arc<Provers>) -> Self {
         let (clock, metrics) = (self.clock.clone(), self.metrics.clone());
         Self { clients, provers, weather: self.weather.clone(), clock, metrics }
+    }
+
+    /// How those fare that were asked.
+    pub fn states(&self) -> Vec<TokenEndpointState> {
+        self.weather.states()
     }
 
     /// Asks for a token B with each of our credentials in turn, until one is not refused as such: while a credential

@@ -71,6 +71,7 @@ mod rounds;
 pub mod row;
 mod session;
 mod succession;
+pub mod survey;
 mod tiers;
 pub mod trial;
 mod weather;

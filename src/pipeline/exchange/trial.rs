@@ -90,7 +90,8 @@ impl Trial {
     ) -> Self {
         // nobody reads what is counted here
         let metrics = Arc::new(Metrics::new());
-        let provers = Arc::new(Provers::new(std::slice::from_ref(provider), clients.direct(), clock, &metrics));
+        let provers =
+            Arc::new(Provers::new(std::slice::from_ref(provider), clients.direct(), clock, &metrics));
         let endpoint = TokenEndpoint::new(clients.clone(), provers.clone(), clock.clone(), metrics);
         Self { provider: provider.clone(), metadata, endpoint, provers }
     }

@@ -18,7 +18,7 @@ const FLOORS: [&str; 6] = ["domain", "config", "telemetry", "net", "pipeline", "
 /// What may be on the floor `pipeline` besides its `mod.rs`.
 const STAGES: [&str; 6] = ["accept", "route", "authenticate", "exchange", "forward", "respond"];
 /// What is there of `mod.rs` itself, and imports the stages as it does.
-const LINE: [&str; 4] = ["assembly", "browsers", "onward", "refused"];
+const LINE: [&str; 5] = ["assembly", "browsers", "onward", "refused", "survey"];
 /// What `respond` may name of other stages: how they fail.
 const FAILURES: [&str; 6] = ["Error", "Failure", "Kind", "Phase", "Reason", "Why"];
 /// Types whose value must not get out by being formatted or serialised.

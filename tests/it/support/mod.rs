@@ -64,6 +64,8 @@ pub struct World {
     pub echo: Echo,
     pub proxy: SocketAddr,
     pub telemetry: SocketAddr,
+    /// The admin interface, where `sections` asks for one.
+    pub admin: Option<SocketAddr>,
     pub clock: Clock,
     pub probes: Probes,
     client: Client,
@@ -184,7 +186,7 @@ routes:{}"#,
         let app = App::bind(config, clock.clone()).await.unwrap();
         let proxy = app.listeners().unwrap()[0].1.tcp().unwrap();
         let telemetry = app.telemetry();
-        let probes = app.probes();
+        let (admin, probes) = (app.admin(), app.probes());
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = app.serve(async {
             let _ = stopped.await;
@@ -192,7 +194,7 @@ routes:{}"#,
         let serving = tokio::spawn(serving);
         let client = Client::plain().unwrap();
         let (stop, serving) = (Some(stop), Some(serving));
-        Self { entra: Some(entra), echo, proxy, telemetry, clock, probes, client, stop, serving }
+        Self { entra: Some(entra), echo, proxy, telemetry, admin, clock, probes, client, stop, serving }
     }
 
     pub fn entra(&self) -> &Entra {

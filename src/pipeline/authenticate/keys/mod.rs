@@ -24,6 +24,7 @@ use crate::pipeline::authenticate::jws::KeyName;
 use crate::pipeline::authenticate::keys::fetch::Fetched;
 use crate::pipeline::authenticate::keys::fetch::Fetcher;
 use crate::pipeline::authenticate::keys::fetch::Origin;
+use crate::pipeline::authenticate::survey::HeldKeys;
 use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
 
@@ -115,6 +116,13 @@ impl KeySource {
     /// Whether there is anything left to wait for at the start: a fetch has ended, however it did.
     pub fn was_tried(&self) -> bool {
         self.is_ready() || *self.ended.borrow() > 0
+    }
+
+    /// What is in use, also if it is too old to be believed.
+    pub fn held(&self) -> Option<HeldKeys> {
+        let held = self.latest()?;
+        let age = self.clock.monotonic().saturating_duration_since(held.fetched_at);
+        Some(HeldKeys { count: held.keys.count(), age })
     }
 
     /// The tenant the metadata speaks of, once it was fetched.

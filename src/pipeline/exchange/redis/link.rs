@@ -17,6 +17,7 @@ use crate::pipeline::exchange::redis::connect;
 use crate::pipeline::exchange::redis::connect::Connection;
 use crate::pipeline::exchange::redis::connect::Error;
 use crate::pipeline::exchange::redis::seal::Ring;
+use crate::pipeline::exchange::survey::SharedTier;
 use crate::telemetry::logs;
 
 /// For how long nothing is asked of servers in trouble.
@@ -110,6 +111,16 @@ impl Link {
                 return decided;
             }
             settled.await;
+        }
+    }
+
+    /// How they serve us.
+    pub fn standing(&self) -> SharedTier {
+        let state = self.state();
+        match (&state.session, state.health, &state.told) {
+            (_, Health::Ill, Some((cause, _))) => SharedTier::Troubled(cause.clone()),
+            (Some(_), ..) => SharedTier::Connected,
+            (None, ..) => SharedTier::Resting,
         }
     }
 

@@ -25,6 +25,7 @@ use crate::pipeline::exchange::redis::connect::Error;
 use crate::pipeline::exchange::redis::link::Link;
 use crate::pipeline::exchange::redis::link::Session;
 use crate::pipeline::exchange::redis::seal::Purpose;
+use crate::pipeline::exchange::survey::SharedTier;
 use crate::telemetry::metrics::Metrics;
 
 mod commands;
@@ -114,6 +115,11 @@ impl Redis {
             clock,
             metrics,
         }
+    }
+
+    /// How they serve us.
+    pub fn state(&self) -> SharedTier {
+        self.link.standing()
     }
 
     /// Connects, so that the first look-up need not.

@@ -12,11 +12,14 @@ use http::header;
 
 use crate::config::IdentityProvider;
 use crate::domain::clock::Clock;
+use crate::domain::name::Name;
 use crate::pipeline::exchange::breaker::Breaker;
 use crate::pipeline::exchange::breaker::Change;
 use crate::pipeline::exchange::breaker::Health;
 use crate::pipeline::exchange::error::Error;
 use crate::pipeline::exchange::row::Row;
+use crate::pipeline::exchange::survey::BreakerState;
+use crate::pipeline::exchange::survey::TokenEndpointState;
 
 /// The shortest pause before a second try.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
@@ -27,7 +30,7 @@ const JITTER: Duration = Duration::from_millis(1000);
 /// Watches over every token endpoint that was asked: no more than are configured.
 #[derive(Debug)]
 pub struct Weather {
-    breakers: Mutex<HashMap<String, Breaker>>,
+    breakers: Mutex<HashMap<String, (Name, Breaker)>>,
     clock: Clock,
 }
 
@@ -63,6 +66,19 @@ impl Weather {
     /// Fair everywhere.
     pub fn new(clock: Clock) -> Self {
         Self { breakers: Mutex::default(), clock }
+    }
+
+    /// How the endpoints fare, in the order of their URLs.
+    pub fn states(&self) -> Vec<TokenEndpointState> {
+        let breakers = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = |(url, (identity_provider, breaker)): (&String, &(Name, Breaker))| TokenEndpointState {
+            identity_provider: identity_provider.clone(),
+            url: url.clone(),
+            breaker: if breaker.is_open() { BreakerState::Open } else { BreakerState::Closed },
+        };
+        let mut states: Vec<_> = breakers.iter().map(state).collect();
+        states.sort_by(|one, other| one.url.cmp(&other.url));
+        states
     }
 
     /// Makes an `attempt` at asking the token endpoint `url` of `provider`, and after a pause a second one if the first
@@ -163,8 +179,11 @@ impl Endpoint<'_> {
         // a breaker is whole after each of its methods, so a poisoned lock is too
         let mut breakers = self.weather.breakers.lock().unwrap_or_else(PoisonError::into_inner);
         match breakers.get_mut(self.url) {
-            Some(breaker) => with(breaker),
-            None => with(breakers.entry(self.url.to_owned()).or_default()),
+            Some((_, breaker)) => with(breaker),
+            None => {
+                let unasked = || (self.provider.name.clone(), Breaker::default());
+                with(&mut breakers.entry(self.url.to_owned()).or_insert_with(unasked).1)
+            }
         }
     }
 }

@@ -1,0 +1,103 @@
+//! What probes and scrapers are told.
+//!
+//! **In:** a path. **Out:** a small text. **Never:** anything secret; anything that changes the proxy.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+
+use arc_swap::ArcSwap;
+use http::HeaderValue;
+use http::Response;
+use http::StatusCode;
+use http::header;
+use http_body_util::BodyExt;
+use http_body_util::Full;
+
+use crate::net::Body;
+use crate::pipeline::Pipeline;
+use crate::telemetry::metrics::Metrics;
+
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Whether the proxy lives, has started and is ready. Cloning shares the state.
+#[derive(Clone)]
+pub struct Probes {
+    pipeline: Arc<ArcSwap<Pipeline>>,
+    metrics: Arc<Metrics>,
+    draining: Arc<AtomicBool>,
+}
+
+impl Probes {
+    /// Probes of a proxy whose listeners are bound.
+    pub fn new(pipeline: Arc<Pipeline>, metrics: Arc<Metrics>) -> Self {
+        let pipeline = Arc::new(ArcSwap::new(pipeline));
+        Self { pipeline, metrics, draining: Arc::new(AtomicBool::new(false)) }
+    }
+
+    /// From now on it is this pipeline they speak of.
+    pub fn follow(&self, pipeline: Arc<Pipeline>) {
+        self.pipeline.store(pipeline);
+    }
+
+    /// From now on the proxy is not ready.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether requests should be sent here: not draining, and one provider's keys were loaded once. It stays ready
+    /// when the provider goes away later, as cached keys and tokens still serve.
+    pub fn is_ready(&self) -> bool {
+        self.unready().is_none()
+    }
+
+    /// The pipeline they speak of.
+    pub fn pipeline(&self) -> Arc<Pipeline> {
+        self.pipeline.load_full()
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Whether the proxy comes to its end.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    fn unready(&self) -> Option<&'static str> {
+        if self.is_draining() {
+            return Some("draining\n");
+        }
+        (!self.pipeline.load().is_ready()).then_some("no identity provider's keys could be loaded yet\n")
+    }
+
+    /// The answer for `path`.
+    pub fn answer(&self, path: &str) -> Response<Body> {
+        match path {
+            "/livez" | "/startupz" => text(StatusCode::OK, "ok\n".into()),
+            "/readyz" => match self.unready() {
+                None => text(StatusCode::OK, "ok\n".into()),
+                Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, why.into()),
+            },
+            "/metrics" => {
+                self.metrics.cache_entries(self.pipeline.load().cached_tokens());
+                let mut response = text(StatusCode::OK, self.metrics.encode());
+                response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(OPENMETRICS));
+                response
+            }
+            _ => text(StatusCode::NOT_FOUND, "there is /livez, /readyz, /startupz and /metrics\n".into()),
+        }
+    }
+}
+
+fn text(status: StatusCode, text: String) -> Response<Body> {
+    let mut response = Response::new(Full::from(text).map_err(|never| match never {}).boxed_unsync());
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
