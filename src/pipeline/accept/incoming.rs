@@ -13,6 +13,7 @@ use http_body::SizeHint;
 
 use crate::net::BoxError;
 use crate::pipeline::accept::activity::Activity;
+use crate::pipeline::accept::activity::Protocol;
 
 /// A body whose end is none: hyper takes whatever comes between the last chunk and an empty line for trailers, of which it
 /// then finds none (RFC 9112 section 7.1).
@@ -51,7 +52,7 @@ impl Incoming {
         let trailers = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.trailers_ref());
         if let (Some(trailers), Some(activity)) = (trailers, &self.unread) {
             activity.read_trailers();
-            if trailers.is_empty() {
+            if trailers.is_empty() && activity.protocol() == Protocol::Http1 {
                 return Poll::Ready(Some(Err(NoTrailers.into())));
             }
         }

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::support::certificates::Authority;
 use crate::support::process::obo_proxy;
 use crate::support::process::text;
 
@@ -22,8 +23,11 @@ const ENTRA: [&str; 10] = [
 fn what_init_writes_passes_the_check_without_a_warning() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
-    for file in ["secret", "tls.crt", "tls.key", "token"] {
-        fs::write(at(file), "x").unwrap();
+    let pair = Authority::new().issue("orders-proxy");
+    for (file, content) in
+        [("secret", "x"), ("tls.crt", &pair.certificate), ("tls.key", &pair.key), ("token", "x")]
+    {
+        fs::write(at(file), content).unwrap();
     }
     let paths = [at("secret"), at("tls.crt"), at("tls.key")];
     for (kind, issuer) in [
