@@ -92,13 +92,12 @@ impl Service<Uri> for Connector {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.tcp.poll_ready(cx).map_err(Into::into)
+        self.tcp.poll_ready(cx)
     }
 
     fn call(&mut self, target: Uri) -> Self::Future {
         let Some(proxy) = proxy_to(&self.egress, &target).cloned() else {
-            let connecting = self.tcp.call(target);
-            return Box::pin(async move { Ok(connecting.await?) });
+            return self.tcp.call(target);
         };
         let authority = format!("{}:{}", target.host().unwrap_or_default(), port(&target));
         let Ok(address) = proxy.to_string().parse::<Uri>() else {
