@@ -35,6 +35,7 @@ mod redis;
 mod schema;
 mod sharing;
 mod source;
+mod traces;
 mod treatment;
 mod tree;
 mod unsupported;
@@ -83,6 +84,9 @@ pub use crate::config::redis::SecretSource;
 pub use crate::config::redis::Topology;
 pub use crate::config::redis::Transport;
 pub use crate::config::schema::schema;
+pub use crate::config::traces::OnParent;
+pub use crate::config::traces::Sampler;
+pub use crate::config::traces::Traces;
 pub use crate::config::treatment::Cors;
 pub use crate::config::treatment::FieldRules;
 pub use crate::config::treatment::Piece;
@@ -451,13 +455,15 @@ pub enum CacheKeyMode {
     Assertion,
 }
 
-/// Probes, metrics and logs.
+/// Probes, metrics, logs and traces.
 #[derive(Clone, Debug)]
 pub struct Telemetry {
     /// Where probes and metrics are served.
     pub address: Address,
     /// What is logged.
     pub logs: Logs,
+    /// Where traces go, if there are any.
+    pub traces: Option<Arc<Traces>>,
 }
 
 /// What is logged.

@@ -4,7 +4,7 @@
 use crate::config::node::Path;
 
 /// The keys that lead to each of them; `*` is any name. List positions are not counted.
-const LATER: &[&[&str]] = &[&["admin"], &["identity_providers", "*", "proxy"], &["telemetry", "traces"]];
+const LATER: &[&[&str]] = &[&["admin"], &["identity_providers", "*", "proxy"]];
 
 /// The key of the setting at `path`, if it comes later. `defaults` is looked up as a route.
 pub fn find(path: &Path) -> Option<String> {

@@ -49,6 +49,7 @@ mod route;
 mod secret;
 mod server;
 mod tls;
+mod traces;
 mod treatment;
 mod upstream;
 mod words;

@@ -11,6 +11,7 @@ mod redis;
 mod routes;
 mod secrets;
 mod settings;
+mod traces;
 mod treatment;
 mod values;
 
