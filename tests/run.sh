@@ -31,6 +31,8 @@ command -v redis-server >/dev/null || missing+=(redis-server)
 if [ "$interop" = yes ]; then
     command -v openssl >/dev/null || missing+=(openssl)
     command -v npm >/dev/null || missing+=(nodejs npm)
+    # for promtool, which reads what /metrics says
+    command -v promtool >/dev/null || missing+=(prometheus)
 fi
 if [ "${#missing[@]}" -gt 0 ]; then
     as_root=()
@@ -87,6 +89,7 @@ interop() {
         tests/interop/node_modules/node-linux-*/bin/node tests/interop/run.mjs "${CARGO_TARGET_DIR:-target}/debug/obo-proxy"
 }
 if [ "$interop" = yes ]; then
+    run cargo test --locked --test it -- --ignored
     run interop
 fi
 

@@ -28,6 +28,7 @@ pub mod lines;
 pub mod machine;
 pub mod reload;
 pub mod server;
+pub mod traces;
 pub mod workers;
 
 use admin::Probes;
@@ -35,7 +36,9 @@ use lines::Prepared;
 use machine::Machine;
 use machine::Outbound;
 use machine::Parts;
+use machine::exporter;
 use reload::Watch;
+use traces::Exporter;
 
 /// The proxy with its listeners bound, ready to serve.
 pub struct App {
@@ -53,11 +56,13 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         metrics.config_loaded(clock.now());
         let client = Outbound::for_providers(&config, None)?;
-        let first = Arc::new(Pipeline::new(&config, client.client(), &clock, &metrics)?);
+        let exporter = exporter(&config, &metrics)?;
+        let tracer = exporter.as_ref().map(Exporter::tracer);
+        let first = Arc::new(Pipeline::new(&config, client.client(), tracer, &clock, &metrics)?);
         let others = (1..config.workers.unwrap_or_else(cores)).map(|_| Arc::new(first.for_worker(None)));
         let pipelines = std::iter::once(first.clone()).chain(others).collect();
         let probes = Probes::new(first, metrics.clone());
-        let machine = Machine::new(config, Parts { pipelines, client, probes, metrics }).await?;
+        let machine = Machine::new(config, Parts { pipelines, client, probes, metrics }, exporter).await?;
         let listeners = machine.bind().await?;
         Ok(Self { machine, listeners, watch: None })
     }

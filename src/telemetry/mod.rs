@@ -1,13 +1,17 @@
 //! Floor 2: what operators see.
 //!
-//! **In:** facts the stages found out. **Out:** metrics, log lines. **Never:** a token, a secret, a query string or a
+//! **In:** facts the stages found out. **Out:** metrics, log lines, spans. **Never:** a token, a secret, a query string or a
 //! user's name; a label value from outside.
 
 pub mod access_log;
+pub mod audit;
+pub mod catalogue;
 pub mod dial;
+mod exposition;
 mod flood;
 pub mod journey;
 mod labels;
+pub mod lead;
 pub mod logs;
 pub mod metrics;
 pub mod process;

@@ -28,5 +28,6 @@ mod streams;
 mod support;
 mod telemetry;
 mod tls;
+mod traces;
 mod unix;
 mod websocket;

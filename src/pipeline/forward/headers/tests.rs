@@ -89,6 +89,7 @@ impl Case {
             peer: &self.peer,
             scheme: Scheme::Http,
             request_id: &self.request_id,
+            trace: None,
             websocket: None,
         }
     }

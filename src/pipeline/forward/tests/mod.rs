@@ -115,6 +115,7 @@ impl Case {
             peer: &peer(),
             scheme: Scheme::Http,
             request_id: &id,
+            trace: None,
             websocket: None,
         };
         tokio::time::timeout(LONG * 2, self.forwarder.send(request, onward)).await.expect("an end in time")
@@ -400,6 +401,7 @@ async fn routes_that_share_an_upstream_share_its_connections() {
             peer: &peer(),
             scheme: Scheme::Http,
             request_id: &id,
+            trace: None,
             websocket: None,
         };
         let response = forwarder.send(Request::new(Full::new(Bytes::new())), onward).await.unwrap();
