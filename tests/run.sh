@@ -31,6 +31,7 @@ command -v redis-server >/dev/null || missing+=(redis-server)
 if [ "$interop" = yes ]; then
     command -v openssl >/dev/null || missing+=(openssl)
     command -v npm >/dev/null || missing+=(nodejs npm)
+    python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
     # for promtool, which reads what /metrics says
     command -v promtool >/dev/null || missing+=(prometheus)
 fi

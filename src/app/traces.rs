@@ -227,7 +227,7 @@ impl Export {
                     if received == 0 {
                         return true;
                     }
-                    due = due.or(Some(Instant::now() + PATIENCE));
+                    due = due.or_else(|| Some(Instant::now() + PATIENCE));
                 }
             }
         }

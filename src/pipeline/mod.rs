@@ -267,7 +267,7 @@ impl Pipeline {
     ) -> Result<Exchanged, Refusal> {
         let begun = journey.begin();
         let point = journey.within(begun);
-        let asker = journey.asker(point.as_ref());
+        let asker = journey.asker(point.as_deref());
         let outcome = self.stages.exchanger.token_for(caller, wanted, Some(asker)).await;
         let refused = outcome.as_ref().err().map(|error| error.kind.reason());
         journey.exchanged(begun, outcome.as_ref().ok().map(|exchanged| exchanged.cache), refused);

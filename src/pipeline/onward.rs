@@ -225,7 +225,7 @@ impl Pipeline {
             asked_at: sent.asked_at,
             demand,
             chance,
-            asker: Some(journey.asker(point.as_ref())),
+            asker: Some(journey.asker(point.as_deref())),
         };
         let started = self.stages.clock.monotonic();
         let outcome = self.stages.exchanger.rejected(rejected).await;

@@ -288,7 +288,7 @@ pub fn page() -> String {
     let mut page = HEAD.to_owned();
     for metric in ALL {
         // writing to a String does not fail
-        let _ = write!(page, "## `{}`\n\n{}. A {}.\n\n", metric.name, metric.help, metric.kind.as_str());
+        let _ = write!(page, "## `{}`\n\n{}. Type: {}.\n\n", metric.name, metric.help, metric.kind.as_str());
         for (label, values) in metric.labels {
             let _ = writeln!(page, "* `{label}`: {}", values.told());
         }

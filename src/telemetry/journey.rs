@@ -224,8 +224,9 @@ impl Journey<'_> {
     }
 
     /// Where in its trace that step is, for what others do within it.
-    pub fn within(&self, begun: Option<Begun>) -> Option<Point> {
-        Some(self.recording.as_ref()?.within(begun?))
+    pub fn within(&self, begun: Option<Begun>) -> Option<Box<Point>> {
+        // on the heap, as most requests have none
+        Some(Box::new(self.recording.as_ref()?.within(begun?)))
     }
 
     /// Who asks, for whoever does something because of it; `point` is where in its trace.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
 
+use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use obo_proxy::domain::clock::Clock;
@@ -84,6 +85,13 @@ async fn upstream() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
                 }
                 let claims =
                     STANDARD.encode(json!({"access_token": {"can4ry": {"essential": true}}}).to_string());
+                if head.starts_with("GET /obo/socket") {
+                    let key = head.lines().find_map(|line| line.strip_prefix("sec-websocket-key: ")).unwrap();
+                    let _ = socket.write_all(agreement(key).as_bytes()).await;
+                    let (mut read, mut write) = socket.split();
+                    let _ = tokio::io::copy(&mut read, &mut write).await;
+                    return;
+                }
                 let answer = if head.starts_with("GET /obo/challenge") {
                     format!(
                         "HTTP/1.1 401 x\r\nwww-authenticate: Bearer error=\"insufficient_claims\", claims=\"{claims}\"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
@@ -320,16 +328,31 @@ async fn no_secret_is_anywhere_but_where_it_belongs() {
     }
 }
 
-/// Asks for a WebSocket that is not agreed to: what it sends is no message.
+/// The answer that agrees to a WebSocket (RFC 6455 section 4.2.2).
+fn agreement(key: &str) -> String {
+    let key = [key, "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"].concat();
+    let accept = STANDARD.encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, key.as_bytes()));
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+    )
+}
+
+/// Opens a WebSocket, and sends a message that comes back as it went.
 async fn websocket(address: SocketAddr, token: &str) {
     let mut socket = TcpStream::connect(address).await.unwrap();
     let head = format!(
-        "GET /obo/socket HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-protocol: can4ry\r\nauthorization: Bearer {token}\r\n\r\n"
+        "GET /obo/socket HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\ncookie: can4ry\r\nauthorization: Bearer {token}\r\n\r\n"
     );
     socket.write_all(head.as_bytes()).await.unwrap();
-    let mut answer = [0; 12];
-    socket.read_exact(&mut answer).await.unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 200");
-    // the end of it
-    let _ = socket.write_all(b"\x81\x06can4ry").await;
+    let mut answer = String::new();
+    while !answer.ends_with("\r\n\r\n") {
+        answer.push(socket.read_u8().await.unwrap().into());
+    }
+    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+    // masked with nothing
+    let message = b"\x81\x86\0\0\0\0can4ry";
+    socket.write_all(message).await.unwrap();
+    let mut echo = [0; 12];
+    socket.read_exact(&mut echo).await.unwrap();
+    assert_eq!(&echo, message);
 }

@@ -10,6 +10,7 @@ use proptest::strategy::Strategy;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::support::World;
 use crate::support::process::Demo;
@@ -86,7 +87,7 @@ fn a_caller_who_hangs_up_is_counted_as_499() {
         "curl -s -m 0.5 'http://{proxy}/orders' -H \"Authorization: Bearer $(curl -sf 'http://{idp}/demo/token?user=slow')\" || test $? = 28"
     ));
     let expected = "http_server_request_duration_seconds_count{http_route=\"orders\",http_request_method=\"GET\",http_response_status_code=\"499\"} 1";
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     loop {
         let metrics = shell(&format!("curl -sf http://{}/metrics", demo.address("telemetry")));
         if metrics.contains(expected) {

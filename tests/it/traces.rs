@@ -11,6 +11,7 @@ use crate::support::collector::Span;
 use crate::support::process::Demo;
 use crate::support::process::Proxy;
 use crate::support::process::config;
+use crate::support::process::repository;
 use crate::support::process::shell;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -316,4 +317,47 @@ async fn traces_come_and_go_with_a_reload() {
         let paths: Vec<&str> = spans.iter().filter_map(|span| span.attribute("url.path")).collect();
         assert_eq!(paths, [path]);
     }
+}
+
+#[tokio::test]
+#[ignore = "wants a Python package: tests/run.sh --interop"]
+async fn opentelemetrys_own_schema_reads_what_is_sent() {
+    let collector = Collector::answering(Some((200, ""))).await;
+    let url = collector.url();
+    aside(move || {
+        let environment =
+            [("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()), ("OTEL_TRACES_SAMPLER", "always_on")];
+        let traced = Traced::start(&environment);
+        for user in ["alice", "mfa"] {
+            traced.get("/orders", &traced.token(user), "-o /dev/null");
+        }
+        assert_eq!(traced.proxy.stop().0, Some(0));
+    })
+    .await;
+    let directory = tempfile::tempdir().unwrap();
+    let body = directory.path().join("body.json");
+    std::fs::write(&body, &collector.exports()[0].body).unwrap();
+    let script = repository("tests/interop/otlp.py");
+    let (directory, body) = (directory.path().display(), body.display());
+    let printed = shell(&format!(
+        "python3 -m venv {directory}/venv && {directory}/venv/bin/pip install -q -r {}/requirements.txt && {directory}/venv/bin/python {} {body}",
+        script.parent().unwrap().display(),
+        script.display(),
+    ));
+    let mut spans: Vec<&str> = printed.lines().collect();
+    spans.sort_unstable();
+    assert_eq!(
+        spans,
+        [
+            "SPAN_KIND_CLIENT GET STATUS_CODE_UNSET",
+            "SPAN_KIND_CLIENT POST token STATUS_CODE_ERROR",
+            "SPAN_KIND_CLIENT POST token STATUS_CODE_UNSET",
+            "SPAN_KIND_INTERNAL authenticate STATUS_CODE_UNSET",
+            "SPAN_KIND_INTERNAL authenticate STATUS_CODE_UNSET",
+            "SPAN_KIND_INTERNAL exchange STATUS_CODE_ERROR",
+            "SPAN_KIND_INTERNAL exchange STATUS_CODE_UNSET",
+            "SPAN_KIND_SERVER GET / STATUS_CODE_UNSET",
+            "SPAN_KIND_SERVER GET / STATUS_CODE_UNSET",
+        ]
+    );
 }
