@@ -108,7 +108,7 @@ fn wrong_settings_are_told_with_position_and_advice() {
         ),
         (
             "{ otlp: 'http://c:4318', sample_ratio: 10% }",
-            "11:55 error: `10%` is not a number from 0 to 1, as in 0.1",
+            "11:61 error: `10%` is not a number from 0 to 1, as in 0.1",
         ),
         (
             "{ otlp: 'collector:4318' }",
