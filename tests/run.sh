@@ -34,6 +34,9 @@ if [ "$interop" = yes ]; then
     command -v openssl >/dev/null || missing+=(openssl)
     command -v npm >/dev/null || missing+=(nodejs npm)
     command -v chromium >/dev/null || missing+=(chromium)
+    python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
+    # for promtool, which reads what /metrics says
+    command -v promtool >/dev/null || missing+=(prometheus)
 fi
 if [ "${#missing[@]}" -gt 0 ]; then
     as_root=()
@@ -94,6 +97,7 @@ status_page() {
     tests/interop/node_modules/node-linux-*/bin/node tests/interop/page.mjs "${CARGO_TARGET_DIR:-target}/debug/obo-proxy"
 }
 if [ "$interop" = yes ]; then
+    run cargo test --locked --test it -- --ignored
     run interop
     run status_page
 fi

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use anyhow::bail;
+use http::header;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::app::admin::Desk;
 use crate::app::admin::Interface;
@@ -22,6 +24,7 @@ use crate::app::lines::Lines;
 use crate::app::lines::Prepared;
 use crate::app::server::Server;
 use crate::app::server::Transport;
+use crate::app::traces::Exporter;
 use crate::app::workers::Workers;
 use crate::config;
 use crate::config::Address;
@@ -34,9 +37,12 @@ use crate::pipeline::Pipeline;
 use crate::telemetry::dial::Dial;
 use crate::telemetry::dial::Setting;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::Tracer;
 
 /// How long the identity providers that are new may take to give us their keys before requests come that need them.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a collector of traces that is not used any more may take for the last of them.
+const FAREWELL: Duration = Duration::from_secs(10);
 /// How often to see whether they did, and whether anyone still uses what was replaced.
 const GLANCE: Duration = Duration::from_millis(20);
 
@@ -49,6 +55,8 @@ pub struct Machine {
     admin: Option<Interface>,
     /// What a log shows; `None` = that is not ours to say.
     dial: Option<Dial>,
+    /// Sends traces, if there are any.
+    exporter: Option<Exporter>,
     /// What others still use, to be let go after them.
     leaving: JoinSet<()>,
 }
@@ -100,12 +108,13 @@ impl Machine {
     ///
     /// # Errors
     /// If an address cannot be bound or a thread not be started.
-    pub async fn new(config: Arc<Config>, parts: Parts) -> anyhow::Result<Self> {
+    pub async fn new(config: Arc<Config>, parts: Parts, exporter: Option<Exporter>) -> anyhow::Result<Self> {
         let telemetry = serve_telemetry(&config, &parts.probes).await?;
         let admin = serve_admin(&config, &parts.desk).await?;
         let workers = Workers::start(parts.pipelines.len())?;
         let lines = Lines::new(workers, config.limits, parts.metrics.clone());
-        Ok(Self { config, parts, lines, telemetry, admin, dial: None, leaving: JoinSet::new() })
+        let leaving = JoinSet::new();
+        Ok(Self { config, parts, lines, telemetry, admin, dial: None, exporter, leaving })
     }
 
     /// What is logged under another configuration is to stand on `dial`.
@@ -173,9 +182,15 @@ impl Machine {
             true => None,
             false => Some(serve_admin(&config, &self.parts.desk).await?),
         };
+        let newer = match (&config.telemetry.traces, &self.exporter) {
+            (Some(traces), Some(exporter)) if exporter.is_as(traces) => None,
+            _ => exporter(&config, &self.parts.metrics)?,
+        };
+        let are_same = newer.is_none() && config.telemetry.traces.is_some();
+        let tracer = if are_same { &self.exporter } else { &newer }.as_ref().map(Exporter::tracer);
         let (parts, wanted) = (self.parts.clone(), config.clone());
         // certificates and roots are read from files
-        let making = tokio::task::spawn_blocking(move || parts.under(&wanted, &renewed));
+        let making = tokio::task::spawn_blocking(move || parts.under(&wanted, tracer, &renewed));
         let parts = making.await.context("the configuration's parts could not be made")??;
         let Some(first) = parts.pipelines.first().cloned() else { bail!("there is no worker") };
         until_warm(&first).await;
@@ -212,7 +227,14 @@ impl Machine {
         let before = std::mem::replace(&mut self.parts, parts).pipelines;
         self.config = config;
         while self.leaving.try_join_next().is_some() {}
-        self.leaving.spawn(outlive(before));
+        let gone = if are_same { None } else { std::mem::replace(&mut self.exporter, newer) };
+        self.leaving.spawn(async move {
+            outlive(before).await;
+            // requests that began before are recorded with it
+            if let Some(gone) = gone {
+                gone.finish(FAREWELL).await;
+            }
+        });
         Ok(())
     }
 
@@ -236,9 +258,14 @@ impl Machine {
         let config::Shutdown { delay, drain: patience } = self.config.shutdown;
         tracing::info!(?delay, drain = ?patience, "stopping");
         tokio::time::sleep(delay).await;
-        let Some(closed) = self.lines.close().await else { return };
-        if closed.finish(patience).await.is_err() {
+        let end = Instant::now() + patience;
+        if let Some(closed) = self.lines.close().await
+            && closed.finish(patience).await.is_err()
+        {
             tracing::warn!("requests were still in flight when the drain time ended; they are cut");
+        }
+        if let Some(exporter) = self.exporter {
+            exporter.finish(end.saturating_duration_since(Instant::now())).await;
         }
         // they answer until the end
         drop((self.telemetry, self.admin));
@@ -247,15 +274,29 @@ impl Machine {
 
 impl Parts {
     /// The parts that take the place of these under `config`.
-    fn under(&self, config: &Config, renewed: &BTreeSet<PathBuf>) -> anyhow::Result<Self> {
+    fn under(
+        &self,
+        config: &Config,
+        tracer: Option<Arc<Tracer>>,
+        renewed: &BTreeSet<PathBuf>,
+    ) -> anyhow::Result<Self> {
         let client = Outbound::for_providers(config, Some(&self.client))?;
         let is_current = |upstream: &Upstream| !upstream.tls.files().any(|file| renewed.contains(file));
         let Some((first, others)) = self.pipelines.split_first() else { bail!("there is no worker") };
-        let first = first.succeeding(config, client.clients(), is_current)?;
+        let first = first.succeeding(config, client.clients(), tracer, is_current)?;
         let others: Vec<_> = others.iter().map(|before| Arc::new(first.for_worker(Some(before)))).collect();
         let pipelines = std::iter::once(Arc::new(first)).chain(others).collect();
         Ok(Self { pipelines, client, ..self.clone() })
     }
+}
+
+/// What sends traces to where `config` says, if it does.
+///
+/// # Errors
+/// If TLS cannot be set up.
+pub fn exporter(config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<Option<Exporter>> {
+    let traces = config.telemetry.traces.clone();
+    traces.map(|traces| Exporter::start(traces, metrics.clone())).transpose()
 }
 
 fn behind<'a>(config: &Config, pipelines: &'a [Arc<Pipeline>]) -> Behind<'a> {
@@ -282,7 +323,10 @@ async fn serve_admin(config: &Config, desk: &Desk) -> anyhow::Result<Option<Inte
 async fn serve_telemetry(config: &Config, probes: &Probes) -> anyhow::Result<Server> {
     let answers = probes.clone();
     let listener = bind(&config.telemetry.address).await?;
-    let answer = move |request: http::Request<_>| std::future::ready(answers.answer(request.uri().path()));
+    let answer = move |request: http::Request<_>| {
+        let accept = request.headers().get(header::ACCEPT);
+        std::future::ready(answers.answer(request.uri().path(), accept))
+    };
     Ok(Server::start(listener, Transport::Plain, answer)?)
 }
 

@@ -34,6 +34,7 @@ pub mod machine;
 pub mod paint;
 pub mod reload;
 pub mod server;
+pub mod traces;
 pub mod words;
 pub mod workers;
 
@@ -43,7 +44,9 @@ use lines::Prepared;
 use machine::Machine;
 use machine::Outbound;
 use machine::Parts;
+use machine::exporter;
 use reload::Watch;
+use traces::Exporter;
 
 /// The proxy with its listeners bound, ready to serve.
 pub struct App {
@@ -61,12 +64,15 @@ impl App {
         let (config, metrics) = (Arc::new(config), Arc::new(Metrics::new()));
         metrics.config_loaded(clock.now());
         let client = Outbound::for_providers(&config, None)?;
-        let first = Arc::new(Pipeline::new(&config, client.clients(), &clock, &metrics)?);
+        let exporter = exporter(&config, &metrics)?;
+        let tracer = exporter.as_ref().map(Exporter::tracer);
+        let first = Arc::new(Pipeline::new(&config, client.clients(), tracer, &clock, &metrics)?);
         let others = (1..config.workers.unwrap_or_else(cores)).map(|_| Arc::new(first.for_worker(None)));
         let pipelines: Vec<_> = std::iter::once(first.clone()).chain(others).collect();
         let probes = Probes::new(first, metrics.clone());
         let desk = Desk::new(probes.clone(), config.clone(), pipelines.len(), clock);
-        let machine = Machine::new(config, Parts { pipelines, client, probes, metrics, desk }).await?;
+        let parts = Parts { pipelines, client, probes, metrics, desk };
+        let machine = Machine::new(config, parts, exporter).await?;
         let listeners = machine.bind().await?;
         Ok(Self { machine, listeners, watch: None })
     }

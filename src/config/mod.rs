@@ -39,9 +39,9 @@ mod settled;
 mod sharing;
 mod shown;
 mod source;
+mod traces;
 mod treatment;
 mod tree;
-mod unsupported;
 mod wire;
 mod written;
 mod yaml;
@@ -98,6 +98,9 @@ pub use crate::config::redis::Transport;
 pub use crate::config::schema::schema;
 pub use crate::config::settled::with_defaults;
 pub use crate::config::shown::Shown;
+pub use crate::config::traces::OnParent;
+pub use crate::config::traces::Sampler;
+pub use crate::config::traces::Traces;
 pub use crate::config::treatment::Cors;
 pub use crate::config::treatment::FieldRules;
 pub use crate::config::treatment::HOP_BY_HOP;
@@ -473,13 +476,15 @@ pub enum CacheKeyMode {
     Assertion,
 }
 
-/// Probes, metrics and logs.
+/// Probes, metrics, logs and traces.
 #[derive(Clone, Debug)]
 pub struct Telemetry {
     /// Where probes and metrics are served.
     pub address: Address,
     /// What is logged.
     pub logs: Logs,
+    /// Where traces go, if there are any.
+    pub traces: Option<Arc<Traces>>,
 }
 
 /// What is logged.

@@ -16,7 +16,6 @@ use crate::config::problem::Location;
 use crate::config::problem::Problem;
 use crate::config::problem::Severity;
 use crate::config::source::Source;
-use crate::config::unsupported;
 
 /// How many problems of form are looked for.
 const MAX_FAULTS: usize = 100;
@@ -109,18 +108,14 @@ impl Tree {
             Some(Kind::Scalar(text)) => Some(text.as_str()),
             _ => None,
         };
-        let later = unsupported::find(&path);
         let by_key = matches!(error.fault, Fault::UnknownKey { .. });
         let place = match node {
-            Some(Node { origin, .. }) if by_key || later.is_some() => {
-                origin.key.as_ref().unwrap_or(&origin.value).clone()
-            }
+            Some(Node { origin, .. }) if by_key => origin.key.as_ref().unwrap_or(&origin.value).clone(),
             Some(node) => node.place().clone(),
             None => self.root.origin.value.clone(),
         };
-        let (message, help) = match (&later, &error.fault) {
-            (Some(key), _) => (format!("`{key}` is not supported yet"), None),
-            (None, Fault::UnknownKey { expected }) => {
+        let (message, help) = match &error.fault {
+            Fault::UnknownKey { expected } => {
                 let is_position = path.keys().last().is_some_and(|key| mask::is_position(key));
                 match is_position {
                     true => {
@@ -133,7 +128,7 @@ impl Tree {
                     }
                 }
             }
-            (None, fault) => wrong_value(&path, node, value, fault),
+            fault => wrong_value(&path, node, value, fault),
         };
         self.poison(&path);
         self.problem(Severity::Error, &place, message, help)

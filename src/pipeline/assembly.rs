@@ -26,6 +26,7 @@ use crate::pipeline::respond::Responder;
 use crate::pipeline::route::RouteTable;
 use crate::telemetry::journey::Observer;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::Tracer;
 
 /// Why the stages cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +78,7 @@ impl Pipeline {
     pub fn new(
         config: &Config,
         clients: &Clients,
+        tracer: Option<Arc<Tracer>>,
         clock: &Clock,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, SetupError> {
@@ -90,7 +92,7 @@ impl Pipeline {
             keeper: Keeper::default(),
             turnstiles: Turnstiles::new(&config.routes),
             responder: Responder::new(providers, metadata.clone()),
-            observer: Observer::new(&config.routes, metrics, clock.clone())?,
+            observer: Observer::new(&config.routes, tracer, metrics, clock.clone())?,
             metrics: metrics.clone(),
             clock: clock.clone(),
             is_anonymous: providers.is_empty(),
@@ -111,6 +113,7 @@ impl Pipeline {
         &self,
         config: &Config,
         clients: &Clients,
+        tracer: Option<Arc<Tracer>>,
         is_current: impl Fn(&Upstream) -> bool,
     ) -> Result<Self, SetupError> {
         let older = &*self.stages;
@@ -128,7 +131,7 @@ impl Pipeline {
             keeper: older.keeper.clone(),
             turnstiles: older.turnstiles.succeeding(&config.routes),
             responder: Responder::new(providers, metadata.clone()),
-            observer: older.observer.succeeding(&config.routes, &older.metrics)?,
+            observer: older.observer.succeeding(&config.routes, tracer, &older.metrics)?,
             metrics: older.metrics.clone(),
             clock: older.clock.clone(),
             is_anonymous: providers.is_empty(),

@@ -245,8 +245,10 @@ impl Pipeline {
         certificate: Option<&Digest>,
         journey: &mut Journey<'_>,
     ) -> Result<Caller, Refusal> {
+        let begun = journey.begin();
         match self.stages.authenticator.caller(headers, policy, certificate).await {
             Ok(caller) => {
+                journey.authenticated(begun, None);
                 self.stages.metrics.authentication(Some(&caller.claims.identity_provider), "ok");
                 journey.identity_provider = Some(caller.claims.identity_provider.clone());
                 journey.caller = Some(caller.clone());
@@ -255,6 +257,7 @@ impl Pipeline {
             Err(error) => {
                 journey.identity_provider.clone_from(&error.identity_provider);
                 let refusal = Refusal::from(error);
+                journey.authenticated(begun, Some(refusal.reason.as_str()));
                 self.stages
                     .metrics
                     .authentication(journey.identity_provider.as_ref(), refusal.reason.as_str());
@@ -269,7 +272,12 @@ impl Pipeline {
         wanted: &Arc<config::Exchange>,
         journey: &mut Journey<'_>,
     ) -> Result<Exchanged, Refusal> {
-        let outcome = self.stages.exchanger.token(caller, wanted).await;
+        let begun = journey.begin();
+        let point = journey.within(begun);
+        let asker = journey.asker(point.as_deref());
+        let outcome = self.stages.exchanger.token_for(caller, wanted, Some(asker)).await;
+        let refused = outcome.as_ref().err().map(|error| error.kind.reason());
+        journey.exchanged(begun, outcome.as_ref().ok().map(|exchanged| exchanged.cache), refused);
         let exchanged = outcome.inspect_err(|error| journey.exchange = error.waited)?;
         journey.exchange = exchanged.waited;
         journey.cache = Some(exchanged.cache);

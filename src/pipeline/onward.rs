@@ -39,6 +39,7 @@ use crate::pipeline::forward::tunnel::Expiry;
 use crate::pipeline::forward::tunnel::Terms;
 use crate::pipeline::respond;
 use crate::pipeline::respond::grpc::Dialect;
+use crate::pipeline::respond::reason::Reason;
 use crate::pipeline::respond::refusal::Refusal;
 use crate::telemetry::journey::Journey;
 
@@ -103,15 +104,17 @@ impl Pipeline {
             Sent::AsItCame(value) => Authorization::Keep(value),
             Sent::Nothing => Authorization::Remove,
         };
+        let (asked, trace) = journey.asking();
         let request_id = &journey.request_id;
         let Origin { peer, scheme } = origin;
         let terms = websocket.map(|websocket| (websocket, self.terms(route, journey)));
         let websocket = terms.as_ref().map(|(websocket, terms)| (*websocket, terms));
         let caller = journey.caller.as_ref().map(|caller| &*caller.claims);
-        let onward = Onward { route, path, authorization, caller, peer, scheme, request_id, websocket };
-        let asked = self.stages.clock.monotonic();
+        let trace = trace.as_ref();
+        let onward =
+            Onward { route, path, authorization, caller, peer, scheme, request_id, trace, websocket };
         let outcome = self.forwarder.send(request, onward).await;
-        journey.upstream_answered(asked);
+        journey.upstream_answered(asked, answer(&outcome));
         outcome
     }
 
@@ -144,8 +147,9 @@ impl Pipeline {
             let asked = self.stages.clock.monotonic();
             let sent = tokio::time::timeout_at(deadline, self.send(admitted, origin, again, journey)).await;
             outcome = sent.unwrap_or_else(|_| {
-                journey.upstream_answered(asked);
-                Err(forward::Error::Timeout(Phase::Response))
+                let late = Err(forward::Error::Timeout(Phase::Response));
+                journey.upstream_answered(asked, answer(&late));
+                late
             });
         }
         outcome
@@ -212,6 +216,8 @@ impl Pipeline {
         journey: &mut Journey<'_>,
     ) -> Result<Option<Exchanged>, Refusal> {
         let Some(caller) = journey.caller.clone() else { return Ok(None) };
+        let begun = journey.begin();
+        let point = journey.within(begun);
         let rejected = Rejected {
             caller: &caller,
             exchange: wanted,
@@ -219,9 +225,16 @@ impl Pipeline {
             asked_at: sent.asked_at,
             demand,
             chance,
+            asker: Some(journey.asker(point.as_deref())),
         };
         let started = self.stages.clock.monotonic();
         let outcome = self.stages.exchanger.rejected(rejected).await;
+        match &outcome {
+            Ok(Some(another)) => journey.exchanged(begun, Some(another.cache), None),
+            Err(error) => journey.exchanged(begun, None, Some(error.kind.reason())),
+            // nothing was looked for
+            Ok(None) => {}
+        }
         if let Ok(Some(another)) = &outcome {
             journey.cache = Some(another.cache);
             journey.correlation_id.clone_from(&another.correlation_id);
@@ -244,6 +257,11 @@ impl Pipeline {
         self.stages.responder.rewrite_challenge(response.headers_mut(), context);
         response
     }
+}
+
+/// What an upstream answered, as it is recorded: the status, or the reason that the caller is told.
+fn answer(outcome: &Result<Response<Body>, forward::Error>) -> Result<StatusCode, &'static str> {
+    outcome.as_ref().map(Response::status).map_err(|error| Reason::from(error).as_str())
 }
 
 /// How long to wait before the request is sent again after so many times; `None` if it is not to be.

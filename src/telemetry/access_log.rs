@@ -1,5 +1,6 @@
 //! The access log: one line per request, whose fields are a contract.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
@@ -102,7 +103,7 @@ fn milliseconds(duration: Duration) -> f64 {
 /// Hashes users with a key of this process: the same user has the same word in all its lines, and nobody who reads
 /// them can tell who it is or compare them with another process's. Clones share the key.
 #[derive(Clone, Debug)]
-pub struct UserHash(hmac::Key);
+pub struct UserHash(Arc<hmac::Key>);
 
 impl UserHash {
     /// With a fresh key.
@@ -111,7 +112,7 @@ impl UserHash {
     /// If the system gives no random bytes.
     pub fn new() -> Result<Self, aws_lc_rs::error::Unspecified> {
         let random = aws_lc_rs::rand::SystemRandom::new();
-        hmac::Key::generate(hmac::HMAC_SHA256, &random).map(Self)
+        hmac::Key::generate(hmac::HMAC_SHA256, &random).map(|key| Self(Arc::new(key)))
     }
 
     /// The word for the user of `claims`: 16 hexadecimal digits.
@@ -123,6 +124,11 @@ impl UserHash {
     pub fn word(&self, user: Digest) -> String {
         let hash = hmac::sign(&self.0, user.as_bytes());
         hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The word for whatever else is to be told apart and not named: no user has the same.
+    pub fn word_of(&self, what: &str, text: &str) -> String {
+        self.word(Digest::of(format!("{what}\0{text}").as_bytes()))
     }
 
     /// Whether a user is the one with that word.

@@ -6,6 +6,7 @@ use prometheus_client::registry::Registry;
 
 use crate::domain::clock::UnixTime;
 use crate::domain::name::Name;
+use crate::telemetry::catalogue;
 use crate::telemetry::labels::ByListener;
 use crate::telemetry::labels::ByProvider;
 
@@ -19,16 +20,10 @@ pub struct Ends {
 impl Ends {
     /// Has them told with all that is in `registry`.
     pub(super) fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "obo_credential_expiry_timestamp_seconds",
-            "When the first of the certificates we show the identity provider ends",
-            self.credentials.clone(),
-        );
-        registry.register(
-            "obo_listener_certificate_expiry_timestamp_seconds",
-            "When the first of the certificates that callers of the listener are shown ends",
-            self.listeners.clone(),
-        );
+        let credentials = "obo_credential_expiry_timestamp_seconds";
+        registry.register(credentials, catalogue::help(credentials), self.credentials.clone());
+        let listeners = "obo_listener_certificate_expiry_timestamp_seconds";
+        registry.register(listeners, catalogue::help(listeners), self.listeners.clone());
     }
 
     /// The first of the certificates in use towards an identity provider ends then.

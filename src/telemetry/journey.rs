@@ -28,15 +28,24 @@ use crate::telemetry::events::Event;
 use crate::telemetry::events::Events;
 use crate::telemetry::events::IdpError;
 use crate::telemetry::events::Weight;
+use crate::telemetry::labels::known_method;
+use crate::telemetry::lead::Asker;
 use crate::telemetry::metrics::CacheResult;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::Requests;
 use crate::telemetry::trace;
+use crate::telemetry::trace::Tracer;
+use crate::telemetry::trace::Value;
+use crate::telemetry::trace::recording::Begun;
+use crate::telemetry::trace::recording::Call;
+use crate::telemetry::trace::recording::Outgoing;
+use crate::telemetry::trace::recording::Point;
+use crate::telemetry::trace::recording::Recording;
 
 /// The header that carries a request's id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What a request is logged as whose caller hung up: no answer of that status is ever sent.
+/// What a request is logged and counted as whose caller hung up: no answer of that status is ever sent.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// Watches requests come and go.
@@ -47,6 +56,8 @@ pub struct Observer {
     clock: Clock,
     user_hash: UserHash,
     events: Events,
+    /// Records requests, if there are traces.
+    tracer: Option<Arc<Tracer>>,
     /// Makes the ids of two processes differ.
     origin: [u8; 8],
     requests: AtomicU64,
@@ -57,22 +68,34 @@ impl Observer {
     ///
     /// # Errors
     /// If the system gives no random bytes.
-    pub fn new(routes: &[Arc<Route>], metrics: &Metrics, clock: Clock) -> Result<Self, Unspecified> {
-        Self::calling(UserHash::new()?, Events::default(), routes, metrics, clock)
+    pub fn new(
+        routes: &[Arc<Route>],
+        tracer: Option<Arc<Tracer>>,
+        metrics: &Metrics,
+        clock: Clock,
+    ) -> Result<Self, Unspecified> {
+        Self::calling(UserHash::new()?, Events::default(), routes, tracer, metrics, clock)
     }
 
     /// An observer of `routes` in its place, to which users are called as before.
     ///
     /// # Errors
     /// If the system gives no random bytes.
-    pub fn succeeding(&self, routes: &[Arc<Route>], metrics: &Metrics) -> Result<Self, Unspecified> {
-        Self::calling(self.user_hash.clone(), self.events.clone(), routes, metrics, self.clock.clone())
+    pub fn succeeding(
+        &self,
+        routes: &[Arc<Route>],
+        tracer: Option<Arc<Tracer>>,
+        metrics: &Metrics,
+    ) -> Result<Self, Unspecified> {
+        let (user_hash, events, clock) = (self.user_hash.clone(), self.events.clone(), self.clock.clone());
+        Self::calling(user_hash, events, routes, tracer, metrics, clock)
     }
 
     fn calling(
         user_hash: UserHash,
         events: Events,
         routes: &[Arc<Route>],
+        tracer: Option<Arc<Tracer>>,
         metrics: &Metrics,
         clock: Clock,
     ) -> Result<Self, Unspecified> {
@@ -86,6 +109,7 @@ impl Observer {
             clock,
             user_hash,
             events,
+            tracer,
             origin,
             requests: AtomicU64::new(0),
         })
@@ -110,8 +134,8 @@ impl Observer {
     /// A request has come.
     pub fn begin(&self, head: &Parts) -> Journey<'_> {
         let request_id = inbound_id(&head.headers).unwrap_or_else(|| self.fresh_id());
-        let traceparent = head.headers.get(trace::TRACEPARENT).cloned();
-        self.journey(request_id, traceparent, Some((head.method.clone(), head.uri.clone())))
+        let asked = Some((head.method.clone(), head.uri.clone()));
+        self.journey(request_id, head.headers.get(trace::TRACEPARENT), asked)
     }
 
     /// A request has come whose head nobody could read.
@@ -122,14 +146,19 @@ impl Observer {
     fn journey(
         &self,
         request_id: HeaderValue,
-        traceparent: Option<HeaderValue>,
+        traceparent: Option<&HeaderValue>,
         asked: Option<(Method, Uri)>,
     ) -> Journey<'_> {
+        let started = self.clock.monotonic();
         Journey {
             request_id,
-            traceparent,
+            recording: self
+                .tracer
+                .as_ref()
+                .and_then(|tracer| Recording::begin(tracer, traceparent, started, &self.clock)),
+            traceparent: traceparent.cloned(),
             asked,
-            started: self.clock.monotonic(),
+            started,
             observer: self,
             route: None,
             identity_provider: None,
@@ -175,6 +204,8 @@ pub struct Journey<'a> {
     /// The id that caller, log and upstream share.
     pub request_id: HeaderValue,
     traceparent: Option<HeaderValue>,
+    /// What is recorded of it, if it is: on the heap, as most are not.
+    recording: Option<Box<Recording>>,
     /// Method and target, if they are known.
     asked: Option<(Method, Uri)>,
     started: Instant,
@@ -200,17 +231,83 @@ pub struct Journey<'a> {
 impl Journey<'_> {
     /// The request is answered with `status`, by whose fault if it was refused.
     pub fn end(mut self, status: StatusCode, fault: Option<Fault>) {
-        self.ended = Ended::Yes;
-        let took = self.elapsed();
-        self.observer.requests_of(self.route.as_ref()).answered(self.method(), status, took);
-        self.log(status.as_u16(), fault, took);
+        self.over(status.as_u16(), fault);
     }
 
-    /// The upstream answered, or failed to, after it was asked at `asked`; it may be asked again.
-    pub fn upstream_answered(&mut self, asked: Instant) {
+    fn over(&mut self, status: u16, fault: Option<Fault>) {
+        self.ended = Ended::Yes;
+        let ended = self.observer.clock.monotonic();
+        let took = ended.saturating_duration_since(self.started);
+        self.observer.requests_of(self.route.as_ref()).answered(self.method(), status, took);
+        self.log(status, fault, took);
+        if let Some(recording) = self.recording.take() {
+            self.record(*recording, status, ended);
+        }
+    }
+
+    /// A step of it begins, if it is recorded.
+    pub fn begin(&self) -> Option<Begun> {
+        let recording = self.recording.as_ref()?;
+        Some(recording.begun(self.observer.clock.monotonic()))
+    }
+
+    /// Where in its trace that step is, for what others do within it.
+    pub fn within(&self, begun: Option<Begun>) -> Option<Box<Point>> {
+        // on the heap, as most requests have none
+        Some(Box::new(self.recording.as_ref()?.within(begun?)))
+    }
+
+    /// Who asks, for whoever does something because of it; `point` is where in its trace.
+    pub fn asker<'j>(&'j self, point: Option<&'j Point>) -> Asker<'j> {
+        Asker { request_id: &self.request_id, user_hash: &self.observer.user_hash, point }
+    }
+
+    /// Its token was looked at: `refused` is why it is not accepted.
+    pub fn authenticated(&self, begun: Option<Begun>, refused: Option<&str>) {
+        self.step(begun, "authenticate", None, refused);
+    }
+
+    /// Token B was there or was fetched, or `refused` is why there is none.
+    pub fn exchanged(&self, begun: Option<Begun>, cache: Option<CacheResult>, refused: Option<&str>) {
+        self.step(begun, "exchange", cache.map(|cache| ("obo.cache", cache.as_str().into())), refused);
+    }
+
+    fn step(
+        &self,
+        begun: Option<Begun>,
+        name: &'static str,
+        attribute: Option<(&'static str, Value)>,
+        error: Option<&str>,
+    ) {
+        if let (Some(recording), Some(begun)) = (&self.recording, begun) {
+            let end = self.observer.clock.monotonic();
+            recording.step(begun, name, end, attribute.into_iter().collect(), error);
+        }
+    }
+
+    /// The upstream is asked now, and told in which trace, if the request is recorded.
+    pub fn asking(&mut self) -> (Instant, Option<Outgoing>) {
+        let asked = self.observer.clock.monotonic();
+        (asked, self.recording.as_mut().and_then(|recording| recording.asking(asked)))
+    }
+
+    /// The upstream answered with a status, or failed to, after it was asked at `asked`; it may be asked again.
+    pub fn upstream_answered(&mut self, asked: Instant, answer: Result<StatusCode, &'static str>) {
         let took = self.observer.clock.monotonic().saturating_duration_since(asked);
         self.observer.requests_of(self.route.as_ref()).upstream_answered(took);
         self.upstream = Some(self.upstream.unwrap_or_default().saturating_add(took));
+        if let (Some(recording), Some(route)) = (&mut self.recording, &self.route) {
+            let method = known_method(self.asked.as_ref().map(|(method, _)| method));
+            recording.asked(&Call {
+                name: method,
+                method,
+                server: route.upstream.address(),
+                asked,
+                took,
+                status: answer.ok(),
+                error: answer.err(),
+            });
+        }
     }
 
     /// It was left in peace for so long before it was asked once more.
@@ -220,6 +317,10 @@ impl Journey<'_> {
 
     fn method(&self) -> Option<&Method> {
         self.asked.as_ref().map(|(method, _)| method)
+    }
+
+    fn path(&self) -> Option<&str> {
+        self.asked.as_ref().map(|(_, target)| target.path())
     }
 
     /// It is refused with `status`, by whose fault, upon what the identity provider said: kept for whoever looks.
@@ -241,8 +342,34 @@ impl Journey<'_> {
         });
     }
 
-    fn elapsed(&self) -> Duration {
-        self.observer.clock.monotonic().saturating_duration_since(self.started)
+    fn record(&self, mut recording: Recording, status: u16, ended: Instant) {
+        let method = known_method(self.method());
+        if let (Some(asked), Some(route)) = (recording.unanswered(), &self.route) {
+            let took = ended.saturating_duration_since(asked);
+            let server = route.upstream.address();
+            let error = Some("client_closed_request");
+            recording.asked(&Call { name: method, method, server, asked, took, status: None, error });
+        }
+        let mut attributes: Vec<(&'static str, Value)> = vec![
+            ("http.request.method", method.into()),
+            ("http.response.status_code", status.into()),
+            ("obo.request_id", self.request_id.to_str().unwrap_or_default().into()),
+        ];
+        let route = self.route.as_ref();
+        let optional = [
+            ("url.path", self.path()),
+            ("http.route", route.map(|route| route.matches.path.as_str())),
+            ("obo.route", route.map(|route| route.name.as_str())),
+            ("obo.identity_provider", self.identity_provider.as_ref().map(Name::as_str)),
+            ("error.type", self.reason),
+        ];
+        attributes.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?.into()))));
+        // a name of few: what a caller wrote is in the attributes alone
+        let name = match route {
+            Some(route) => format!("{method} {}", route.matches.path),
+            None => method.to_owned(),
+        };
+        recording.end(name, (self.started, ended), attributes, status >= 500);
     }
 
     fn log(&self, status: u16, fault: Option<Fault>, took: Duration) {
@@ -250,11 +377,12 @@ impl Journey<'_> {
             return;
         }
         let user = self.caller.as_ref().map(|caller| self.observer.user_hash.of(&caller.claims));
+        let recorded = self.recording.as_ref().map(|recording| recording.trace_id());
         let line = Line {
             request_id: self.request_id.to_str().unwrap_or_default(),
-            trace_id: self.traceparent.as_ref().and_then(trace::trace_id),
+            trace_id: recorded.or_else(|| self.traceparent.as_ref().and_then(trace::trace_id)),
             method: self.method().map(Method::as_str),
-            path: self.asked.as_ref().map(|(_, target)| target.path()),
+            path: self.path(),
             route: self.route.as_ref().map(|route| (route.name.as_str(), route.matches.path.as_str())),
             identity_provider: self.identity_provider.as_ref().map(Name::as_str),
             reason: self.reason,
@@ -268,10 +396,11 @@ impl Journey<'_> {
     }
 }
 
+/// The caller hung up: that is counted and logged as what other proxies count it as.
 impl Drop for Journey<'_> {
     fn drop(&mut self) {
         if self.ended == Ended::No {
-            self.log(CLIENT_CLOSED_REQUEST, Some(Fault::Client), self.elapsed());
+            self.over(CLIENT_CLOSED_REQUEST, Some(Fault::Client));
         }
     }
 }
@@ -283,7 +412,7 @@ mod tests {
 
     fn id_for(inbound: &[&str]) -> String {
         let clock = Clock::manual(UnixTime::from_seconds(0));
-        let observer = Observer::new(&[], &Metrics::new(), clock).unwrap();
+        let observer = Observer::new(&[], None, &Metrics::new(), clock).unwrap();
         let mut request = http::Request::new(());
         for value in inbound {
             request.headers_mut().append(REQUEST_ID, value.parse().unwrap());
@@ -305,7 +434,7 @@ mod tests {
     #[test]
     fn no_two_requests_get_the_same_id() {
         let clock = Clock::manual(UnixTime::from_seconds(0));
-        let observer = Observer::new(&[], &Metrics::new(), clock).unwrap();
+        let observer = Observer::new(&[], None, &Metrics::new(), clock).unwrap();
         assert_ne!(observer.fresh_id(), observer.fresh_id());
         assert_ne!(id_for(&[]), id_for(&[]));
     }

@@ -8,6 +8,8 @@ use prometheus_client::encoding::EncodeMetric;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use crate::telemetry::catalogue;
+
 /// Clock ticks a second in `/proc/self/stat`: fixed by the kernel's user interface.
 const TICKS: f64 = 100.0;
 const PAGE: u64 = 4096;
@@ -26,47 +28,37 @@ struct Stat {
 impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         if let Some(stat) = stat() {
-            counter(&mut encoder, "process_cpu_seconds", "CPU time used", stat.cpu_seconds)?;
-            gauge(&mut encoder, "process_virtual_memory_bytes", "Virtual memory", stat.virtual_bytes as f64)?;
-            gauge(
-                &mut encoder,
-                "process_resident_memory_bytes",
-                "Resident memory",
-                stat.resident_bytes as f64,
-            )?;
+            counter(&mut encoder, "process_cpu_seconds", stat.cpu_seconds)?;
+            gauge(&mut encoder, "process_virtual_memory_bytes", stat.virtual_bytes as f64)?;
+            gauge(&mut encoder, "process_resident_memory_bytes", stat.resident_bytes as f64)?;
             if let Some(boot) = boot_time() {
                 let start = boot + stat.start_ticks / TICKS;
-                gauge(&mut encoder, "process_start_time_seconds", "When the process started", start)?;
+                gauge(&mut encoder, "process_start_time_seconds", start)?;
             }
         }
         if let Ok(open) = fs::read_dir("/proc/self/fd") {
-            gauge(&mut encoder, "process_open_fds", "Open file descriptors", open.count() as f64)?;
+            gauge(&mut encoder, "process_open_fds", open.count() as f64)?;
         }
         if let Some(most) = most_descriptors() {
-            gauge(&mut encoder, "process_max_fds", "Most file descriptors allowed", most)?;
+            gauge(&mut encoder, "process_max_fds", most)?;
         }
         Ok(())
     }
 }
 
-fn gauge(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    value: f64,
-) -> Result<(), std::fmt::Error> {
+fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, value: f64) -> Result<(), std::fmt::Error> {
     let metric = ConstGauge::new(value);
-    metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+    metric.encode(encoder.encode_descriptor(name, &described(name), None, metric.metric_type())?)
 }
 
-fn counter(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    value: f64,
-) -> Result<(), std::fmt::Error> {
+fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, value: f64) -> Result<(), std::fmt::Error> {
     let metric = ConstCounter::new(value);
-    metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+    metric.encode(encoder.encode_descriptor(name, &described(name), None, metric.metric_type())?)
+}
+
+/// As the registry writes it, with a full stop.
+fn described(name: &str) -> String {
+    format!("{}.", catalogue::help(name))
 }
 
 fn stat() -> Option<Stat> {

@@ -156,11 +156,7 @@ mod tests {
         let name = Name::parse("orders").unwrap();
         let route = metrics.requests(Some(&name), None);
         for milliseconds in requests {
-            route.answered(
-                Some(&http::Method::GET),
-                http::StatusCode::OK,
-                Duration::from_millis(*milliseconds),
-            );
+            route.answered(Some(&http::Method::GET), 200, Duration::from_millis(*milliseconds));
         }
         Totals::of(&Figures::read(&metrics.encode()))
     }

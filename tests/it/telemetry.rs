@@ -117,6 +117,56 @@ fn each_request_has_one_line_with_the_fields_of_the_contract_and_no_token() {
     }
 }
 
+#[test]
+fn each_exchange_has_one_audit_line_that_says_for_whom_and_what_came_of_it() {
+    let demo = Demo::start();
+    let config = config(&format!("http://{}", demo.address("idp")), demo.address("upstream"), "info");
+    let secret = Settings::default().client_secret;
+    let proxy = Proxy::start(&config, &[("SECRET", secret.expose())]);
+    shell(&format!(
+        "curl -sf --retry 100 --retry-all-errors --retry-delay 0 http://{}/readyz",
+        proxy.telemetry
+    ));
+    for (user, id) in [("alice", "one"), ("alice", "two"), ("mfa", "three")] {
+        let token = shell(&format!("curl -sf 'http://{}/demo/token?user={user}'", demo.address("idp")));
+        shell(&format!(
+            "curl -s 'http://{}/orders' -H 'Authorization: Bearer {token}' -H 'x-request-id: {id}'",
+            proxy.address
+        ));
+    }
+    let (code, log) = proxy.stop();
+    assert_eq!(code, Some(0), "{log}");
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |message: &str| lines.iter().filter(|line| line["msg"] == message).cloned().collect::<Vec<_>>();
+    let (audit, requests) = (of("exchange"), of("request"));
+    assert_eq!((audit.len(), requests.len()), (2, 3), "{log}");
+    let Settings { tenant, .. } = Settings::default();
+    for (line, request, id, outcome) in
+        [(&audit[0], &requests[0], "one", "ok"), (&audit[1], &requests[2], "three", "interaction_required")]
+    {
+        for (field, value) in [
+            ("target", "audit"),
+            ("level", "info"),
+            ("request_id", id),
+            ("trigger", "request"),
+            ("identity_provider", "demo"),
+            ("tenant", tenant.as_str()),
+            ("grant", "on_behalf_of"),
+            ("scopes", "api://orders-backend/orders.read"),
+            ("outcome", outcome),
+        ] {
+            assert_eq!(line[field], value, "{field}: {line}");
+        }
+        for field in ["user", "correlation_id"] {
+            assert!(line[field].is_string() && line[field] == request[field], "{field}: {line} {request}");
+        }
+        assert!(line["duration_ms"].is_number() && line["client"].is_string(), "{line}");
+    }
+    assert!((3_000..=5_400).contains(&audit[0]["lifetime_s"].as_u64().unwrap()), "{}", audit[0]);
+    assert_eq!(audit[1]["error"], "invalid_grant");
+    assert!(audit[1]["error_codes"].is_string() && audit[1]["lifetime_s"].is_null(), "{}", audit[1]);
+}
+
 #[tokio::test]
 async fn a_proxy_whose_routes_are_all_anonymous_is_ready_at_once() {
     let config = "

@@ -18,6 +18,8 @@ use crate::net::Body;
 use crate::pipeline::Pipeline;
 use crate::telemetry::metrics::Metrics;
 
+/// What scrapers get that do not ask for OpenMetrics: Prometheus' own text.
+const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Whether the proxy lives, has started and is ready. Cloning shares the state.
@@ -73,8 +75,8 @@ impl Probes {
         (!self.pipeline.load().is_ready()).then_some("no identity provider's keys could be loaded yet\n")
     }
 
-    /// The answer for `path`.
-    pub fn answer(&self, path: &str) -> Response<Body> {
+    /// The answer for `path` to who takes what the field `Accept` says.
+    pub fn answer(&self, path: &str, accept: Option<&HeaderValue>) -> Response<Body> {
         match path {
             "/livez" | "/startupz" => text(StatusCode::OK, "ok\n".into()),
             "/readyz" => match self.unready() {
@@ -83,8 +85,15 @@ impl Probes {
             },
             "/metrics" => {
                 self.metrics.cache_entries(self.pipeline.load().cached_tokens());
-                let mut response = text(StatusCode::OK, self.metrics.encode());
-                response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(OPENMETRICS));
+                let accepted = accept.and_then(|accept| accept.to_str().ok());
+                let (metrics, form) = match accepted
+                    .is_some_and(|accepted| accepted.contains("application/openmetrics-text"))
+                {
+                    true => (self.metrics.encode(), OPENMETRICS),
+                    false => (self.metrics.encode_plain(), PLAIN),
+                };
+                let mut response = text(StatusCode::OK, metrics);
+                response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(form));
                 response
             }
             _ => text(StatusCode::NOT_FOUND, "there is /livez, /readyz, /startupz and /metrics\n".into()),

@@ -149,6 +149,7 @@ async fn answered(round: &Round, route: &Arc<Route>, version: &str) -> Verdict {
         peer: &peer,
         scheme: Scheme::Http,
         request_id: &REQUEST_ID,
+        trace: None,
         websocket: None,
     };
     match forwarder.send(request, onward).await {

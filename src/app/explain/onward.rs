@@ -81,6 +81,7 @@ pub fn upstream(
         peer,
         scheme: listener.scheme(),
         request_id: &request_id,
+        trace: None,
         websocket: None,
     };
     let rewritten = forward::preview(head.clone(), &onward)?;

@@ -56,6 +56,7 @@ mod route;
 mod secret;
 mod server;
 mod tls;
+mod traces;
 mod treatment;
 mod upstream;
 mod words;

@@ -19,6 +19,7 @@ use crate::config::check::At;
 use crate::config::check::address;
 use crate::config::check::positive;
 use crate::config::check::redis;
+use crate::config::check::traces;
 use crate::config::wire;
 use crate::config::wire::scalar::DurationText;
 
@@ -51,14 +52,15 @@ pub fn cache(written: Option<&wire::server::Cache>, at: &At<'_>) -> Cache {
     }
 }
 
-/// Probes, metrics and logs. `None` if the address cannot be read.
+/// Probes, metrics, logs and traces. `None` if the address cannot be read.
 pub fn telemetry(written: Option<&wire::server::Telemetry>, at: &At<'_>) -> Option<Telemetry> {
     let address = match written.and_then(|telemetry| telemetry.address.as_ref()) {
         Some(text) => address::parse(text, &at.key("address")),
         None => Some(Address { host: "0.0.0.0".into(), port: 9902 }),
     };
     let logs = logs(written.and_then(|telemetry| telemetry.logs.as_ref()), &at.key("logs"));
-    Some(Telemetry { address: address?, logs })
+    let traces = traces::traces(written.and_then(|telemetry| telemetry.traces.as_ref()), &at.key("traces"));
+    Some(Telemetry { address: address?, logs, traces: traces.map(Arc::new) })
 }
 
 fn logs(written: Option<&wire::server::Logs>, at: &At<'_>) -> Logs {

@@ -7,7 +7,6 @@ use crate::config::tests::env;
 use crate::config::tests::lines;
 use crate::config::tests::told;
 use crate::config::tests::with;
-use crate::config::unsupported;
 
 #[test]
 fn a_problem_is_shown_with_its_line_underlined() {
@@ -98,41 +97,6 @@ fn an_unknown_upstream_is_told_what_may_have_been_meant() {
         let written = written.trim_matches('\'');
         let expected = format!("9:15 error: there is no upstream called `{written}` [{help}]");
         assert_eq!(lines(&text), [expected]);
-    }
-}
-
-#[test]
-fn what_comes_later_is_refused_by_name_and_place() {
-    for path in unsupported::all() {
-        for route in ["routes", "defaults"] {
-            if route == "defaults" && path[0] != "routes" {
-                continue;
-            }
-            let mut text = String::new();
-            let keys: Vec<&str> = match route {
-                "defaults" => ["defaults"].into_iter().chain(path[2..].iter().copied()).collect(),
-                _ => path.to_vec(),
-            };
-            for (depth, key) in keys.iter().enumerate() {
-                let key = if *key == "*" { "some_name" } else { key };
-                text += &format!("\n{}{key}:", "  ".repeat(depth));
-            }
-            text += " { x: 1 }\n";
-            let (line, column) = (keys.len() + 1, 2 * (keys.len() - 1) + 1);
-            let expected = format!("{line}:{column} error: `{}` is not supported yet", keys[keys.len() - 1]);
-            let told = lines(&text);
-            assert!(told.contains(&expected), "{text}\n{expected}\n{told:#?}");
-        }
-    }
-}
-
-#[test]
-fn what_is_not_supported_yet_is_in_no_schema() {
-    let schema = crate::config::schema().to_string();
-    for path in unsupported::all().filter(|path| !matches!(path.last(), Some(&"tls" | &"client_certificate")))
-    {
-        let word = path.last().unwrap();
-        assert!(!schema.contains(&format!("\"{word}\"")), "{word}");
     }
 }
 

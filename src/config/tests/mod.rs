@@ -12,6 +12,7 @@ mod redis;
 mod routes;
 mod secrets;
 mod settings;
+mod traces;
 mod treatment;
 mod values;
 

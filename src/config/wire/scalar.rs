@@ -25,6 +25,10 @@ pub struct DurationText(pub Duration);
 #[derive(Clone, Copy)]
 pub struct Size(pub u64);
 
+/// A part of a whole: from 0 to 1.
+#[derive(Clone, Copy)]
+pub struct Ratio(pub f64);
+
 /// How many worker threads.
 #[derive(Clone, Copy)]
 pub enum Workers {
@@ -66,6 +70,13 @@ impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let expected = "a size: write a number and a unit, as in 512B, 64KiB, 10MiB, 1GiB";
         deserializer.deserialize_any(TextVisitor { parse: size, expected }).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Ratio {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = "a number from 0 to 1, as in 0.1";
+        deserializer.deserialize_any(TextVisitor { parse: ratio, expected }).map(Self)
     }
 }
 
@@ -134,6 +145,12 @@ fn size(text: &str) -> Option<u64> {
     number.checked_mul(factor)
 }
 
+/// A number from 0 to 1, in digits.
+pub fn ratio(text: &str) -> Option<f64> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    text.parse().ok().filter(|ratio| is_plain && (0.0..=1.0).contains(ratio))
+}
+
 fn number_and_unit(text: &str) -> Option<(u64, &str)> {
     let digits = text.find(|character: char| !character.is_ascii_digit())?;
     let (number, unit) = text.split_at_checked(digits)?;
@@ -178,6 +195,16 @@ impl JsonSchema for Size {
     }
 }
 
+impl JsonSchema for Ratio {
+    fn schema_name() -> Cow<'static, str> {
+        "Ratio".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "number", "minimum": 0, "maximum": 1 })
+    }
+}
+
 impl JsonSchema for Workers {
     fn schema_name() -> Cow<'static, str> {
         "Workers".into()
@@ -216,6 +243,16 @@ mod tests {
         let bad = ["", "30", "s", "-1s", "1.5s", "1 s", "1d", "1S", "9000h", "99999999999999999999s", "１s"];
         for text in bad {
             assert_eq!(duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_ratio_is_a_plain_number_from_0_to_1() {
+        for (text, value) in [("0", 0.0), ("1", 1.0), ("0.1", 0.1), ("1.0", 1.0), (".5", 0.5)] {
+            assert_eq!(ratio(text), Some(value), "{text}");
+        }
+        for text in ["", ".", "1.1", "-0", "1e-1", "nan", "inf", "10%", "0,1", "0x1"] {
+            assert_eq!(ratio(text), None, "{text}");
         }
     }
 

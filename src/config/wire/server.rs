@@ -6,6 +6,7 @@ use serde::Deserialize;
 use crate::config::wire::credential::Secret;
 use crate::config::wire::redis::Redis;
 use crate::config::wire::scalar::DurationText;
+use crate::config::wire::scalar::Ratio;
 use crate::config::wire::scalar::Size;
 
 /// The cache of exchanged tokens.
@@ -45,7 +46,7 @@ pub enum CacheKey {
     Assertion,
 }
 
-/// Probes, metrics and logs.
+/// Probes, metrics, logs and traces.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Telemetry {
@@ -54,6 +55,22 @@ pub struct Telemetry {
     pub address: Option<String>,
     /// What is logged.
     pub logs: Option<Logs>,
+    /// Where traces go.
+    /// Default: none are made, unless OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is set.
+    pub traces: Option<Traces>,
+}
+
+/// Where traces go, and of which requests there are any.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Traces {
+    /// The collector: `http://host:4318` or `https://...`, to which `/v1/traces` is added. It is sent OTLP over HTTP, in JSON.
+    /// Default: OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, or OTEL_EXPORTER_OTLP_ENDPOINT.
+    pub otlp: Option<String>,
+    /// Which part of the requests is traced whose callers do not say whether they trace them: from 0 to 1. What a caller
+    /// says in `traceparent` is followed.
+    /// Default: what OTEL_TRACES_SAMPLER says, else 0.1.
+    pub sample_ratio: Option<Ratio>,
 }
 
 /// What is logged, to stderr.

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::Request;
+use http::StatusCode;
 use http_body_util::Full;
 use zeroize::Zeroize;
 
@@ -39,6 +40,8 @@ use crate::pipeline::exchange::weather::Weather;
 use crate::pipeline::exchange::witness::Witness;
 use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::recording::Call;
+use crate::telemetry::trace::recording::Point;
 
 /// Longest answer that is read, in bytes.
 const LONGEST_ANSWER: usize = 256 * 1024;
@@ -66,6 +69,8 @@ pub struct Question<'a> {
     pub tries: Tries,
     /// Who hears what is answered, if anybody wants to know.
     pub witness: Option<&'a Witness>,
+    /// Where in its trace the request is that led to it, if it is recorded.
+    pub point: Option<&'a Point>,
 }
 
 /// A token B, fresh from the IdP.
@@ -192,6 +197,12 @@ impl TokenEndpoint {
         let outcome = result.as_ref().map_or_else(|error| error.kind.reason(), |_| "ok");
         let took = self.clock.monotonic().saturating_duration_since(asked_at.monotonic);
         self.metrics.exchange(&terms.provider.name, outcome, took);
+        if let Some(point) = question.point {
+            let status = result.as_ref().map_or_else(|error| error.reply.status(), |_| Some(StatusCode::OK));
+            let error = (outcome != "ok").then_some(outcome);
+            let (server, asked) = (authority(url), asked_at.monotonic);
+            point.called(&Call { name: "POST token", method: "POST", server, asked, took, status, error });
+        }
         match result {
             Ok(success) => Ok(Answer { success, asked_at, correlation_id }),
             Err(error) => Err(error.correlated(correlation_id)),
@@ -229,6 +240,12 @@ impl TokenEndpoint {
         }
         result
     }
+}
+
+/// The host and port of an endpoint.
+fn authority(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().unwrap_or_default()
 }
 
 fn asked_by(terms: &Terms<'_>) -> AskedBy {

@@ -9,6 +9,7 @@ use crate::config::EntraVersion;
 use crate::config::Exchange;
 use crate::config::IdentityProvider;
 use crate::domain::caller::Caller;
+use crate::domain::caller::Claims;
 use crate::domain::caller::Principal;
 use crate::domain::digest::Digest;
 use crate::domain::tenant::TenantId;
@@ -16,7 +17,7 @@ use crate::domain::token::DownstreamToken;
 use crate::net::metadata;
 use crate::net::metadata::Endpoint;
 use crate::net::metadata::Metadata;
-use crate::pipeline::exchange::demand::Claims;
+use crate::pipeline::exchange::demand;
 use crate::pipeline::exchange::error::Error;
 use crate::pipeline::exchange::filed::Filed;
 use crate::pipeline::exchange::key::CacheKey;
@@ -24,6 +25,8 @@ use crate::pipeline::exchange::row::Kind;
 use crate::pipeline::exchange::row::Row;
 use crate::pipeline::exchange::weather::Tries;
 use crate::pipeline::exchange::witness::Witness;
+use crate::telemetry::lead::Asker;
+use crate::telemetry::lead::Lead;
 
 /// A provider, and what it says of its endpoints if they do not follow from its configuration.
 #[derive(Clone, Debug)]
@@ -43,6 +46,8 @@ pub struct Wanted<'a> {
     pub errand: Errand<'a>,
     /// The token that it is to replace.
     pub instead: Option<Instead<'a>>,
+    /// The request because of which it is wanted.
+    pub asker: Option<Asker<'a>>,
 }
 
 /// A token that will not do, though it is live.
@@ -51,7 +56,7 @@ pub struct Instead<'a> {
     /// The token.
     pub of: &'a DownstreamToken,
     /// What it lacks, if that is known.
-    pub claims: Option<&'a Claims>,
+    pub claims: Option<&'a demand::Claims>,
 }
 
 /// What a token is for.
@@ -83,7 +88,7 @@ impl Wanted<'_> {
     }
 
     /// The claims that the token must satisfy.
-    pub fn claims(&self) -> Option<&Claims> {
+    pub fn claims(&self) -> Option<&demand::Claims> {
         self.instead.and_then(|instead| instead.claims)
     }
 
@@ -91,7 +96,7 @@ impl Wanted<'_> {
     pub fn is_met_by(&self, token: &DownstreamToken, claims: Option<Digest>) -> bool {
         self.instead.is_none_or(|instead| {
             !token.equals(instead.of)
-                && (instead.claims.is_none() || instead.claims.map(Claims::digest) == claims)
+                && (instead.claims.is_none() || instead.claims.map(demand::Claims::digest) == claims)
         })
     }
 
@@ -112,7 +117,7 @@ pub struct Journey {
     /// What its refusals are filed under.
     pub flight: CacheKey,
     /// The claims that its token must satisfy.
-    pub claims: Option<Claims>,
+    pub claims: Option<demand::Claims>,
     /// Whose token A it uses.
     pub assertion: Digest,
     /// Where it goes.
@@ -129,6 +134,8 @@ pub struct Journey {
     pub replacing: Replacing,
     /// How often it asks, if nothing comes.
     pub tries: Tries,
+    /// The request that led to it.
+    pub lead: Option<Lead>,
 }
 
 /// What a token takes the place of.
@@ -147,8 +154,8 @@ pub enum Replacing {
 pub enum Load {
     /// A user's token A.
     User(Caller, Arc<Exchange>),
-    /// Nothing but what the route wants: the caller is no user, and gets a token of our own.
-    Ourselves(Arc<Exchange>),
+    /// What the route wants, and who wants it, but not their token: the caller is no user, and gets a token of our own.
+    Ourselves(Arc<Claims>, Arc<Exchange>),
     /// Nothing: the token is to say who we are.
     Actor,
 }
@@ -202,7 +209,9 @@ impl Journey {
             .ok_or_else(|| Error::ours(Kind::Internal))?;
         let load = match (caller.claims.principal, exchange.app_tokens) {
             (Principal::User, _) => Load::User(caller.clone(), exchange.clone()),
-            (Principal::Application, AppTokens::ClientCredentials) => Load::Ourselves(exchange.clone()),
+            (Principal::Application, AppTokens::ClientCredentials) => {
+                Load::Ourselves(caller.claims.clone(), exchange.clone())
+            }
             (Principal::Application, AppTokens::Reject) => return Err(Error::ours(Kind::Internal)),
         };
         Ok(Self {
@@ -219,6 +228,7 @@ impl Journey {
                 .instead
                 .map_or(Replacing::Nothing, |instead| Replacing::Refused(instead.of.clone())),
             tries: Tries::Two,
+            lead: wanted.asker.map(Lead::from),
         })
     }
 
@@ -226,13 +236,13 @@ impl Journey {
     ///
     /// # Errors
     /// If that is Entra, which is told of no actors. The configuration lets no such exchange through.
-    pub fn of_actor(key: CacheKey, known: &Known) -> Result<Self, Error> {
+    pub fn of_actor(wanted: &Wanted<'_>, known: &Known) -> Result<Self, Error> {
         let AuthorizationServer::Oidc(oidc) = &known.provider.server else {
             return Err(Error::ours(Kind::Internal));
         };
         Ok(Self {
-            key,
-            flight: key,
+            key: wanted.key,
+            flight: wanted.key,
             claims: None,
             assertion: Digest::of(b""),
             known: known.clone(),
@@ -242,6 +252,7 @@ impl Journey {
             witness: None,
             replacing: Replacing::Nothing,
             tries: Tries::Two,
+            lead: wanted.asker.map(Lead::from),
         })
     }
 
@@ -249,7 +260,7 @@ impl Journey {
     pub fn filed(&self) -> Filed {
         let holder = match &self.load {
             Load::User(caller, _) => holder(caller),
-            Load::Ourselves(_) | Load::Actor => None,
+            Load::Ourselves(..) | Load::Actor => None,
         };
         Filed { key: self.key, holder }
     }
@@ -280,7 +291,7 @@ impl Journey {
             | (_, Kind::Unavailable { .. } | Kind::Throttled { .. } | Kind::BadResponse | Kind::Internal) => {
                 error
             }
-            (Load::Ourselves(_) | Load::Actor, _) => error.of_ourselves(),
+            (Load::Ourselves(..) | Load::Actor, _) => error.of_ourselves(),
         }
     }
 }

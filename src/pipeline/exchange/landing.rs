@@ -8,12 +8,12 @@ use crate::domain::digest::Digest;
 use crate::domain::token::DownstreamToken;
 use crate::pipeline::exchange::Exchanged;
 use crate::pipeline::exchange::Shared;
+use crate::pipeline::exchange::audit;
 use crate::pipeline::exchange::demand::Claims;
 use crate::pipeline::exchange::endpoint::Answer;
 use crate::pipeline::exchange::endpoint::Question;
 use crate::pipeline::exchange::errand::Errand;
 use crate::pipeline::exchange::errand::Journey;
-use crate::pipeline::exchange::errand::Known;
 use crate::pipeline::exchange::errand::Load;
 use crate::pipeline::exchange::errand::Wanted;
 use crate::pipeline::exchange::error::Error;
@@ -28,6 +28,7 @@ use crate::pipeline::exchange::redis::Record;
 use crate::pipeline::exchange::renewal::spread;
 use crate::pipeline::exchange::row::Row;
 use crate::pipeline::exchange::row::Sharing;
+use crate::telemetry::lead::Lead;
 use crate::telemetry::metrics::CacheResult;
 
 /// How a flight ended.
@@ -64,7 +65,11 @@ impl Shared {
             Claim::Ours(lease) => Some(lease),
             Claim::Free => None,
         };
-        match self.ask(&journey).await.map_err(|error| journey.seen(error)) {
+        let started = self.clock.monotonic();
+        let result = self.ask(&journey).await.map_err(|error| journey.seen(error));
+        let took = self.clock.monotonic().saturating_duration_since(started);
+        audit::told(&journey, &result, took);
+        match result {
             Ok(answer) => {
                 let (granted, record) = self.keep(&journey, answer);
                 land(Ok(granted));
@@ -114,11 +119,11 @@ impl Shared {
             return self.ask_as(None, journey, &url).await;
         }
         let key = CacheKey::of_actor(&journey.known.provider);
-        let actor = self.actor(key, &journey.known).await?;
+        let actor = self.actor(key, journey).await?;
         match self.ask_as(Some(&actor.token), journey, &url).await {
             Err(error) if error.row == Some(Row::Refused) && self.may_be_void(key, &actor) => {
                 self.evict(Filed { key, holder: None }, &actor.token);
-                let newer = self.actor(key, &journey.known).await?;
+                let newer = self.actor(key, journey).await?;
                 self.ask_as(Some(&newer.token), journey, &url).await
             }
             settled => settled,
@@ -133,18 +138,22 @@ impl Shared {
     ) -> Result<Answer, Error> {
         let purpose = match &journey.load {
             Load::User(caller, exchange) => Purpose::User { exchange, assertion: &caller.token, actor },
-            Load::Ourselves(exchange) => Purpose::Ourselves { exchange },
+            Load::Ourselves(_, exchange) => Purpose::Ourselves { exchange },
             Load::Actor => Purpose::Actor,
         };
         let claims = journey.claims.as_ref().map(Claims::text);
         let terms = Terms { provider: &journey.known.provider, purpose, claims };
-        let (issuer, tries, witness) = (&journey.issuer, journey.tries, journey.witness.as_deref());
-        self.endpoint.ask(Question { url, issuer, terms, tries, witness }).await
+        let (issuer, tries) = (journey.issuer.as_str(), journey.tries);
+        let witness = journey.witness.as_deref();
+        let point = journey.lead.as_ref().and_then(|lead| lead.point.as_ref());
+        self.endpoint.ask(Question { url, issuer, terms, tries, witness, point }).await
     }
 
     /// The token that says who acts: kept, shared and renewed like any other.
-    async fn actor(self: &Arc<Self>, key: CacheKey, known: &Known) -> Result<Exchanged, Error> {
-        Box::pin(self.had(Wanted { key, errand: Errand::Actor(known), instead: None })).await
+    async fn actor(self: &Arc<Self>, key: CacheKey, journey: &Journey) -> Result<Exchanged, Error> {
+        let asker = journey.lead.as_ref().map(Lead::asker);
+        let wanted = Wanted { key, errand: Errand::Actor(&journey.known), instead: None, asker };
+        Box::pin(self.had(wanted)).await
     }
 
     /// Whether a refused exchange may fare better with another actor token: an IdP that does not know a kept one any more

@@ -40,11 +40,13 @@ use crate::pipeline::exchange::rounds::Rounds;
 use crate::pipeline::exchange::session::Advice;
 use crate::pipeline::exchange::succession::known;
 use crate::pipeline::exchange::succession::redis;
+use crate::telemetry::lead::Asker;
 use crate::telemetry::logs;
 use crate::telemetry::metrics::CacheResult;
 use crate::telemetry::metrics::Metrics;
 
 pub mod aadsts;
+mod audit;
 mod breaker;
 pub mod classify;
 pub mod credential;
@@ -181,9 +183,22 @@ impl Exchanger {
     /// # Errors
     /// If there is none to be had: [`Error::kind`] says what the caller can do about it.
     pub async fn token(&self, caller: &Caller, exchange: &Arc<config::Exchange>) -> Result<Exchanged, Error> {
+        self.token_for(caller, exchange, None).await
+    }
+
+    /// The same, because of the request of `asker`.
+    ///
+    /// # Errors
+    /// If there is none to be had: [`Error::kind`] says what the caller can do about it.
+    pub async fn token_for(
+        &self,
+        caller: &Caller,
+        exchange: &Arc<config::Exchange>,
+        asker: Option<Asker<'_>>,
+    ) -> Result<Exchanged, Error> {
         let key = self.shared.key(caller, exchange)?;
-        let result =
-            self.shared.had(Wanted { key, errand: Errand::Caller(caller, exchange), instead: None }).await;
+        let wanted = Wanted { key, errand: Errand::Caller(caller, exchange), instead: None, asker };
+        let result = self.shared.had(wanted).await;
         let cache = result.as_ref().map_or(CacheResult::Miss, |exchanged| exchanged.cache);
         self.shared.metrics.cache_request(cache);
         result
@@ -192,7 +207,8 @@ impl Exchanger {
     /// The token B that is held for `caller` at this moment. Nothing is asked for.
     pub fn held(&self, caller: &Caller, exchange: &Arc<config::Exchange>) -> Option<Exchanged> {
         let key = self.shared.key(caller, exchange).ok()?;
-        self.shared.known(Wanted { key, errand: Errand::Caller(caller, exchange), instead: None })?.ok()
+        let wanted = Wanted { key, errand: Errand::Caller(caller, exchange), instead: None, asker: None };
+        self.shared.known(wanted)?.ok()
     }
 
     /// Our credentials, for whoever else asks an identity provider in our name.
@@ -349,7 +365,7 @@ impl Shared {
             Errand::Caller(caller, exchange) => {
                 Journey::of_caller(&wanted, self.known_to(caller)?, caller, exchange)
             }
-            Errand::Actor(known) => Journey::of_actor(wanted.key, known),
+            Errand::Actor(known) => Journey::of_actor(&wanted, known),
         }
     }
 }

@@ -51,7 +51,7 @@ impl Exchanger {
         witness: &Arc<Witness>,
     ) -> Result<Granted, Error> {
         let key = self.shared.key(caller, exchange)?;
-        let wanted = Wanted { key, errand: Errand::Caller(caller, exchange), instead: None };
+        let wanted = Wanted { key, errand: Errand::Caller(caller, exchange), instead: None, asker: None };
         let journey = self.shared.journey(wanted)?.witnessed(witness.clone());
         let answer = self.shared.ask(&journey).await.map_err(|error| journey.seen(error))?;
         let Answer { success, asked_at, correlation_id } = answer;

@@ -23,6 +23,7 @@ use crate::pipeline::exchange::error::OAuthError;
 use crate::pipeline::exchange::key::CacheKey;
 use crate::pipeline::exchange::rounds::Round;
 use crate::pipeline::exchange::row::Kind;
+use crate::telemetry::lead::Asker;
 
 /// A token that is younger is not at fault: another one would fare no better.
 const YOUNG: Duration = Duration::from_secs(30);
@@ -42,6 +43,8 @@ pub struct Rejected<'a> {
     pub demand: &'a Demand,
     /// What can be done with another token.
     pub chance: Chance,
+    /// The request that was refused.
+    pub asker: Option<Asker<'a>>,
 }
 
 /// Whether the request that was refused may be sent with another token.
@@ -157,7 +160,7 @@ impl Shared {
 impl<'a> Rejected<'a> {
     fn wanted(self, key: CacheKey, claims: Option<&'a Claims>) -> Wanted<'a> {
         let errand = Errand::Caller(self.caller, self.exchange);
-        Wanted { key, errand, instead: Some(Instead { of: self.token, claims }) }
+        Wanted { key, errand, instead: Some(Instead { of: self.token, claims }), asker: self.asker }
     }
 }
 

@@ -150,7 +150,8 @@ impl Trial {
             _ => Purpose::Ourselves { exchange: &exchange },
         };
         let terms = Terms { provider, purpose, claims: None };
-        let question = Question { url, issuer: &issuer, terms, tries: Tries::One, witness: None };
+        let question =
+            Question { url, issuer: &issuer, terms, tries: Tries::One, witness: None, point: None };
         match self.endpoint.ask_by(means, question).await {
             Ok(_) => Verdict::Granted,
             Err(error) => judged(error, aim),

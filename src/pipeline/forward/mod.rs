@@ -40,6 +40,7 @@ use crate::pipeline::forward::traffic::Traffic;
 use crate::pipeline::forward::tunnel::Terms;
 use crate::pipeline::forward::tunnel::WebSocketFar;
 use crate::pipeline::forward::upgrade::Handshake;
+use crate::telemetry::trace::recording::Outgoing;
 
 mod body;
 pub mod capture;
@@ -78,6 +79,8 @@ pub struct Onward<'a> {
     pub scheme: Scheme,
     /// Its `x-request-id`.
     pub request_id: &'a HeaderValue,
+    /// In which trace it goes on; `None` = in that which the caller says, if any.
+    pub trace: Option<&'a Outgoing>,
     /// Whether it wants to go on as a WebSocket, and how long that may.
     pub websocket: Option<(WebSocket, &'a Terms)>,
 }

@@ -178,21 +178,35 @@ impl From<exchange::Error> for Refusal {
     }
 }
 
-impl From<forward::Error> for Refusal {
-    fn from(error: forward::Error) -> Self {
+/// The word alone, for whoever tells of an error that another one is still to be told of.
+impl From<&forward::Error> for Reason {
+    fn from(error: &forward::Error) -> Self {
         use forward::Error;
         match error {
             Error::Connect(_) | Error::Tls(_) | Error::Reset(_) | Error::BadReply(_) => {
-                Self::new(Reason::UpstreamUnreachable, error)
+                Self::UpstreamUnreachable
             }
-            Error::Timeout(_) => Self::new(Reason::UpstreamTimeout, error),
-            Error::RequestBody(_) => Self::new(Reason::BadRequest, error).closing(),
-            Error::SlowCaller => Self::new(Reason::RequestTimeout, error).closing(),
-            Error::BodyTooLarge(_) => Self::new(Reason::BodyTooLarge, error).closing(),
-            Error::Crowded => Self::new(Reason::Overloaded, error).retry_after(ROOM_RETRY),
-            Error::Target(_) => Self::new(Reason::BadRequest, error),
-            Error::NoWebSocket => Self::new(Reason::NotImplemented, error),
-            Error::Random(_) | Error::UnknownRoute => Self::new(Reason::InternalError, error),
+            Error::Timeout(_) => Self::UpstreamTimeout,
+            Error::RequestBody(_) | Error::Target(_) => Self::BadRequest,
+            Error::SlowCaller => Self::RequestTimeout,
+            Error::BodyTooLarge(_) => Self::BodyTooLarge,
+            Error::Crowded => Self::Overloaded,
+            Error::NoWebSocket => Self::NotImplemented,
+            Error::Random(_) | Error::UnknownRoute => Self::InternalError,
+        }
+    }
+}
+
+impl From<forward::Error> for Refusal {
+    fn from(error: forward::Error) -> Self {
+        use forward::Error;
+        let is_over = matches!(error, Error::RequestBody(_) | Error::SlowCaller | Error::BodyTooLarge(_));
+        let is_crowded = matches!(error, Error::Crowded);
+        let refusal = Self::new(Reason::from(&error), error);
+        match (is_over, is_crowded) {
+            (true, _) => refusal.closing(),
+            (_, true) => refusal.retry_after(ROOM_RETRY),
+            _ => refusal,
         }
     }
 }

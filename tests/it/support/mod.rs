@@ -34,6 +34,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 pub mod certificates;
+pub mod collector;
 pub mod fleet;
 pub mod http2;
 pub mod idp;

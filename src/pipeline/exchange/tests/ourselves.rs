@@ -253,7 +253,7 @@ async fn an_application_is_not_blamed_for_what_our_own_token_lacks() {
     for demand in [&claims, &step_up, &claims, &claims, &claims] {
         let Exchanged { token, asked_at, .. } = &had;
         let (caller, exchange, asked_at, chance) = (&robot, &exchange, *asked_at, Chance::Never);
-        let rejected = Rejected { caller, exchange, token, asked_at, demand, chance };
+        let rejected = Rejected { caller, exchange, token, asked_at, demand, chance, asker: None };
         let error = world.exchanger.rejected(rejected).await.unwrap_err();
         assert_eq!(error.kind, Kind::Misconfigured, "{demand:?}");
     }

@@ -90,7 +90,7 @@ async fn what_is_wanted_and_what_flies_are_filed_alike() {
         (sample::application("robot"), &of_applications, None),
     ] {
         let key = shared.key(&caller, exchange).unwrap();
-        let wanted = Wanted { key, errand: Errand::Caller(&caller, exchange), instead: None };
+        let wanted = Wanted { key, errand: Errand::Caller(&caller, exchange), instead: None, asker: None };
         let journey = shared.journey(wanted).unwrap();
         assert_eq!((wanted.filed().key, wanted.filed().holder), (key, expected));
         assert_eq!(journey.filed(), wanted.filed());
@@ -102,7 +102,7 @@ async fn what_is_wanted_and_what_flies_are_filed_alike() {
     );
     let known = Known { provider: Arc::new(provider), metadata: None };
     let key = CacheKey::of_actor(&known.provider);
-    let wanted = Wanted { key, errand: Errand::Actor(&known), instead: None };
+    let wanted = Wanted { key, errand: Errand::Actor(&known), instead: None, asker: None };
     assert_eq!(wanted.filed().holder, None);
-    assert_eq!(Journey::of_actor(key, &known).unwrap().filed(), wanted.filed());
+    assert_eq!(Journey::of_actor(&wanted, &known).unwrap().filed(), wanted.filed());
 }

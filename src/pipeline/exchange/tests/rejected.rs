@@ -38,7 +38,7 @@ impl World {
     ) -> Result<Option<Exchanged>, Error> {
         let exchange = &sample::exchange(&["a"]);
         let Exchanged { token, asked_at, .. } = had;
-        let rejected = Rejected { caller, exchange, token, asked_at: *asked_at, demand, chance };
+        let rejected = Rejected { caller, exchange, token, asked_at: *asked_at, demand, chance, asker: None };
         self.exchanger.rejected(rejected).await
     }
 }

@@ -47,7 +47,7 @@ async fn a_token_that_arrives_between_look_up_and_take_off_spares_the_request() 
     let user = caller("alice", 1);
     let exchange = sample::exchange(&["a"]);
     let key = world.exchanger.shared.key(&user, &exchange).unwrap();
-    let wanted = Wanted { key, errand: Errand::Caller(&user, &exchange), instead: None };
+    let wanted = Wanted { key, errand: Errand::Caller(&user, &exchange), instead: None, asker: None };
     world.fetch(&user).await;
     assert!(world.exchanger.shared.board(wanted).unwrap().is_none());
 }

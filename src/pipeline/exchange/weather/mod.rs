@@ -121,7 +121,8 @@ impl Reply {
         }
     }
 
-    fn status(self) -> Option<StatusCode> {
+    /// The status, if there was one.
+    pub fn status(self) -> Option<StatusCode> {
         match self {
             Self::Nothing | Self::Fragment => None,
             Self::Status(status) | Self::Wait(status) => Some(status),

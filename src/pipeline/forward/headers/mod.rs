@@ -14,6 +14,7 @@ use crate::config::Scheme;
 use crate::domain::peer::Trust;
 use crate::pipeline::forward::Authorization;
 use crate::pipeline::forward::Onward;
+use crate::telemetry::trace;
 
 mod template;
 
@@ -99,6 +100,13 @@ pub fn rewrite_request(headers: &mut HeaderMap, onward: &Onward<'_>) {
     }
     write_authorization(headers, onward.authorization);
     headers.insert(X_REQUEST_ID, onward.request_id.clone());
+    if let Some(trace) = onward.trace {
+        if trace.is_root {
+            // it told of a trace that is not this one (W3C Trace Context section 3.3.1.1)
+            headers.remove(trace::TRACESTATE);
+        }
+        headers.insert(trace::TRACEPARENT, trace.traceparent.clone());
+    }
     for (name, template) in rules.into_iter().flat_map(|rules| &rules.set) {
         if let Some(value) = template::rendered(template, onward.caller) {
             headers.insert(name.clone(), value);

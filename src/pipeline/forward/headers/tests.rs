@@ -31,6 +31,7 @@ use crate::domain::digest::Digest;
 use crate::domain::name::Name;
 use crate::domain::peer::Peer;
 use crate::domain::scope::Scopes;
+use crate::telemetry::trace::recording::Outgoing;
 
 use super::*;
 
@@ -89,6 +90,7 @@ impl Case {
             peer: &self.peer,
             scheme: Scheme::Http,
             request_id: &self.request_id,
+            trace: None,
             websocket: None,
         }
     }
@@ -435,6 +437,27 @@ fn written(case: &Case, caller: Option<&Claims>, fields: &[(&str, &str)]) -> Hea
     let mut headers = map(fields);
     rewrite_request(&mut headers, &Onward { caller, ..case.onward() });
     headers
+}
+
+#[test]
+fn a_request_goes_on_in_the_trace_it_is_recorded_in() {
+    let case = Case::new("192.0.2.7:1234", Trust::Untrusted);
+    let came = [("traceparent", "00-1-2-00"), ("tracestate", "other=1"), ("connection", "traceparent")];
+    let ours = HeaderValue::from_static("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    let outgoing = |is_root| Outgoing { traceparent: ours.clone(), is_root };
+    let (root, child) = (outgoing(true), outgoing(false));
+    for (trace, came, traceparent, tracestate) in [
+        (None, &came[..2], Some("00-1-2-00"), true),
+        // what the caller names in `Connection` is not for the upstream
+        (None, &came, None, true),
+        (Some(&root), &came, ours.to_str().ok(), false),
+        (Some(&child), &came, ours.to_str().ok(), true),
+    ] {
+        let mut headers = map(came);
+        rewrite_request(&mut headers, &Onward { trace, ..case.onward() });
+        let sent = headers.get("traceparent").map(|value| value.to_str().unwrap());
+        assert_eq!((sent, headers.contains_key("tracestate")), (traceparent, tracestate), "{trace:?}");
+    }
 }
 
 #[test]

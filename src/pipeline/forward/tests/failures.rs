@@ -236,6 +236,7 @@ async fn a_route_of_another_configuration_has_no_upstream() {
         peer: &peer(),
         scheme: Scheme::Http,
         request_id: &id,
+        trace: None,
         websocket: None,
     };
     let result = case.forwarder.send(Request::new(Full::new(Bytes::new())), onward).await;

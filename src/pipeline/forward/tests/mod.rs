@@ -116,6 +116,7 @@ impl Case {
             peer: &peer(),
             scheme: Scheme::Http,
             request_id: &id,
+            trace: None,
             websocket: None,
         };
         tokio::time::timeout(LONG * 4, self.forwarder.send(request, onward)).await.expect("an end in time")
@@ -401,6 +402,7 @@ async fn routes_that_share_an_upstream_share_its_connections() {
             peer: &peer(),
             scheme: Scheme::Http,
             request_id: &id,
+            trace: None,
             websocket: None,
         };
         let response = forwarder.send(Request::new(Full::new(Bytes::new())), onward).await.unwrap();

@@ -28,6 +28,7 @@ async fn connection(forwarder: &Forwarder, route: &Arc<Route>) -> String {
         peer: &peer(),
         scheme: Scheme::Http,
         request_id: &id,
+        trace: None,
         websocket: None,
     };
     let response = forwarder.send(Request::new(Full::new(Bytes::new())), onward).await.unwrap();

@@ -22,6 +22,7 @@ async fn asked(case: &Case, websocket: WebSocket) -> Result<Response<net::Body>,
         peer: &peer(),
         scheme: Scheme::Http,
         request_id: &id,
+        trace: None,
         websocket: Some((websocket, &terms)),
     };
     tokio::time::timeout(LONG * 2, case.forwarder.send(request, onward)).await.expect("an end in time")

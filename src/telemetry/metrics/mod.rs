@@ -9,16 +9,20 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Metric;
 use prometheus_client::registry::Registry;
 
 use crate::domain::clock::UnixTime;
 use crate::domain::name::Name;
+use crate::telemetry::catalogue;
 use crate::telemetry::ends::Ends;
+use crate::telemetry::exposition;
 use crate::telemetry::labels::ByListener;
 use crate::telemetry::labels::ByProvider;
 use crate::telemetry::labels::ByProviderAndOutcome;
 use crate::telemetry::labels::ByProviderAndResult;
 use crate::telemetry::labels::ByReason;
+use crate::telemetry::labels::ByResult;
 use crate::telemetry::labels::ByRouteAndReason;
 use crate::telemetry::labels::ByServer;
 use crate::telemetry::labels::ByTier;
@@ -60,6 +64,27 @@ impl CacheResult {
     }
 }
 
+/// What became of a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpanResult {
+    /// The collector has it.
+    Exported,
+    /// There was no room for it in the queue.
+    Dropped,
+    /// The collector did not take it.
+    Failed,
+}
+
+impl SpanResult {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Exported => "ok",
+            Self::Dropped => "queue_full",
+            Self::Failed => "export_failed",
+        }
+    }
+}
+
 /// Every metric of the process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -83,6 +108,11 @@ pub struct Metrics {
     connections: Family<ByListener, Gauge>,
     server_requests: Family<ServerRequest, Histogram>,
     client_requests: Family<ByServer, Histogram>,
+    spans: Family<ByResult, Counter>,
+}
+
+fn add(registry: &mut Registry, name: &'static str, metric: &(impl Metric + Clone)) {
+    registry.register(name, catalogue::help(name), metric.clone());
 }
 
 fn durations() -> Histogram {
@@ -94,7 +124,7 @@ impl Metrics {
     pub fn new() -> Self {
         let mut registry = Registry::default();
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("obo_build", "The running version", version);
+        registry.register("obo_build", catalogue::help("obo_build"), version);
         registry.register_collector(Box::new(process::Process));
         let cache_requests = Family::<ByTierAndResult, Counter>::default();
         let memory_requests = [CacheResult::Hit, CacheResult::Miss, CacheResult::Stale].map(|result| {
@@ -120,6 +150,7 @@ impl Metrics {
             connections: Family::default(),
             server_requests: Family::new_with_constructor(durations),
             client_requests: Family::new_with_constructor(durations),
+            spans: Family::default(),
         };
         metrics.register();
         metrics
@@ -127,67 +158,24 @@ impl Metrics {
 
     fn register(&mut self) {
         let r = &mut self.registry;
-        r.register(
-            "obo_config_last_reload_successful",
-            "1 if the last configuration read is in use, 0 if it was refused",
-            self.reload_successful.clone(),
-        );
-        r.register(
-            "obo_config_last_reload_success_timestamp_seconds",
-            "When the configuration in use was read",
-            self.reload_timestamp.clone(),
-        );
-        r.register(
-            "obo_authentications",
-            "Tokens looked at, by result: ok or the reason of the refusal",
-            self.authentications.clone(),
-        );
-        r.register(
-            "obo_exchanges",
-            "Token requests sent to the identity provider, by outcome: ok or the reason of the refusal",
-            self.exchanges.clone(),
-        );
-        r.register(
-            "obo_exchange_duration_seconds",
-            "How long token requests took",
-            self.exchange_duration.clone(),
-        );
-        r.register("obo_exchanges_in_flight", "Token requests under way", self.exchanges_in_flight.clone());
-        r.register(
-            "obo_exchanges_coalesced",
-            "Requests that waited for another one's token request",
-            self.exchanges_coalesced.clone(),
-        );
-        r.register("obo_cache_requests", "Token cache look-ups, by result", self.cache_requests.clone());
-        r.register("obo_cache_entries", "Tokens in the cache", self.cache_entries.clone());
-        r.register(
-            "obo_cache_evictions",
-            "Tokens that left the cache before their end, by reason",
-            self.cache_evictions.clone(),
-        );
-        r.register("obo_refusals", "Requests the proxy answered itself, by reason", self.refusals.clone());
-        r.register(
-            "obo_jwks_refreshes",
-            "Key set fetches, by result: ok or error",
-            self.jwks_refreshes.clone(),
-        );
-        r.register(
-            "obo_jwks_last_success_timestamp_seconds",
-            "When the key set was last fetched",
-            self.jwks_last_success.clone(),
-        );
+        add(r, "obo_config_last_reload_successful", &self.reload_successful);
+        add(r, "obo_config_last_reload_success_timestamp_seconds", &self.reload_timestamp);
+        add(r, "obo_authentications", &self.authentications);
+        add(r, "obo_exchanges", &self.exchanges);
+        add(r, "obo_exchange_duration_seconds", &self.exchange_duration);
+        add(r, "obo_exchanges_in_flight", &self.exchanges_in_flight);
+        add(r, "obo_exchanges_coalesced", &self.exchanges_coalesced);
+        add(r, "obo_cache_requests", &self.cache_requests);
+        add(r, "obo_cache_entries", &self.cache_entries);
+        add(r, "obo_cache_evictions", &self.cache_evictions);
+        add(r, "obo_refusals", &self.refusals);
+        add(r, "obo_jwks_refreshes", &self.jwks_refreshes);
+        add(r, "obo_jwks_last_success_timestamp_seconds", &self.jwks_last_success);
         self.ends.register(r);
-        r.register("obo_connections", "Open connections of callers", self.connections.clone());
-        r.register(
-            "http_server_request_duration_seconds",
-            "Requests of callers, until the response head was sent",
-            self.server_requests.clone(),
-        );
-        r.register(
-            "http_client_request_duration_seconds",
-            "Requests to upstreams, until the response head came",
-            self.client_requests.clone(),
-        );
+        add(r, "obo_connections", &self.connections);
+        add(r, "http_server_request_duration_seconds", &self.server_requests);
+        add(r, "http_client_request_duration_seconds", &self.client_requests);
+        add(r, "obo_trace_spans", &self.spans);
     }
 
     /// The metrics in OpenMetrics text form.
@@ -196,6 +184,11 @@ impl Metrics {
         // writing to a String does not fail; were it to, a cut text would lack its `# EOF` and be refused by the scraper
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
         text
+    }
+
+    /// The metrics in Prometheus' own text form.
+    pub fn encode_plain(&self) -> String {
+        exposition::plain(&self.encode())
     }
 
     /// A configuration came into use.
@@ -311,6 +304,19 @@ impl Metrics {
         InFlight(gauge)
     }
 
+    /// That became of so many spans.
+    pub fn spans(&self, result: SpanResult, count: usize) {
+        let spans = self.spans.get_or_create(&ByResult { result: result.as_str() });
+        spans.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+
+    /// There are traces, of which nothing was lost yet.
+    pub fn has_traces(&self) {
+        for result in [SpanResult::Exported, SpanResult::Dropped, SpanResult::Failed] {
+            self.spans(result, 0);
+        }
+    }
+
     /// Of the requests that no route takes, or of those of `route`, which go to `server_address`.
     pub fn requests(&self, route: Option<&Name>, server_address: Option<&str>) -> Requests {
         let upstream =
@@ -347,9 +353,9 @@ struct Answer {
 }
 
 impl Requests {
-    /// A caller was answered, whose method may not have been understood.
-    pub fn answered(&self, method: Option<&http::Method>, status: http::StatusCode, took: Duration) {
-        let answer = Answer { method: known_method(method), status: status.as_u16() };
+    /// A caller was answered, whose method may not have been understood; or hung up: 499.
+    pub fn answered(&self, method: Option<&http::Method>, status: u16, took: Duration) {
+        let answer = Answer { method: known_method(method), status };
         let found = self.found.read().unwrap_or_else(PoisonError::into_inner);
         match found.iter().find(|(known, _)| *known == answer) {
             Some((_, histogram)) => histogram.observe(took.as_secs_f64()),
@@ -392,72 +398,4 @@ impl Drop for InFlight {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_result_of_a_look_up_has_its_own_count() {
-        let metrics = Metrics::new();
-        let results = [CacheResult::Hit, CacheResult::Miss, CacheResult::Stale, CacheResult::Shared];
-        for (result, times) in results.into_iter().zip(1..) {
-            for _ in 0..times {
-                metrics.cache_request(result);
-            }
-        }
-        let text = metrics.encode();
-        for (result, times) in [("hit", 1), ("miss", 2 + 4), ("stale", 3)] {
-            let line = format!("obo_cache_requests_total{{tier=\"memory\",result=\"{result}\"}} {times}\n");
-            assert!(text.contains(&line), "{line} in {text}");
-        }
-    }
-
-    #[test]
-    fn metrics_have_the_names_of_the_contract() {
-        let metrics = Metrics::new();
-        let name = Name::parse("contoso").unwrap();
-        metrics.config_loaded(UnixTime::from_seconds(5));
-        metrics.authentication(None, "missing_token");
-        metrics.exchange(&name, "ok", Duration::from_millis(20));
-        metrics.exchange_coalesced();
-        metrics.cache_request(CacheResult::Hit);
-        metrics.cache_entries(1);
-        metrics.cache_eviction("size");
-        metrics.refusal(Some(&name), "no_route");
-        metrics.jwks_refreshed(&name, UnixTime::from_seconds(5));
-        metrics.ends().credential(&name, UnixTime::from_seconds(7));
-        metrics.ends().listener(&name, UnixTime::from_seconds(8));
-        let _open = metrics.connected(&name);
-        let requests = metrics.requests(None, Some("127.0.0.1:8000"));
-        let brew = http::Method::from_bytes(b"BREW").unwrap();
-        requests.answered(Some(&brew), http::StatusCode::OK, Duration::from_millis(1));
-        requests.upstream_answered(Duration::from_millis(1));
-        let text = metrics.encode();
-        for line in [
-            "obo_build_info{version=",
-            "obo_config_last_reload_successful 1",
-            "obo_config_last_reload_success_timestamp_seconds 5",
-            "obo_authentications_total{identity_provider=\"\",result=\"missing_token\"} 1",
-            "obo_exchanges_total{identity_provider=\"contoso\",outcome=\"ok\"} 1",
-            "obo_exchange_duration_seconds_count{identity_provider=\"contoso\"} 1",
-            "obo_exchanges_in_flight 0",
-            "obo_exchanges_coalesced_total 1",
-            "obo_cache_requests_total{tier=\"memory\",result=\"hit\"} 1",
-            "obo_cache_entries{tier=\"memory\"} 1",
-            "obo_cache_evictions_total{reason=\"size\"} 1",
-            "obo_refusals_total{route=\"contoso\",reason=\"no_route\"} 1",
-            "obo_jwks_refreshes_total{identity_provider=\"contoso\",result=\"ok\"} 1",
-            "obo_jwks_last_success_timestamp_seconds{identity_provider=\"contoso\"} 5",
-            "obo_credential_expiry_timestamp_seconds{identity_provider=\"contoso\"} 7",
-            "obo_listener_certificate_expiry_timestamp_seconds{listener=\"contoso\"} 8",
-            "obo_connections{listener=\"contoso\"} 1",
-            "http_server_request_duration_seconds_count{http_route=\"\",http_request_method=\"_OTHER\",http_response_status_code=\"200\"} 1",
-            "http_client_request_duration_seconds_count{server_address=\"127.0.0.1:8000\"} 1",
-            "process_resident_memory_bytes ",
-            "process_open_fds ",
-            "process_cpu_seconds_total ",
-        ] {
-            assert!(text.contains(line), "{line} is missing in\n{text}");
-        }
-        assert!(text.ends_with("# EOF\n"));
-    }
-}
+mod tests;
