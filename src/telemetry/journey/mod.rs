@@ -42,6 +42,8 @@ use crate::telemetry::trace::recording::Outgoing;
 use crate::telemetry::trace::recording::Point;
 use crate::telemetry::trace::recording::Recording;
 
+mod record;
+
 /// The header that carries a request's id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -340,36 +342,6 @@ impl Journey<'_> {
             user: self.caller.as_ref().map(|caller| user_hash.of(&caller.claims)),
             weight: if is_anonymous { Weight::Anonymous } else { Weight::Telling },
         });
-    }
-
-    fn record(&self, mut recording: Recording, status: u16, ended: Instant) {
-        let method = known_method(self.method());
-        if let (Some(asked), Some(route)) = (recording.unanswered(), &self.route) {
-            let took = ended.saturating_duration_since(asked);
-            let server = route.upstream.address();
-            let error = Some("client_closed_request");
-            recording.asked(&Call { name: method, method, server, asked, took, status: None, error });
-        }
-        let mut attributes: Vec<(&'static str, Value)> = vec![
-            ("http.request.method", method.into()),
-            ("http.response.status_code", status.into()),
-            ("obo.request_id", self.request_id.to_str().unwrap_or_default().into()),
-        ];
-        let route = self.route.as_ref();
-        let optional = [
-            ("url.path", self.path()),
-            ("http.route", route.map(|route| route.matches.path.as_str())),
-            ("obo.route", route.map(|route| route.name.as_str())),
-            ("obo.identity_provider", self.identity_provider.as_ref().map(Name::as_str)),
-            ("error.type", self.reason),
-        ];
-        attributes.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?.into()))));
-        // a name of few: what a caller wrote is in the attributes alone
-        let name = match route {
-            Some(route) => format!("{method} {}", route.matches.path),
-            None => method.to_owned(),
-        };
-        recording.end(name, (self.started, ended), attributes, status >= 500);
     }
 
     fn log(&self, status: u16, fault: Option<Fault>, took: Duration) {
