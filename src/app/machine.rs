@@ -269,6 +269,7 @@ impl Machine {
         }
         // they answer until the end
         drop((self.telemetry, self.admin));
+        tracing::info!("stopped");
     }
 }
 

@@ -79,6 +79,11 @@ fn floods() -> Vec<Flood> {
             let request = frame(HEADERS, END_HEADERS | END_STREAM, stream(number), REQUEST);
             [request, frame(RST_STREAM, 0, stream(number), &[0, 0, 0, 8])].concat()
         }),
+        Flood {
+            name: "a request that is taken back again and again",
+            opening: frame(HEADERS, END_HEADERS | END_STREAM, 1, REQUEST),
+            wave: |_| frame(RST_STREAM, 0, 1, &[0, 0, 0, 8]),
+        },
         plain("requests that the server is made to reset", |number| {
             let request = frame(HEADERS, END_HEADERS | END_STREAM, stream(number), REQUEST);
             [request, frame(WINDOW_UPDATE, 0, stream(number), &[0, 0, 0, 0])].concat()

@@ -318,8 +318,11 @@ fn listener<'c>(config: &'c Config, question: &Question) -> Result<&'c config::L
     let of_both: Vec<&config::Listener> =
         of_port.iter().copied().filter(|own| own.tls.is_some() == is_https).collect();
     let fitting = if of_both.is_empty() { of_port } else { of_both };
+    // where no route asks by which one a request came, the first is as good as any
+    let is_all_one = config.routes.iter().all(|route| route.listeners.is_none());
     match (fitting.as_slice(), all.as_slice()) {
         ([only], _) | ([], [only]) => Ok(only),
+        ([first, ..], _) | ([], [first, ..]) if is_all_one => Ok(first),
         ([], _) => Err(Error::WhichListener(names(&all))),
         (several, _) => Err(Error::WhichListener(names(several))),
     }

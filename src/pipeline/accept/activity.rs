@@ -130,9 +130,10 @@ impl Activity {
         self.unread.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A body that was begun was read to its end.
+    /// A body that was begun was read to its end. What in it looked like a request was none.
     pub fn ended_body(&self) {
         self.unread.fetch_sub(1, Ordering::Relaxed);
+        self.forget_fragments();
     }
 
     /// The body under way ends with trailers. In HTTP/1, hyper looks for the carriage return of their last line and takes no

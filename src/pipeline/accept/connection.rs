@@ -61,8 +61,10 @@ const PING: Duration = Duration::from_secs(20);
 const PREFACE: &[u8] = b"PRI ";
 /// How much of the first bytes is looked at.
 const FIRST_LINE: usize = 64;
-/// How long to wait for the rest of a preface whose first bytes came alone.
-const PREFACE_PAUSE: Duration = Duration::from_millis(5);
+/// How long to wait at first for the rest of a preface whose first bytes came alone, and at most: who sends no more of it has
+/// not to cost anything.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// The conversation on one connection, whose requests `handler` answers, and what is known of its course.
 pub fn conversation<'h, I, H, F>(
@@ -143,6 +145,7 @@ where
 /// # Errors
 /// If it is neither, or the connection broke.
 pub async fn protocol(stream: &TcpStream) -> io::Result<Protocol> {
+    let mut pause = FIRST_PAUSE;
     loop {
         let mut start = [0; FIRST_LINE];
         let seen = stream.peek(&mut start).await?;
@@ -158,7 +161,8 @@ pub async fn protocol(stream: &TcpStream) -> io::Result<Protocol> {
         if seen.is_empty() || !PREFACE.starts_with(seen) {
             return Ok(Protocol::Http1);
         }
-        tokio::time::sleep(PREFACE_PAUSE).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 

@@ -1,9 +1,10 @@
 //! Request targets with a `#`. There is no such target (RFC 9112 section 3.2), but `http::Uri` drops the `#` and what follows
 //! it, so that a request with one looks like any other. Pure: what it is told are the bytes that hyper reads.
 //!
-//! Where requests begin only hyper knows, after a body even in the middle of a line. So whatever reads like a method, a space
-//! and a target up to a `#` is kept; whether it was a request, the requests of the connection tell. Nearly every read has no
-//! `#` and ends with a line, and then that is all that is looked for.
+//! Where requests begin only hyper knows. So whatever begins a line and reads like a method, a space and a target up to a `#`
+//! is kept; whether it was a request, the requests of the connection tell. Bodies are not looked at: what one caller sends
+//! there decides nothing about the request of the next. Nearly every read has no `#` and ends with a line, and then that is
+//! all that is looked for.
 
 use http::Method;
 use http::Uri;
@@ -22,8 +23,13 @@ pub struct Fragment;
 /// The search for them in the bytes of one connection.
 #[derive(Debug)]
 pub enum Search {
-    /// It goes on, with what may be the beginning of a request, if the last read ended with one. Boxed: it rarely does.
-    On(Option<Box<Beginning>>),
+    /// It goes on.
+    On {
+        /// What may be the beginning of a request, if the last read ended with one. Boxed: it rarely does.
+        beginning: Option<Box<Beginning>>,
+        /// Whether the next read begins a line.
+        is_line: bool,
+    },
     /// These are no requests.
     Off,
 }
@@ -48,21 +54,22 @@ pub struct Found(Vec<u8>);
 impl Search {
     /// At the beginning of a connection.
     pub fn new() -> Self {
-        Self::On(None)
+        Self::On { beginning: None, is_line: true }
     }
 
-    /// The next read may be of anything.
-    pub fn lose_track(&mut self) {
-        if let Self::On(beginning) = self {
-            *beginning = None;
+    /// What is read meanwhile is of no request: the next that is told may begin with one.
+    pub fn begin_anew(&mut self) {
+        if let Self::On { .. } = self {
+            *self = Self::new();
         }
     }
 
     /// Goes on with what was read. If something was found, `found` gets it.
     pub fn read(&mut self, bytes: &[u8], found: impl FnOnce(Found)) {
-        let Self::On(beginning) = self else { return };
+        let Self::On { beginning, is_line } = self else { return };
         let is_marked = memchr::memchr(b'#', bytes).is_some();
         if !is_marked && beginning.is_none() && bytes.ends_with(b"\n") || bytes.is_empty() {
+            *is_line |= !bytes.is_empty();
             return;
         }
         if let (false, Some(begun)) = (is_marked, beginning.as_mut())
@@ -70,17 +77,22 @@ impl Search {
         {
             return;
         }
+        let is_first = std::mem::replace(is_line, bytes.ends_with(b"\n")) || beginning.is_some();
         let joined = beginning.take().map(|begun| [&begun.bytes, bytes].concat());
         let bytes = joined.as_deref().unwrap_or(bytes);
+        let begins_line = |(from, _): &(usize, Part)| match from.checked_sub(1) {
+            None => is_first,
+            Some(before) => bytes.get(before) == Some(&b'\n'),
+        };
         let mut all = Found::default();
         let mut start = 0;
         for mark in memchr::memchr_iter(b'#', bytes) {
-            if let Some((from, Part::Target)) = beginning_at(bytes, start, mark) {
+            if let Some((from, Part::Target)) = beginning_at(bytes, start, mark).filter(begins_line) {
                 all.add(bytes.get(from..mark).unwrap_or_default());
             }
             start = mark + 1;
         }
-        *beginning = beginning_at(bytes, start, bytes.len()).and_then(|(from, part)| {
+        *beginning = beginning_at(bytes, start, bytes.len()).filter(begins_line).and_then(|(from, part)| {
             let bytes = bytes.get(from..).filter(|bytes| bytes.len() <= MOST)?;
             Some(Box::new(Beginning { bytes: bytes.to_vec(), part }))
         });
@@ -151,8 +163,7 @@ impl Found {
         self.0.split(|byte| *byte == b'\n').any(|line| {
             let (own, rest) = line.split_at(memchr::memchr(b' ', line).unwrap_or(line.len()));
             let rest = rest.get(1..).unwrap_or_default();
-            // what stands before the method may be of a body
-            own.ends_with(method.as_str().as_bytes())
+            own == method.as_str().as_bytes()
                 && match is_url {
                     true => Uri::try_from(rest).is_ok_and(|own| own == *target),
                     false => rest == path,
@@ -189,11 +200,12 @@ mod tests {
             ("GET /a#b HTTP/1.1\r\n\r\nGET /c#d HTTP/1.1\r\n\r\n", &["GET /a", "GET /c"]),
             ("GET #a HTTP/1.1\r\n", &[]),
             ("notes on C#, F# and the like", &[]),
-            ("{\"a\": 1}GET /a#b HTTP/1.1\r\n", &["GET /a"]),
+            ("{\"a\": 1}GET /a#b HTTP/1.1\r\n", &[]),
+            ("GET /a HTTP/1.1\r\nHost: a\r\nX: see GET /b#c\r\n\r\n", &[]),
             ("helloGET /a#b HTTP/1.1\r\n", &["helloGET /a"]),
             ("GET /a HTTP/1.1\r\nHost: a\r\nCookie: a=#b\r\n\r\n", &[]),
             ("PUT /a HTTP/1.1\r\nHost: a\r\n\r\n{\"a\": \"#b\"}\n# Title\n", &[]),
-            ("{\"a\": GET /a#b", &["GET /a"]),
+            ("{\"a\": GET /a#b", &[]),
             ("#######################", &[]),
         ] {
             let whole = found(&[bytes.as_bytes()]);
@@ -206,7 +218,7 @@ mod tests {
     #[test]
     fn it_is_the_request_that_reads_the_same_otherwise() {
         let mut all = Found::default();
-        let bytes = b"GET /a?b#c HTTP/1.1\r\n\r\nbodyGET http://H#c HTTP/1.1\r\n";
+        let bytes = b"GET /a?b#c HTTP/1.1\r\n\r\nGET http://H#c HTTP/1.1\r\n";
         Search::new().read(bytes, |found| all.extend(&found));
         for (method, target, expected) in [
             (Method::GET, "/a?b", true),
@@ -228,7 +240,7 @@ mod tests {
                 search.read(&[b'a'; 1000], |_| panic!("there is no mark"));
             }
             assert!(
-                matches!(&search, Search::On(kept) if kept.as_ref().is_none_or(|kept| kept.bytes.len() <= MOST))
+                matches!(&search, Search::On { beginning: kept, .. } if kept.as_ref().is_none_or(|kept| kept.bytes.len() <= MOST))
             );
         }
         let (mut search, mut all) = (Search::new(), Found::default());

@@ -41,6 +41,8 @@ struct Budget {
     rest: u32,
     /// Whether its SETTINGS came, with which it has to begin.
     is_introduced: bool,
+    /// How many requests it may take back: as many as it made and did not take back yet.
+    retractable: u32,
 }
 
 /// Why no more is taken from a peer.
@@ -64,6 +66,7 @@ impl Budget {
             seen: 0,
             rest: PREFACE,
             is_introduced: false,
+            retractable: 0,
         }
     }
 
@@ -98,12 +101,39 @@ impl Budget {
                     self.is_introduced = is_introduction(self.header);
                     self.is_introduced.then_some(()).ok_or(Error::NoSettings)?;
                 }
-                if is_idle(self.header) {
+                if self.is_idle() {
                     self.pay(&now)?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether the frame that begins neither belongs to a request nor moves it on.
+    fn is_idle(&mut self) -> bool {
+        const END_STREAM: u8 = 1;
+        let [high, middle, low, kind, flags, ..] = self.header;
+        match kind {
+            // DATA
+            0 => [high, middle, low] == [0, 0, 0] && flags & END_STREAM == 0,
+            // HEADERS: what too many of them cost, hyper bounds
+            1 => {
+                self.retractable = self.retractable.saturating_add(1);
+                false
+            }
+            // RST_STREAM: hyper bounds those that take back a request, and passes over others
+            3 => match self.retractable.checked_sub(1) {
+                Some(left) => {
+                    self.retractable = left;
+                    false
+                }
+                None => true,
+            },
+            // CONTINUATION: as HEADERS
+            9 => false,
+            // PRIORITY, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, whatever else
+            _ => true,
+        }
     }
 
     fn pay(&mut self, now: impl Fn() -> Instant) -> Result<(), Error> {
@@ -123,19 +153,6 @@ impl Budget {
 fn is_introduction([_, _, _, kind, flags, ..]: [u8; 9]) -> bool {
     const ACK: u8 = 1;
     kind == 4 && flags & ACK == 0
-}
-
-/// Whether the frame behind this header neither belongs to a request nor moves it on.
-fn is_idle([high, middle, low, kind, flags, ..]: [u8; 9]) -> bool {
-    const END_STREAM: u8 = 1;
-    match kind {
-        // DATA
-        0 => [high, middle, low] == [0, 0, 0] && flags & END_STREAM == 0,
-        // HEADERS, RST_STREAM, CONTINUATION: what too many of them cost, hyper bounds
-        1 | 3 | 9 => false,
-        // PRIORITY, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, whatever else
-        _ => true,
-    }
 }
 
 /// A stream that ends where its peer sends too many idle frames.
@@ -226,6 +243,23 @@ mod tests {
     }
 
     #[test]
+    fn a_request_can_be_taken_back_once() {
+        let now = Instant::now();
+        let mut budget = begun();
+        let (headers, reset) = (frame(1, 4, 0), frame(3, 0, 4));
+        let left = budget.credit;
+        for _ in 0..3 {
+            budget.spend(&headers, || panic!("there is credit")).unwrap();
+        }
+        budget.spend(&reset.repeat(3), || panic!("there is credit")).unwrap();
+        assert_eq!(budget.credit, left);
+        budget.spend(&reset.repeat(2), || panic!("there is credit")).unwrap();
+        assert_eq!(budget.credit, left - 2);
+        budget.refilled = Some(now);
+        assert_eq!(budget.spend(&reset.repeat(BURST as usize), || now), Err(Error::Overspent));
+    }
+
+    #[test]
     fn only_frames_that_ask_for_nothing_cost() {
         let now = Instant::now();
         for (kind, flags, payload, costs) in [
@@ -235,7 +269,6 @@ mod tests {
             (0, 0, 16_384, false),
             (1, 4, 20, false),
             (2, 0, 5, true),
-            (3, 0, 4, false),
             (4, 0, 6, true),
             (4, 1, 0, true),
             (6, 0, 8, true),
@@ -279,9 +312,19 @@ mod tests {
             cuts in proptest::collection::vec(1_usize..20, 1..40),
         ) {
             let bytes: Vec<u8> = frames.iter().flat_map(|(kind, flags, payload)| frame(*kind, *flags, *payload)).collect();
+            let mut made = 0_u32;
             let idle = frames.iter().filter(|(kind, flags, payload)| match kind {
                 0 => *payload == 0 && *flags == 0,
-                1 | 3 | 9 => false,
+                1 => {
+                    made += 1;
+                    false
+                }
+                3 => {
+                    let is_one_more = made == 0;
+                    made = made.saturating_sub(1);
+                    is_one_more
+                }
+                9 => false,
                 _ => true,
             });
             let cost = u32::try_from(idle.count()).unwrap();

@@ -109,10 +109,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Noted<S> {
             let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
             let Self { activity, search, .. } = &mut *self;
             let bytes = buffer.filled().get(before..).unwrap_or_default();
-            search.read(bytes, |found| activity.found_fragments(&found));
-            if !activity.is_out_of_bodies() {
-                // what looks like a beginning is of the body
-                search.lose_track();
+            match activity.is_out_of_bodies() {
+                true => search.read(bytes, |found| activity.found_fragments(&found)),
+                false => search.begin_anew(),
             }
             read
         } else {

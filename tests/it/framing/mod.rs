@@ -167,6 +167,16 @@ impl Stage {
         assert_eq!(self.backend.take().map(|seen| lines(&seen)), Ok(vec!["GET /next".to_owned()]));
     }
 
+    /// Checks that all of these requests and one more are answered, and are what the back end sees.
+    pub async fn check_passing(&self, sent: &[u8], expected: &[&str]) {
+        let sent = [sent, NEXT.as_bytes()].concat();
+        let exchanging = exchanged(self.world.proxy, &sent);
+        let answer = tokio::time::timeout(PATIENCE, exchanging).await.unwrap();
+        let shown = sent.escape_ascii();
+        assert_eq!(statuses(&answer), vec![200; expected.len()], "{shown}\n{}", answer.escape_ascii());
+        assert_eq!(self.backend.take().map(|seen| lines(&seen)).unwrap(), expected, "{shown}");
+    }
+
     fn outcome(&self, want: &Want, statuses: &[u16]) -> Result<(), String> {
         let seen = self.backend.take()?;
         let (expected, next) = match want {

@@ -65,7 +65,10 @@ fn certificate(problem: &CertificateError, expected: &str, whose: Whose, now: Un
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             wrong("the certificate is not one for servers", RENEW)
         }
-        // a self-signed certificate that says it is an authority, most likely
+        other if other.to_string().contains("CaUsedAsEndEntity") => wrong(
+            "the certificate is an authority's (CA:TRUE) and not a server's: most likely self-signed",
+            "have the server show a certificate with CA:FALSE, as `openssl req -x509 -addext basicConstraints=CA:FALSE` makes one",
+        ),
         other => wrong(&format!("the certificate is not acceptable: {other}"), trust(whose)),
     }
 }
@@ -76,7 +79,7 @@ fn wrong(seen: &str, remedy: &str) -> Verdict {
     Verdict::wrong(seen, remedy)
 }
 
-fn trust(whose: Whose) -> &'static str {
+pub(super) fn trust(whose: Whose) -> &'static str {
     match whose {
         Whose::IdentityProvider => {
             "does a proxy that inspects TLS stand between? then add its authority to the system's (SSL_CERT_FILE names a PEM file)"

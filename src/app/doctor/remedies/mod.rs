@@ -100,11 +100,22 @@ pub fn no_answer(error: &client::Error) -> Verdict {
             error.to_string(),
             "the proxy or what is behind it does not answer: ask whoever runs it, or raise `timeout`",
         ),
+        client::Error::NoAnswer(cause) | client::Error::Cut(cause) if is_distrust(cause.as_ref()) => {
+            Verdict::wrong(
+                format!("{error}: {}", last_cause(cause.as_ref())),
+                handshake::trust(Whose::IdentityProvider),
+            )
+        }
         client::Error::NoAnswer(cause) | client::Error::Cut(cause) => Verdict::unreachable(
             format!("{error}: {}", last_cause(cause.as_ref())),
             "something ends the connection: a firewall on the way, or a server that speaks no HTTP at this port",
         ),
     }
+}
+
+/// Whether a certificate was shown that is not accepted.
+fn is_distrust(error: &(dyn StdError + 'static)) -> bool {
+    causes(error).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))))
 }
 
 /// What an identity provider says, with the number that tells most.
