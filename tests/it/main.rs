@@ -10,6 +10,7 @@ mod bad_answers;
 mod challenges;
 mod cli;
 mod commands;
+mod configuration_page;
 mod credential;
 mod doctor;
 mod documents;
