@@ -87,6 +87,23 @@ pub fn looks_secret(value: &str) -> bool {
     value.starts_with("eyJ") || of_entra || value.contains("-----BEGIN") || url || swallowed
 }
 
+/// Whether the scalar `text` at `path` of a configuration that holds must not be shown. What is sent to others and the same
+/// for every caller, or has to come from them, may be a secret whatever it is called: only who wrote it can tell.
+pub fn is_hidden(path: &Path, text: &str) -> bool {
+    let is_private = match path.keys().as_slice() {
+        ["identity_providers", _, "parameters", ..] | ["routes", _, "match", "headers", ..] => true,
+        ["routes", _, "headers", "set", ..] | ["defaults", "headers", "set", ..] => !is_one_claim(text),
+        _ => false,
+    };
+    is_private || is_secret_value(path) || looks_secret(text)
+}
+
+/// Whether a template is a claim and nothing else.
+fn is_one_claim(text: &str) -> bool {
+    let claim = text.strip_prefix("{claims.").and_then(|rest| rest.strip_suffix('}'));
+    claim.is_some_and(|name| !name.contains(['{', '}']))
+}
+
 /// Whether `key` is the number of an item, as someone may write it who means a list.
 pub fn is_position(key: &str) -> bool {
     matches!(key.len(), 1 | 2) && key.bytes().all(|byte| byte.is_ascii_digit())
@@ -262,6 +279,23 @@ mod tests {
         assert!(!is_secret_key(&path("identity_providers.contoso.credential.secrt")));
         assert!(!is_secret_key(&path("identity_providers.contoso.credential.secret.fil")));
         assert!(!is_secret_key(&path("routes.orders.scpoes")));
+    }
+
+    #[test]
+    fn what_is_sent_to_others_is_hidden_unless_it_is_a_claim() {
+        for (at, text, expected) in [
+            ("routes.a.headers.set.x-tag", "blue", true),
+            ("defaults.headers.set.x-tag", "blue", true),
+            ("routes.a.headers.set.x-user", "{claims.oid}", false),
+            ("routes.a.headers.set.x-user", "{claims.oid}:hunter2:{claims.tid}", true),
+            ("routes.a.headers.set.x-user", "hunter2{claims.oid}", true),
+            ("routes.a.match.headers.x-channel", "web", true),
+            ("identity_providers.a.parameters.x", "y", true),
+            ("routes.a.upstream", "legacy", false),
+            ("routes.a.headers.remove", "cookie", false),
+        ] {
+            assert_eq!(is_hidden(&path(at), text), expected, "{at}: {text}");
+        }
     }
 
     #[test]

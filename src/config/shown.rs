@@ -29,7 +29,7 @@ impl Shown {
 fn shown(path: &Path, node: &Node) -> Value {
     match &node.kind {
         Kind::Nil => Value::Null,
-        Kind::Scalar(text) if is_hidden(path, text) => MASK.into(),
+        Kind::Scalar(text) if mask::is_hidden(path, text) => MASK.into(),
         Kind::Scalar(text) => text.chars().map(mask::printable).collect::<String>().into(),
         Kind::List(items) => {
             let item = |(at, item)| shown(&path.and(Segment::Item(at)), item);
@@ -43,19 +43,6 @@ fn shown(path: &Path, node: &Node) -> Value {
             Value::Object(map.iter().map(|(key, below)| entry((key.as_ref(), below))).collect::<Map<_, _>>())
         }
     }
-}
-
-/// What upstreams and identity providers are sent may be a key to them, whatever it is called.
-fn is_hidden(path: &Path, text: &str) -> bool {
-    let keys = path.keys();
-    let is_sent = matches!(
-        keys.as_slice(),
-        ["routes", _, "headers", "set", _]
-            | ["defaults", "headers", "set", _]
-            | ["routes", _, "match", "headers", _]
-            | ["identity_providers", _, "parameters", _]
-    );
-    is_sent || mask::is_secret_value(path) || mask::looks_secret(text)
 }
 
 #[cfg(test)]

@@ -183,22 +183,9 @@ fn setting(path: &Path, node: &Node, sources: &[Source]) -> Setting {
 
 /// A value as a terminal may show it, however long it is.
 fn shown(path: &Path, text: &str) -> String {
-    let is_secret = mask::is_secret_value(path) || mask::looks_secret(text) || is_private(path, text);
-    match is_secret {
+    match mask::is_hidden(path, text) {
         true => mask::MASK.into(),
         false => text.chars().map(mask::printable).collect(),
-    }
-}
-
-/// Whether only those can tell whether it is a secret who wrote it: form parameters, and fields for upstreams that are the
-/// same for every caller.
-fn is_private(path: &Path, text: &str) -> bool {
-    match path.keys().as_slice() {
-        ["identity_providers", _, "parameters", ..] => true,
-        ["routes", _, "headers", "set", ..] | ["defaults", "headers", "set", ..] => {
-            !(text.starts_with("{claims.") && text.ends_with('}'))
-        }
-        _ => false,
     }
 }
 
