@@ -29,9 +29,10 @@ command -v curl >/dev/null || missing+=(curl)
 command -v redis-server >/dev/null || missing+=(redis-server)
 # a forward proxy on the way to the identity provider; here too, only those that the tests start are spoken to
 command -v tinyproxy >/dev/null || missing+=(tinyproxy)
+# what is said of certificates is compared with what openssl says
+command -v openssl >/dev/null || missing+=(openssl)
 [ -s /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
 if [ "$interop" = yes ]; then
-    command -v openssl >/dev/null || missing+=(openssl)
     command -v npm >/dev/null || missing+=(nodejs npm)
     command -v chromium >/dev/null || missing+=(chromium)
     python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
