@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
 # Runs every test, on a Debian machine that has Rust; installs by package name what is missing, as root or with sudo.
-# With --interop those of tests/interop too, which need npm and packages from its registry.
+# With --interop those of tests/interop too, which need npm and packages from its registry; with --deploy those of tests/deploy, which
+# need Python and packages from PyPI.
 # The last line is `N passed, N failed`, over all of them; the exit status is 0 only if none failed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 interop=no
+deploy=no
 for argument in "$@"; do
     case "$argument" in
         --interop) interop=yes ;;
+        --deploy) deploy=yes ;;
         *)
-            echo "usage: tests/run.sh [--interop]" >&2
+            echo "usage: tests/run.sh [--interop] [--deploy]" >&2
             exit 2
             ;;
     esac
@@ -37,6 +40,13 @@ if [ "$interop" = yes ]; then
     command -v chromium >/dev/null || missing+=(chromium)
     python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
     # for promtool, which reads what /metrics says
+    command -v promtool >/dev/null || missing+=(prometheus)
+fi
+if [ "$deploy" = yes ]; then
+    python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
+    # the image is built, and run without an engine
+    command -v buildah >/dev/null || missing+=(buildah)
+    # for promtool, which reads the alerts
     command -v promtool >/dev/null || missing+=(prometheus)
 fi
 if [ "${#missing[@]}" -gt 0 ]; then
@@ -70,7 +80,7 @@ run() {
                 if ($i ~ /^failed/) run += $(i - 1)
             }
         }
-        /^interop: [0-9]+ passed, [0-9]+ failed$/ { good += $2; run += $2 + $4 }
+        /^(interop|deploy): [0-9]+ passed, [0-9]+ failed$/ { good += $2; run += $2 + $4 }
         END { print good + 0, run - good }' "$log")
     # what broke before a test could fail, such as a build, counts as a failure too
     if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
@@ -88,19 +98,27 @@ else
 fi
 
 # its packages bring the Node.js they want: the system's may be older
+node() {
+    local brought=(tests/interop/node_modules/node-linux-*/bin/node)
+    "${brought[0]}" "$@"
+}
 interop() {
     cargo build --locked &&
         (cd tests/interop && npm ci) &&
-        tests/interop/node_modules/node-linux-*/bin/node tests/interop/run.mjs "${CARGO_TARGET_DIR:-target}/debug/obo-proxy"
+        node tests/interop/run.mjs "${CARGO_TARGET_DIR:-target}/debug/obo-proxy"
 }
 # the status page in a browser
 status_page() {
-    tests/interop/node_modules/node-linux-*/bin/node tests/interop/page.mjs "${CARGO_TARGET_DIR:-target}/debug/obo-proxy"
+    node tests/interop/page.mjs "${CARGO_TARGET_DIR:-target}/debug/obo-proxy"
 }
 if [ "$interop" = yes ]; then
     run cargo test --locked --test it -- --ignored
     run interop
     run status_page
+fi
+if [ "$deploy" = yes ]; then
+    cargo build --locked
+    run bash tests/deploy/run.sh "${CARGO_TARGET_DIR:-target}/debug/obo-proxy"
 fi
 
 echo "$passed passed, $failed failed"
