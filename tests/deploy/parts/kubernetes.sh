@@ -1,0 +1,82 @@
+# shellcheck shell=bash
+# What `kubectl apply -k` sends: every overlay and example, and each way to bring the credential to either form
+manifests() {
+    python3 tests/deploy/manifests.py "$@"
+}
+# render DIRECTORY FILE
+render() {
+    kubectl kustomize "$1" >"$2"
+}
+# valid FILE: the schemas of the oldest release that has all of it, and of newer ones
+valid() {
+    local release
+    for release in 1.30 1.33 1.37; do
+        kubernetes-validate --strict --quiet --no-warn -k "$release" "$1" || return
+    done
+}
+# refused FILE: strict means that a misspelt field is seen
+refused() {
+    sed 's/restartPolicy: Always/restartPolcy: Always/' "$1" >"$1.broken"
+    ! valid "$1.broken"
+}
+# combine FORM CREDENTIAL DIRECTORY: a kustomization as a user would write it, with the files of this repository
+combine() {
+    local kubernetes resource=examples/orders components=(sidecar drain) identity='entra: { tenant: 8eaef023-2b34-4da1-9baa-8bc8c9d6a490 }'
+    local credential=workload_identity client='client_id: 6731de76-14a6-49ae-97bc-6eba6914391e, '
+    [ "$1" = sidecar ] || resource=base components=()
+    [ "$2" = client-secret ] && credential='{ certificate: { file: /run/secrets/obo-proxy/tls.crt, key: /run/secrets/obo-proxy/tls.key } }'
+    mkdir -p "$3"
+    kubernetes=$(realpath --relative-to "$3" deploy/kubernetes)
+    cat >"$3/config.yaml" <<END
+identity_providers:
+  contoso: { $identity, ${client}credential: $credential }
+routes:
+  all: { match: /, upstream: http://127.0.0.1:8000, exchange: { scopes: [api://orders-backend/.default] } }
+END
+    {
+        echo "namePrefix: my-"
+        echo "namespace: elsewhere"
+        echo "resources: [$kubernetes/$resource]"
+        echo "components:"
+        printf -- "- $kubernetes/components/%s\n" "${components[@]}" "$2" network-policy monitoring
+        echo "configMapGenerator: [{ name: obo-proxy, files: [config.yaml] }]"
+        echo "images: [{ name: registry.example/obo-proxy, newName: mine.example/obo, digest: sha256:$(printf '0%.0s' {1..64}) }]"
+    } | grep -v 'components/$' >"$3/kustomization.yaml"
+}
+# same_proxy SIDECAR GATEWAY: the two forms differ in nothing but what they must
+same_proxy() {
+    python3 - "$@" <<'END'
+import sys, yaml
+def proxy(path, among):
+    pod = next(one for one in yaml.safe_load_all(open(path)) if one["kind"] == "Deployment")["spec"]["template"]["spec"]
+    found = next(one for one in pod[among] if one["name"] == "obo-proxy")
+    found["volumeMounts"] = [one for one in found["volumeMounts"] if "no-token" not in one["name"]]
+    return {key: value for key, value in found.items() if key not in ("env", "resources", "restartPolicy")}
+assert proxy(sys.argv[1], "initContainers") == proxy(sys.argv[2], "containers")
+END
+}
+
+rendered="${work:?}/kubernetes"
+mkdir -p "$rendered"
+for directory in deploy/kubernetes/overlays/* deploy/kubernetes/examples/*; do
+    name=$(basename "$directory")
+    check "kubernetes: $name renders" render "$directory" "$rendered/$name.yaml"
+    check "kubernetes: $name is valid" valid "$rendered/$name.yaml"
+    check "kubernetes: $name holds the rules" manifests "${binary:?}" "$rendered/$name.yaml"
+done
+for name in aks secret gateway; do
+    check "kubernetes: rules see a broken $name" manifests --broken "$binary" "$rendered/$name.yaml"
+done
+check "kubernetes: a misspelt field is seen" refused "$rendered/aks.yaml"
+check "kubernetes: sidecar and gateway are the same proxy" same_proxy "$rendered/aks.yaml" "$rendered/gateway.yaml"
+# no webhook, and no client id at the ServiceAccount: workload-identity is what aks and gateway show
+for form in sidecar gateway; do
+    for credential in projected-token client-secret; do
+        name="$form-$credential"
+        combine "$form" "$credential" "$work/$name"
+        check "kubernetes: $form with $credential renders" render "$work/$name" "$rendered/$name.yaml"
+        check "kubernetes: $form with $credential is valid" valid "$rendered/$name.yaml"
+        check "kubernetes: $form with $credential holds the rules" manifests "$binary" "$rendered/$name.yaml"
+    done
+done
+check "kubernetes: yaml" yamllint --strict --config-data '{extends: relaxed, rules: {line-length: disable}}' deploy/kubernetes
