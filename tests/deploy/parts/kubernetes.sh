@@ -1,18 +1,11 @@
 # shellcheck shell=bash
 # What `kubectl apply -k` sends: every overlay and example, and each way to bring the credential to either form
-manifests() {
-    python3 tests/deploy/manifests.py "$@"
-}
+# shellcheck source=tests/deploy/manifests.sh
+source tests/deploy/manifests.sh
+
 # render DIRECTORY FILE
 render() {
     kubectl kustomize "$1" >"$2"
-}
-# valid FILE: the schemas of the oldest release that has all of it, and of newer ones
-valid() {
-    local release
-    for release in 1.30 1.33 1.37; do
-        kubernetes-validate --strict --quiet --no-warn -k "$release" "$1" || return
-    done
 }
 # refused FILE: strict means that a misspelt field is seen
 refused() {
@@ -62,10 +55,10 @@ for directory in deploy/kubernetes/overlays/* deploy/kubernetes/examples/*; do
     name=$(basename "$directory")
     check "kubernetes: $name renders" render "$directory" "$rendered/$name.yaml"
     check "kubernetes: $name is valid" valid "$rendered/$name.yaml"
-    check "kubernetes: $name holds the rules" manifests "${binary:?}" "$rendered/$name.yaml"
+    check "kubernetes: $name holds the rules" holds "$rendered/$name.yaml"
 done
 for name in aks secret gateway; do
-    check "kubernetes: rules see a broken $name" manifests --broken "$binary" "$rendered/$name.yaml"
+    check "kubernetes: rules see a broken $name" broken_is_seen "$rendered/$name.yaml"
 done
 check "kubernetes: a misspelt field is seen" refused "$rendered/aks.yaml"
 check "kubernetes: sidecar and gateway are the same proxy" same_proxy "$rendered/aks.yaml" "$rendered/gateway.yaml"
@@ -76,7 +69,7 @@ for form in sidecar gateway; do
         combine "$form" "$credential" "$work/$name"
         check "kubernetes: $form with $credential renders" render "$work/$name" "$rendered/$name.yaml"
         check "kubernetes: $form with $credential is valid" valid "$rendered/$name.yaml"
-        check "kubernetes: $form with $credential holds the rules" manifests "$binary" "$rendered/$name.yaml"
+        check "kubernetes: $form with $credential holds the rules" holds "$rendered/$name.yaml"
     done
 done
 check "kubernetes: yaml" yamllint --strict --config-data '{extends: relaxed, rules: {line-length: disable}}' deploy/kubernetes

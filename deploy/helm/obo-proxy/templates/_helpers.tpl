@@ -1,0 +1,76 @@
+{{- define "obo-proxy.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "obo-proxy.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- else if contains (include "obo-proxy.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "obo-proxy.name" .) | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "obo-proxy.selector" -}}
+app.kubernetes.io/name: {{ include "obo-proxy.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: gateway
+{{- end -}}
+
+{{- define "obo-proxy.labels" -}}
+{{ include "obo-proxy.selector" . }}
+{{ include "obo-proxy.common" . }}
+{{- end -}}
+
+{{- define "obo-proxy.common" -}}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{- define "obo-proxy.serviceAccount" -}}
+{{- default (ternary (include "obo-proxy.fullname" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name -}}
+{{- end -}}
+
+{{- define "obo-proxy.image" -}}
+{{- $image := .Values.image -}}
+{{- if $image.digest -}}
+{{- printf "%s@%s" $image.repository $image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $image.repository (default .Chart.AppVersion $image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The text of config.yaml, as it is hashed and shipped. */ -}}
+{{- define "obo-proxy.config" -}}
+{{- include "obo-proxy.noSecrets" (dict "at" "config" "in" .Values.config) -}}
+{{- toYaml .Values.config -}}
+{{- end -}}
+
+{{- /* Fails where a secret is written out: { value: SECRET } is how the configuration would hold it. Values end up in the release's history. */ -}}
+{{- define "obo-proxy.noSecrets" -}}
+{{- $at := .at -}}
+{{- if kindIs "map" .in -}}
+{{- range $key, $value := .in -}}
+{{- if and (eq $key "value") (kindIs "string" $value) (has (splitList "." $at | last) (list "secret" "password" "token" "encryption_keys")) -}}
+{{- fail (printf "%s.value: secrets do not belong in values; put it into a Secret, name that in existingSecret, and write { file: /run/secrets/obo-proxy/KEY }" $at) -}}
+{{- end -}}
+{{- include "obo-proxy.noSecrets" (dict "at" (printf "%s.%s" $at $key) "in" $value) -}}
+{{- end -}}
+{{- else if kindIs "slice" .in -}}
+{{- range .in -}}
+{{- include "obo-proxy.noSecrets" (dict "at" $at "in" .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "obo-proxy.security" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: { drop: [ALL] }
+seccompProfile: { type: RuntimeDefault }
+{{- end -}}
