@@ -7,8 +7,8 @@ source tests/deploy/manifests.sh
 render() {
     kubectl kustomize "$1" >"$2"
 }
-# refused FILE: strict means that a misspelt field is seen
-refused() {
+# misspelt FILE: strict means that an unknown field is seen
+misspelt() {
     sed 's/restartPolicy: Always/restartPolcy: Always/' "$1" >"$1.broken"
     ! valid "$1.broken"
 }
@@ -36,6 +36,18 @@ END
         echo "images: [{ name: registry.example/obo-proxy, newName: mine.example/obo, digest: sha256:$(printf '0%.0s' {1..64}) }]"
     } | grep -v 'components/$' >"$3/kustomization.yaml"
 }
+# before_129 DIRECTORY: the form for clusters that know no native sidecars, as docs/quickstart-aks.md tells to make it
+before_129() {
+    local kubernetes
+    mkdir -p "$1/sidecar"
+    kubernetes=$(realpath --relative-to "$1" deploy/kubernetes)
+    cp deploy/kubernetes/components/sidecar/kustomization.yaml "$1/sidecar/"
+    sed 's/initContainers:/containers:/; /restartPolicy:/d; /OBO__SHUTDOWN__DELAY/d' \
+        deploy/kubernetes/components/sidecar/container.yaml >"$1/sidecar/container.yaml"
+    printf 'resources: [%s/examples/orders]\ncomponents: [sidecar]\n' "$kubernetes" >"$1/kustomization.yaml"
+    render "$1" "$1/rendered" && kubernetes-validate --strict --quiet --no-warn -k 1.28 "$1/rendered" &&
+        grep -q 'name: obo-proxy$' "$1/rendered" && ! grep -q initContainers "$1/rendered"
+}
 # same_proxy SIDECAR GATEWAY: the two forms differ in nothing but what they must
 same_proxy() {
     python3 - "$@" <<'END'
@@ -60,9 +72,9 @@ done
 for name in aks secret gateway; do
     check "kubernetes: rules see a broken $name" broken_is_seen "$rendered/$name.yaml"
 done
-check "kubernetes: a misspelt field is seen" refused "$rendered/aks.yaml"
+check "kubernetes: a misspelt field is seen" misspelt "$rendered/aks.yaml"
 check "kubernetes: sidecar and gateway are the same proxy" same_proxy "$rendered/aks.yaml" "$rendered/gateway.yaml"
-# no webhook, and no client id at the ServiceAccount: workload-identity is what aks and gateway show
+# what the overlays do not show, in another namespace and under another name
 for form in sidecar gateway; do
     for credential in projected-token client-secret; do
         name="$form-$credential"
@@ -72,4 +84,5 @@ for form in sidecar gateway; do
         check "kubernetes: $form with $credential holds the rules" holds "$rendered/$name.yaml"
     done
 done
+check "kubernetes: as before native sidecars" before_129 "$work/before"
 check "kubernetes: yaml" yamllint --strict --config-data '{extends: relaxed, rules: {line-length: disable}}' deploy/kubernetes
