@@ -1,6 +1,7 @@
 //! Commands as a user types them.
 
 use std::fs;
+use std::net::TcpListener;
 
 use serde_json::Value;
 
@@ -197,6 +198,30 @@ fn an_address_that_is_taken_is_named() {
     ]);
     assert_eq!(output.status.code(), Some(74));
     assert!(text(&output.stderr).contains(demo.address("proxy")), "{output:?}");
+}
+
+#[test]
+fn run_names_the_setting_of_an_address_that_is_taken_and_says_what_to_do() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.yaml");
+    for taken in ["listeners.front.address", "telemetry.address", "admin.address"] {
+        let at = |setting: &str| if setting == taken { address.as_str() } else { "127.0.0.1:0" };
+        let config = format!(
+            "listeners: {{ front: {{ address: \"{}\" }} }}\ntelemetry: {{ address: \"{}\" }}\nadmin: {{ address: \"{}\" }}\nroutes: {{ open: {{ match: /, auth: anonymous, upstream: \"http://127.0.0.1:1\" }} }}\n",
+            at("listeners.front.address"),
+            at("telemetry.address"),
+            at("admin.address"),
+        );
+        fs::write(&file, config).unwrap();
+        let output = run(&["run", "--config", file.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(74), "{output:?}");
+        let told = text(&output.stderr);
+        let begins =
+            format!("error: cannot bind `{taken}` ({address}): Address already in use (os error 98); ");
+        assert!(told.contains(&begins) && told.contains("`ss -lntxp` shows which"), "{told}");
+    }
 }
 
 #[test]
