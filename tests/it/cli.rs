@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::support::certificates::Authority;
 use crate::support::process::Demo;
+use crate::support::process::Proxy;
 use crate::support::process::check_the_three_curls;
 use crate::support::process::obo_proxy;
 use crate::support::process::run;
@@ -222,6 +223,21 @@ fn run_names_the_setting_of_an_address_that_is_taken_and_says_what_to_do() {
             format!("error: cannot bind `{taken}` ({address}): Address already in use (os error 98); ");
         assert!(told.contains(&begins) && told.contains("`ss -lntxp` shows which"), "{told}");
     }
+}
+
+#[test]
+fn the_start_tells_once_of_a_variable_that_sets_nothing_and_what_is_meant() {
+    let config = "listeners: { front: { address: \"127.0.0.1:0\" } }
+telemetry: { address: \"127.0.0.1:0\", logs: { format: json } }
+routes: { open: { match: /, auth: anonymous, upstream: \"http://127.0.0.1:1\" } }
+";
+    let links = ("OBO_PROXY_SERVICE_HOST", "10.0.0.1");
+    let proxy = Proxy::start(config, &[("OBO_ROUTES_OPEN_UPSTREAM", "hunter2"), links]);
+    let told = proxy.lines(|message| message == "this variable sets nothing");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0]["at"], "environment variable OBO_ROUTES_OPEN_UPSTREAM");
+    assert_eq!(told[0]["help"], "did you mean `OBO__ROUTES__OPEN__UPSTREAM`?");
+    assert!(!proxy.log().contains("hunter2"));
 }
 
 #[test]
