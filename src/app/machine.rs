@@ -323,7 +323,7 @@ async fn serve_admin(config: &Config, desk: &Desk) -> anyhow::Result<Option<Inte
 /// Serves probes and metrics where `config` says.
 async fn serve_telemetry(config: &Config, probes: &Probes) -> anyhow::Result<Server> {
     let answers = probes.clone();
-    let listener = bind(&config.telemetry.address).await?;
+    let listener = bind("telemetry.address", &config.telemetry.address).await?;
     let answer = move |request: http::Request<_>| {
         let accept = request.headers().get(header::ACCEPT);
         std::future::ready(answers.answer(request.uri().path(), accept))

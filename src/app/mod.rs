@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::config::problem::Problem;
 use crate::domain::clock::Clock;
 use crate::domain::name::Name;
+use crate::net::binding;
 use crate::pipeline::Pipeline;
 use crate::pipeline::accept::LocalAddress;
 use crate::telemetry::dial::Dial;
@@ -152,12 +153,13 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Binds `address`.
+/// Binds `address`, which `setting` says.
 ///
 /// # Errors
 /// If it cannot be resolved or is taken.
-pub async fn bind(address: &Address) -> anyhow::Result<TcpListener> {
+pub async fn bind(setting: &str, address: &Address) -> anyhow::Result<TcpListener> {
     TcpListener::bind((address.host.as_str(), address.port))
         .await
-        .with_context(|| format!("cannot bind {address}"))
+        .map_err(binding::explained)
+        .with_context(|| format!("cannot bind `{setting}` ({address})"))
 }

@@ -19,6 +19,7 @@ use crate::config::Http2;
 use crate::net::names::Names;
 use crate::net::tcp::Connector;
 
+pub mod binding;
 pub mod client;
 pub mod client_authentication;
 pub mod clients;

@@ -3,6 +3,7 @@
 //! **In:** the OpenMetrics text. **Out:** its samples. **Never:** a panic, whatever the text is.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// The samples at one moment, by their names.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +58,12 @@ impl Figures {
     /// Their sum, as a count.
     pub fn count(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         whole(self.sum(name, labels))
+    }
+
+    /// The first of them as a moment, in the time since 1970-01-01 UTC.
+    pub fn moment(&self, name: &str, labels: &[(&str, &str)]) -> Option<Duration> {
+        let first = self.of(name, labels).next()?;
+        Duration::try_from_secs_f64(first.value).ok()
     }
 
     /// Counts by what the label `by` says, without those that are zero.

@@ -166,6 +166,7 @@ fn memo(entries: usize, size: usize) {
             claims: Arc::new(claims(number, size)),
             evidence: Evidence::Word { until },
             holder: None,
+            sign: "",
             rivals: Vec::new(),
             kept_for: Duration::from_secs(3600),
         });

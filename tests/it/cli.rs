@@ -1,11 +1,13 @@
 //! Commands as a user types them.
 
 use std::fs;
+use std::net::TcpListener;
 
 use serde_json::Value;
 
 use crate::support::certificates::Authority;
 use crate::support::process::Demo;
+use crate::support::process::Proxy;
 use crate::support::process::check_the_three_curls;
 use crate::support::process::obo_proxy;
 use crate::support::process::run;
@@ -197,6 +199,45 @@ fn an_address_that_is_taken_is_named() {
     ]);
     assert_eq!(output.status.code(), Some(74));
     assert!(text(&output.stderr).contains(demo.address("proxy")), "{output:?}");
+}
+
+#[test]
+fn run_names_the_setting_of_an_address_that_is_taken_and_says_what_to_do() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.yaml");
+    for taken in ["listeners.front.address", "telemetry.address", "admin.address"] {
+        let at = |setting: &str| if setting == taken { address.as_str() } else { "127.0.0.1:0" };
+        let config = format!(
+            "listeners: {{ front: {{ address: \"{}\" }} }}\ntelemetry: {{ address: \"{}\" }}\nadmin: {{ address: \"{}\" }}\nroutes: {{ open: {{ match: /, auth: anonymous, upstream: \"http://127.0.0.1:1\" }} }}\n",
+            at("listeners.front.address"),
+            at("telemetry.address"),
+            at("admin.address"),
+        );
+        fs::write(&file, config).unwrap();
+        let output = run(&["run", "--config", file.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(74), "{output:?}");
+        let told = text(&output.stderr);
+        let begins =
+            format!("error: cannot bind `{taken}` ({address}): Address already in use (os error 98); ");
+        assert!(told.contains(&begins) && told.contains("`ss -lntxp` shows which"), "{told}");
+    }
+}
+
+#[test]
+fn the_start_tells_once_of_a_variable_that_sets_nothing_and_what_is_meant() {
+    let config = "listeners: { front: { address: \"127.0.0.1:0\" } }
+telemetry: { address: \"127.0.0.1:0\", logs: { format: json } }
+routes: { open: { match: /, auth: anonymous, upstream: \"http://127.0.0.1:1\" } }
+";
+    let links = ("OBO_PROXY_SERVICE_HOST", "10.0.0.1");
+    let proxy = Proxy::start(config, &[("OBO_ROUTES_OPEN_UPSTREAM", "hunter2"), links]);
+    let told = proxy.lines(|message| message == "this variable sets nothing");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0]["at"], "environment variable OBO_ROUTES_OPEN_UPSTREAM");
+    assert_eq!(told[0]["help"], "did you mean `OBO__ROUTES__OPEN__UPSTREAM`?");
+    assert!(!proxy.log().contains("hunter2"));
 }
 
 #[test]

@@ -40,7 +40,7 @@ impl Interface {
     /// # Errors
     /// If the address cannot be bound, or others can reach it and it has no token.
     pub async fn serve(admin: &Admin, desk: &Desk) -> anyhow::Result<Self> {
-        let listener = bind(&admin.address).await?;
+        let listener = bind("admin.address", &admin.address).await?;
         let is_loopback =
             listener.local_addr().context("the admin interface has no address")?.ip().is_loopback();
         ensure!(

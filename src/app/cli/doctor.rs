@@ -35,7 +35,7 @@ pub(super) struct Arguments {
     /// Print one JSON document
     #[arg(long)]
     json: bool,
-    /// Look at this alone: a name or URL, or identity_provider, upstream, redis, listener, telemetry, files
+    /// Look at this alone: a name or URL, or identity_provider, upstream, redis, listener, telemetry, admin, files
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
 }

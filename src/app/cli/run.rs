@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::app::cli::Failure;
 use crate::app::cli::source;
 use crate::app::reload::Watch;
+use crate::app::reload::report;
 use crate::config::Config;
 use crate::config::Loaded;
 use crate::domain::clock::Clock;
@@ -24,9 +25,7 @@ pub(super) fn run(files: &[PathBuf]) -> Result<(), Failure> {
     let begun = Watch::begin(source(files), bell.clone(), clock.clone());
     let (watch, Loaded { config, warnings, .. }) = begun.map_err(Failure::Config)?;
     let dial = log_to_stderr(&config, &clock)?;
-    for warning in &warnings {
-        tracing::warn!(at = %warning.location, "{}", warning.message);
-    }
+    warnings.iter().for_each(report::problem);
     let runtime = runtime()?;
     runtime.block_on(async {
         // before anything else: without a handler SIGHUP ends the process

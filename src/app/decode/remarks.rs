@@ -7,10 +7,10 @@ use crate::app::words;
 use crate::config::Algorithm;
 use crate::domain::caller::Principal;
 use crate::domain::clock::UnixTime;
-use crate::pipeline::authenticate::Kind;
 use crate::pipeline::authenticate::claims::Stated;
 use crate::pipeline::authenticate::jws;
 use crate::pipeline::authenticate::principal;
+use crate::pipeline::authenticate::principal::Judged;
 
 /// By which names Microsoft Graph is an audience.
 const GRAPH: [&str; 3] =
@@ -108,14 +108,13 @@ fn of_kind(claims: &Map<String, Value>, remarks: &mut Vec<String>) {
     let Ok(stated) = Stated::read(claims.clone()) else { return };
     let has_roles = matches!(stated.words("roles"), Ok(Some(roles)) if !roles.is_empty());
     match principal::at_entra(&stated, has_roles) {
-        Ok(Principal::User) => {}
-        Ok(Principal::Application) => remarks.push(
-            "It is an application's (client credentials): there is no user on whose behalf to act. See app_tokens.".into(),
-        ),
-        Err(Kind::NotAnAccessToken) => remarks.push(
+        Ok(Judged { principal: Principal::User, .. }) => {}
+        Ok(Judged { principal: Principal::Application, sign }) => remarks.push(format!(
+            "It is an application's (client credentials; {sign}): there is no user on whose behalf to act. See app_tokens.",
+        )),
+        Err(_) => remarks.push(
             "It has no scopes (scp): probably an ID token, which is for the client. The client must send its access token.".into(),
         ),
-        Err(_) => {}
     }
 }
 

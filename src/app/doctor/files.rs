@@ -73,6 +73,7 @@ fn secrets(config: &Config) -> BTreeSet<&Path> {
     for listener in &config.listeners {
         found.extend(listener.tls.iter().flat_map(|tls| &tls.certificates).map(|pair| &*pair.key));
     }
+    found.extend(config.admin.iter().filter_map(|admin| file(admin.token.as_ref()?)));
     if let Some(redis) = &config.cache.redis {
         let theirs = match &redis.topology {
             Topology::Sentinel { login, .. } => Some(login),

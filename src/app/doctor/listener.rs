@@ -1,4 +1,4 @@
-//! Where callers, probes and scrapers connect: whether an address is free, or whose it is, and the certificates.
+//! Where callers, probes, scrapers and operators connect: whether an address is free, or whose it is, and the certificates.
 
 use std::fs;
 use std::io;
@@ -9,7 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use http::Response;
+use http::StatusCode;
 use http_body_util::Full;
+use serde_json::Value;
 use tokio::net::TcpSocket;
 use tokio::net::UnixStream;
 
@@ -34,6 +36,9 @@ pub const KIND: &str = "listener";
 /// What that for probes and scrapers is called.
 pub const TELEMETRY: &str = "telemetry";
 
+/// What that for operators is called.
+pub const ADMIN: &str = "admin";
+
 /// How long a look may take.
 const LIMIT: Duration = Duration::from_secs(3);
 /// What a proxy that runs here may take to answer, and how much.
@@ -54,7 +59,7 @@ pub async fn look(round: &Round, settings: &Listener, telemetry: &Address) -> Ve
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && runs(telemetry).await => {
                 Verdict::well("taken; an obo-proxy with this telemetry address is running")
             }
-            Err(error) => remedies::bind(&error),
+            Err(error) => remedies::bind(&error, &format!("listeners.{}.address", settings.name)),
         }
     };
     let mut checks = vec![round.check(address, LIMIT, addressing).await];
@@ -84,7 +89,7 @@ pub async fn look_at_telemetry(round: &Round, address: &Address) -> Vec<Check> {
             Err(error) => error,
         };
         if error.kind() != io::ErrorKind::AddrInUse || !runs(address).await {
-            return remedies::bind(&error);
+            return remedies::bind(&error, "telemetry.address");
         }
         match ask(address, "/readyz").await {
             Some(answer) if answer.status().is_success() => {
@@ -99,6 +104,20 @@ pub async fn look_at_telemetry(round: &Round, address: &Address) -> Vec<Check> {
                 )
             }
             None => Verdict::unreachable("an obo-proxy is running, and does not answer", "look at its log"),
+        }
+    };
+    vec![round.check(address.to_string(), LIMIT, addressing).await]
+}
+
+/// Looks at the address of the admin interface, which a proxy that answers at `telemetry` may have.
+pub async fn look_at_admin(round: &Round, address: &Address, telemetry: &Address) -> Vec<Check> {
+    let addressing = async {
+        match bind(address).await {
+            Ok(seen) => Verdict::well(seen),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && steers(address, telemetry).await => {
+                Verdict::well("taken; the admin interface of an obo-proxy is running")
+            }
+            Err(error) => remedies::bind(&error, "admin.address"),
         }
     };
     vec![round.check(address.to_string(), LIMIT, addressing).await]
@@ -167,6 +186,19 @@ fn look_at_certificate(round: &Round, path: &Path) -> Option<Check> {
 async fn runs(telemetry: &Address) -> bool {
     let metrics = ask(telemetry, "/metrics").await;
     metrics.is_some_and(|answer| answer.body().windows(MARK.len()).any(|window| window == MARK.as_bytes()))
+}
+
+/// Whether the admin interface of an obo-proxy answers at `address`: it says what it is to whoever may know, and to anybody
+/// else that a token is missing, as others do too. Then it is taken for that of the proxy at `telemetry`.
+async fn steers(address: &Address, telemetry: &Address) -> bool {
+    match ask(address, "/api/v1/status").await {
+        Some(answer) if answer.status() == StatusCode::OK => {
+            let status: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
+            ["version", "state", "listeners"].iter().all(|member| status.get(member).is_some())
+        }
+        Some(answer) if answer.status() == StatusCode::UNAUTHORIZED => runs(telemetry).await,
+        _ => false,
+    }
 }
 
 async fn ask(address: &Address, path: &str) -> Option<Response<Bytes>> {

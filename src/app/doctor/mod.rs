@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::app::machine::Outbound;
 use crate::config;
+use crate::config::Address;
 use crate::config::Config;
 use crate::config::IdentityProvider;
 use crate::config::Route;
@@ -20,6 +21,7 @@ mod check;
 mod clock;
 mod credential;
 mod files;
+mod introspection;
 mod listener;
 mod provider;
 mod reach;
@@ -45,6 +47,7 @@ enum Patient {
     Redis(Arc<config::Redis>),
     Listener(Box<config::Listener>),
     Telemetry,
+    Admin(Address),
     Files,
 }
 
@@ -80,8 +83,9 @@ fn patients(config: &Config) -> Vec<Patient> {
     let upstreams = upstream::distinct(config).into_iter().cloned().map(Patient::Upstream);
     let redis = config.cache.redis.iter().cloned().map(Patient::Redis);
     let listeners = config.listeners.iter().cloned().map(Box::new).map(Patient::Listener);
-    let rest = [Patient::Telemetry, Patient::Files];
-    providers.chain(upstreams).chain(redis).chain(listeners).chain(rest).collect()
+    let admin = config.admin.iter().map(|admin| Patient::Admin(admin.address.clone()));
+    let own = listeners.chain([Patient::Telemetry]).chain(admin).chain([Patient::Files]);
+    providers.chain(upstreams).chain(redis).chain(own).collect()
 }
 
 impl Patient {
@@ -92,6 +96,7 @@ impl Patient {
             Self::Redis(_) => redis::KIND,
             Self::Listener(_) => listener::KIND,
             Self::Telemetry => listener::TELEMETRY,
+            Self::Admin(_) => listener::ADMIN,
             Self::Files => files::KIND,
         }
     }
@@ -102,7 +107,7 @@ impl Patient {
             Self::Provider(provider) => provider.name.to_string(),
             Self::Upstream(route) => upstream::name(&route.upstream),
             Self::Listener(settings) => settings.name.to_string(),
-            Self::Redis(_) | Self::Telemetry | Self::Files => String::new(),
+            Self::Redis(_) | Self::Telemetry | Self::Admin(_) | Self::Files => String::new(),
         }
     }
 
@@ -120,6 +125,7 @@ impl Patient {
             Self::Redis(settings) => redis::look(round, settings).await,
             Self::Listener(settings) => listener::look(round, settings, &config.telemetry.address).await,
             Self::Telemetry => listener::look_at_telemetry(round, &config.telemetry.address).await,
+            Self::Admin(address) => listener::look_at_admin(round, address, &config.telemetry.address).await,
             Self::Files => files::look(round, config).await,
         };
         Group::new(self.kind(), &self.name(), checks)

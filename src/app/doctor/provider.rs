@@ -17,6 +17,7 @@ use crate::app::doctor::check::Round;
 use crate::app::doctor::check::Verdict;
 use crate::app::doctor::clock;
 use crate::app::doctor::credential;
+use crate::app::doctor::introspection;
 use crate::app::doctor::reach::Server;
 use crate::app::doctor::reach::Tls;
 use crate::app::doctor::reach::reach_all;
@@ -28,6 +29,7 @@ use crate::config::Entra;
 use crate::config::EntraVersion;
 use crate::config::Http2;
 use crate::config::IdentityProvider;
+use crate::config::Introspection;
 use crate::config::Oidc;
 use crate::config::Tenancy;
 use crate::domain::clock::UnixTime;
@@ -65,6 +67,7 @@ const LONGEST_WORD: usize = 200;
 struct Asking<'a> {
     round: &'a Round,
     provider: &'a Arc<IdentityProvider>,
+    clients: &'a Clients,
     client: &'a Client,
     metadata: Option<Metadata>,
     checks: Vec<Check>,
@@ -79,7 +82,8 @@ pub async fn look(
 ) -> Vec<Check> {
     let client = &clients.of(provider);
     let metadata = Metadata::of(provider, client.clone(), round.clock.clone());
-    let mut asking = Asking { round, provider, client, metadata: metadata.clone(), checks: Vec::new() };
+    let mut asking =
+        Asking { round, provider, clients, client, metadata: metadata.clone(), checks: Vec::new() };
     let known = known(provider);
     let (is_there, mut papers) =
         tokio::join!(asking.reach(&known), credential::read(round, provider, clients));
@@ -178,11 +182,16 @@ impl Asking<'_> {
         let Some(metadata) = self.metadata.clone() else { return false };
         let discovery = oidc.discovery();
         let document = discovery.as_ref().map(metadata::addresses).map(|[first, _]| first);
-        let needs_document = oidc.jwks_uri.is_none() || oidc.token_endpoint.is_none();
-        if let Some(url) = document.filter(|_| needs_document) {
+        let introspects = self.provider.introspection == Introspection::On;
+        let to_find = [
+            (Endpoint::Keys, oidc.jwks_uri.is_none()),
+            (Endpoint::Token, oidc.token_endpoint.is_none()),
+            (Endpoint::Introspection, introspects && oidc.introspection_endpoint.is_none()),
+        ];
+        let to_find = to_find.into_iter().find_map(|(endpoint, is_open)| is_open.then_some(endpoint));
+        if let Some((url, endpoint)) = document.zip(to_find) {
             let asked = self.round.check_for("discovery", LIMIT, async {
                 let (answer, at) = self.get(url.as_str()).await?;
-                let endpoint = if oidc.jwks_uri.is_none() { Endpoint::Keys } else { Endpoint::Token };
                 let verdict = match metadata.endpoint(endpoint).await {
                     Ok(_) => Verdict::well(format!("the issuer is {}, as configured", oidc.issuer)),
                     Err(error) => undiscovered(&error, &answer, &oidc.issuer),
@@ -196,8 +205,10 @@ impl Asking<'_> {
             if !is_well {
                 return false;
             }
-            let named =
-                [Endpoint::Keys, Endpoint::Token].into_iter().filter_map(|endpoint| metadata.known(endpoint));
+            let asked = [Endpoint::Keys, Endpoint::Token]
+                .into_iter()
+                .chain(introspects.then_some(Endpoint::Introspection));
+            let named = asked.filter_map(|endpoint| metadata.known(endpoint));
             let known = known(self.provider);
             let origin = |url: &Url| url.origin();
             let further: Vec<Url> =
@@ -211,6 +222,10 @@ impl Asking<'_> {
         }
         if metadata.known(Endpoint::Keys).is_some() {
             self.keys("keys".to_owned(), Origin::Server(metadata.clone())).await;
+        }
+        if introspects {
+            let (round, provider) = (self.round, self.provider);
+            self.checks.push(introspection::look(round, provider, &metadata, self.clients).await);
         }
         metadata.known(Endpoint::Token).is_some()
     }

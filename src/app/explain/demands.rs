@@ -1,5 +1,7 @@
 //! What a route demands, one by one, and how a request stands to it.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use crate::app::words;
@@ -8,6 +10,7 @@ use crate::config::IdentityProvider;
 use crate::config::Policy;
 use crate::config::Principals;
 use crate::config::RequiredCertificate;
+use crate::domain::caller;
 use crate::domain::caller::Principal;
 use crate::domain::clock::UnixTime;
 use crate::domain::peer::AlternativeName;
@@ -33,6 +36,8 @@ pub struct Demand {
     pub has: Option<String>,
     /// How that stands to each other.
     pub mark: Mark,
+    /// By which rule that was told, where there are several.
+    pub because: Option<String>,
     /// What would be answered for it.
     pub reason: Option<String>,
     /// The status of that answer.
@@ -53,7 +58,8 @@ pub enum Mark {
 
 impl Demand {
     fn open(about: &str, wanted: String) -> Self {
-        Self { about: about.into(), wanted, has: None, mark: Mark::Open, reason: None, status: None }
+        let (has, because, reason, status) = (None, None, None, None);
+        Self { about: about.into(), wanted, has, mark: Mark::Open, because, reason, status }
     }
 
     fn having(self, has: Option<String>) -> Self {
@@ -165,13 +171,17 @@ impl Judge<'_> {
             }
             About::Tenant if is_met => return None,
             About::Tenant => Demand::open("tenant", "one that may enter".into()),
-            About::AccessToken => Demand::open("kind", "an access token".into()),
+            About::AccessToken => {
+                let because = finding.because.clone().map(Cow::into_owned);
+                Demand { because, ..Demand::open("kind", "an access token".into()) }
+            }
             About::Principal => {
-                let has = appraisal.principal.map(|principal| match principal {
+                let has = appraisal.judged.map(|judged| match judged.principal {
                     Principal::User => "a user".to_owned(),
                     Principal::Application => "an application".to_owned(),
                 });
-                Demand::open("caller", principals(policy.principals)).having(has)
+                let because = appraisal.judged.map(|judged| judged.sign.to_owned());
+                Demand { because, ..Demand::open("caller", principals(policy.principals)).having(has) }
             }
             About::Holder if is_met && !appraisal.claims.contains_key("cnf") => return None,
             About::Holder => Demand::open("holder", "the certificate that the token is bound to".into()),
@@ -179,12 +189,16 @@ impl Judge<'_> {
             About::Client => Demand::open("client", words::any_of(&policy.clients))
                 .having(said.and_then(|said| said.client.as_deref()).map(words::printable)),
             About::Scopes if policy.scopes.words().is_empty() => return None,
-            About::Scopes => Demand::open("scopes", listed(&policy.scopes))
-                .having(said.map(|said| shown(said.scopes.words()))),
+            About::Scopes => Demand {
+                because: self.missing(|names| &names.scopes),
+                ..Demand::open("scopes", listed(&policy.scopes))
+                    .having(said.map(|said| shown(said.scopes.words())))
+            },
             About::Roles if policy.roles.words().is_empty() => return None,
-            About::Roles => {
-                Demand::open("roles", listed(&policy.roles)).having(said.map(|said| shown(&said.roles)))
-            }
+            About::Roles => Demand {
+                because: self.missing(|names| &names.roles),
+                ..Demand::open("roles", listed(&policy.roles)).having(said.map(|said| shown(&said.roles)))
+            },
             About::Claim(at) => {
                 let wanted = policy.claims.get(*at)?;
                 let has = match appraisal.claims.get(&wanted.0) {
@@ -210,6 +224,13 @@ impl Judge<'_> {
             Some(provider) => vec![provider.as_ref()],
             None => self.providers.to_vec(),
         }
+    }
+
+    /// That the claim is not there at all which the provider has for something.
+    fn missing(&self, name: impl Fn(&config::ClaimNames) -> &String) -> Option<String> {
+        let name = name(&self.appraisal.provider.as_ref()?.claim_names);
+        let is_there = caller::claim(&self.appraisal.claims, name).is_some();
+        (!is_there).then(|| format!("the claim {name} is not there"))
     }
 
     /// A claim that may be shown.

@@ -35,6 +35,7 @@ use crate::pipeline::route::Routed;
 use crate::pipeline::route::preflight::Announced;
 
 mod demands;
+mod fields;
 mod onward;
 mod routes;
 mod text;
@@ -43,6 +44,7 @@ pub mod verdict;
 
 pub use demands::Demand;
 pub use demands::Mark;
+pub use fields::Field;
 pub use onward::Onward;
 pub use routes::Looked;
 pub use token::Fate;
@@ -104,6 +106,9 @@ pub struct Explanation {
     pub caller: Option<token::Caller>,
     /// What becomes of its token.
     pub token: Option<Fate>,
+    /// The fields that the route writes for each caller, and whether the token has the claims for them; nothing without
+    /// one that can be read.
+    pub fields: Vec<Field>,
     /// What the upstream would get.
     pub upstream: Option<Onward>,
     /// How it would end.
@@ -203,6 +208,7 @@ pub fn explain(
         demands: Vec::new(),
         caller: None,
         token: None,
+        fields: Vec::new(),
         upstream: None,
         outcome: Outcome::Forwarded { provided: Vec::new() },
     };
@@ -253,6 +259,9 @@ impl Walk<'_> {
                 let judged = token::judge(self, policy);
                 told.demands.extend(judged.demands);
                 told.caller = judged.caller;
+                if let Some(appraisal) = &judged.appraisal {
+                    told.fields = fields::of(&route, &appraisal.claims);
+                }
                 let mut provided = judged.outcome?;
                 told.token = Some(Fate::validated(self.config, policy, token, judged.appraisal.as_ref()));
                 provided.extend(token::provided(token));

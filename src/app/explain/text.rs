@@ -5,9 +5,12 @@ use std::fmt::Write;
 use crate::app::explain::Demand;
 use crate::app::explain::Explanation;
 use crate::app::explain::Fate;
+use crate::app::explain::Field;
 use crate::app::explain::Mark;
 use crate::app::explain::Onward;
 use crate::app::explain::Outcome;
+use crate::app::explain::fields::Claim;
+use crate::app::explain::fields::State;
 use crate::app::explain::routes::Fared;
 use crate::app::explain::routes::Looked;
 use crate::app::paint::Paint;
@@ -41,6 +44,7 @@ impl Explanation {
         if let Some(fate) = &self.token {
             page.fate(fate);
         }
+        page.fields(&self.fields);
         if let Some(onward) = &self.upstream {
             page.onward(onward);
         }
@@ -112,6 +116,16 @@ impl Page {
         }
     }
 
+    fn fields(&mut self, fields: &[Field]) {
+        for (at, field) in fields.iter().enumerate() {
+            let mark = if field.sent { self.paint.good("✓") } else { self.paint.bad("✗") };
+            let claims: Vec<String> = field.claims.iter().map(claim).collect();
+            let end = if field.sent { "" } else { "; it is not sent" };
+            let text = format!("{mark} {}: {}{end}", field.name, claims.join(", "));
+            self.line(if at == 0 { "fields" } else { "" }, &text);
+        }
+    }
+
     fn onward(&mut self, onward: &Onward) {
         let behind = onward.socket.as_ref().map(|path| format!(" behind {path}")).unwrap_or_default();
         self.line("upstream", &format!("{} {}{behind}", onward.method, onward.url));
@@ -155,6 +169,15 @@ impl Page {
     }
 }
 
+fn claim(claim: &Claim) -> String {
+    let how = match claim.state {
+        State::Present => "is there",
+        State::Absent => "is not there",
+        State::Unsayable => "is no text, number or truth value, and no list of such",
+    };
+    format!("{} {how}", claim.name)
+}
+
 /// One demand in one line.
 pub fn demand(demand: &Demand, paint: Paint) -> String {
     let mark = match demand.mark {
@@ -165,6 +188,9 @@ pub fn demand(demand: &Demand, paint: Paint) -> String {
     let mut text = format!("{mark} {}: {}", demand.about, demand.wanted);
     if let Some(has) = &demand.has {
         let _ = write!(text, "; it has {has}");
+    }
+    if let Some(because) = &demand.because {
+        let _ = write!(text, " ({because})");
     }
     if let (Some(status), Some(reason)) = (demand.status, &demand.reason) {
         let _ = write!(text, " -> {}", paint.bad(&format!("{status} {reason}")));

@@ -102,7 +102,9 @@ impl Fate {
             Some(provider) => vec![provider],
             None => candidates(config, policy),
         };
-        let principal = appraisal.and_then(|appraisal| appraisal.principal).unwrap_or(Principal::User);
+        let principal = appraisal
+            .and_then(|appraisal| appraisal.judged)
+            .map_or(Principal::User, |judged| judged.principal);
         let at = |provider: &Arc<IdentityProvider>| {
             let tenant = appraisal
                 .and_then(|appraisal| appraisal.issuer.as_ref()?.tenant())
@@ -163,7 +165,7 @@ pub(super) fn judge(walk: &Walk<'_>, policy: &Policy) -> Judged {
     let outcome = match (verdict, found.fault()) {
         (Some(Ok(())), _) => Ok(Vec::new()),
         (Some(Err(error)), _) => Err(Refusal::from(error.clone())),
-        (None, Some(kind)) => Err(Refusal::from(authenticate::Error::from(kind))),
+        (None, Some(error)) => Err(Refusal::from(error)),
         (None, None) => Ok(vec!["the issuer vouches for the token (see --verify)".to_owned()]),
     };
     Judged {
@@ -217,7 +219,7 @@ pub(super) fn caller(found: &Appraisal) -> Caller {
         identity_provider: found.provider.as_ref().map(|provider| provider.name.to_string()),
         user: found.said.as_ref().map(|said| hash(&said.user)),
         client: found.said.as_ref().and_then(|said| said.client.as_deref()).map(words::printable),
-        is_user: found.principal.map(|principal| principal == Principal::User),
+        is_user: found.judged.map(|judged| judged.principal == Principal::User),
     }
 }
 

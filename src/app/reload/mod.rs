@@ -25,7 +25,7 @@ use crate::domain::clock::Clock;
 use crate::telemetry::logs;
 
 mod prints;
-mod report;
+pub mod report;
 
 /// How often to look at the files. Kubernetes swaps symbolic links, which is seen by reading through them; to be told of
 /// changes would take inotify, whose instances all processes of a user share.

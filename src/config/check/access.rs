@@ -41,26 +41,27 @@ pub fn check(
     if said.exchange.is_some() && said.token.is_some() {
         let help = "a token is exchanged or passed on, not both: leave one of them out";
         place.key("token").key_error("`token` and `exchange` exclude each other", help);
-        return None;
     }
     if said.exchange.is_some() && said.auth.is_some() {
         let help = "without a validated token there is nothing to exchange: leave one of them out";
         place.key("exchange").key_error("`exchange` and `auth: anonymous` exclude each other", help);
-        return None;
     }
-    if said.auth.is_some() {
+    // where it says too much, the rest is looked at as that of a route that exchanges
+    let is_clear = said.exchange.is_none() || (said.token.is_none() && said.auth.is_none());
+    if said.auth.is_some() && said.exchange.is_none() {
         return anonymous(said, layered);
     }
     let principals = match (said.exchange, exchange::app_tokens(layered)) {
         (Some(_), AppTokens::Reject) => Principals::Users,
         (Some(_), AppTokens::ClientCredentials) | (None, _) => Principals::UsersAndApplications,
     };
-    let policy = policy(layered, principals, providers, root);
+    let identity_providers = identity_providers(layered, providers, root);
+    let names = identity_providers.clone().unwrap_or_default();
+    let policy = policy(layered, principals, identity_providers);
     let token = match (said.exchange, said.token) {
         (Some(_), _) => {
-            let names = policy.iter().flat_map(|policy| &policy.identity_providers);
             let asked: Vec<&IdentityProvider> =
-                names.filter_map(|name| providers.get(name)?.as_deref()).collect();
+                names.iter().filter_map(|name| providers.get(name)?.as_deref()).collect();
             exchange::check(layered, &asked, policy.as_ref())
                 .map(|exchange| ValidatedToken::Exchange(Arc::new(exchange)))
         }
@@ -78,7 +79,8 @@ pub fn check(
             None
         }
     };
-    Some(Access::Validated { policy: policy?, token: token? })
+    let access = Access::Validated { policy: policy?, token: token? };
+    is_clear.then_some(access)
 }
 
 /// Whether tokens are exchanged.
@@ -88,17 +90,17 @@ pub fn exchanges(access: &Access) -> bool {
 
 fn anonymous(said: &Settings<'_>, layered: &Layered<'_, '_>) -> Option<Access> {
     let at = &layered.at;
-    if layered.own.require.is_some_and(demands_a_token) {
+    let demands = layered.own.require.is_some_and(demands_a_token);
+    if demands {
         let help =
             "without a validated token only a client certificate can be required: leave one of them out";
         at.key("require").key_error("`require` and `auth: anonymous` exclude each other", help);
-        return None;
     }
     if layered.own.identity_provider.is_some() {
         let help = "leave it out: no token is validated on an anonymous route";
         at.key("identity_provider").warning("`identity_provider` has no effect with `auth: anonymous`", help);
     }
-    Some(Access::Anonymous(match said.token {
+    (!demands).then_some(Access::Anonymous(match said.token {
         Some(Token::Passthrough) => UnvalidatedToken::Passthrough,
         None | Some(Token::Remove) => UnvalidatedToken::Remove,
     }))
@@ -114,17 +116,15 @@ fn demands_a_token(require: &wire::route::Require) -> bool {
 fn policy(
     layered: &Layered<'_, '_>,
     principals: Principals,
-    providers: &BTreeMap<Name, Option<Arc<IdentityProvider>>>,
-    root: &At<'_>,
+    identity_providers: Option<Vec<Name>>,
 ) -> Option<Policy> {
-    let identity_providers = identity_providers(layered, providers, root);
     let scopes = layered.pick(&["require", "scopes"], |settings| settings.require?.scopes.as_ref());
     let scopes = demand(scopes, "a scope", is_scope);
     let roles = layered.pick(&["require", "roles"], |settings| settings.require?.roles.as_ref());
     let roles = demand(roles, "a role", is_word);
     let clients = layered.pick(&["require", "clients"], |settings| settings.require?.clients.as_ref());
     let clients = match clients {
-        Some((list, at)) => words(items(Some(list), &at)?, "a client id", is_scope),
+        Some((list, at)) => items(Some(list), &at).and_then(|items| words(items, "a client id", is_scope)),
         None => Some(Vec::new()),
     };
     let claims = layered.pick(&["require", "claims"], |settings| settings.require?.claims.as_ref());
@@ -174,11 +174,15 @@ fn identity_providers(
         };
     };
     let mut names: Vec<Name> = Vec::new();
+    let mut complete = true;
     for (text, at) in items(Some(written), &at)? {
-        if root.key("identity_providers").key(text).is_poisoned() && !providers.contains_key(text) {
-            return None;
-        }
-        let (name, provider) = lookup(providers, text, "identity provider", &at)?;
+        let is_broken =
+            root.key("identity_providers").key(text).is_poisoned() && !providers.contains_key(text);
+        let found = if is_broken { None } else { lookup(providers, text, "identity provider", &at) };
+        let Some((name, provider)) = found else {
+            complete = false;
+            continue;
+        };
         if names.contains(name) {
             continue;
         }
@@ -191,16 +195,16 @@ fn identity_providers(
         if let Some(other) = together(share_issuer) {
             let help = "a token's issuer tells which one it belongs to: name only one of them";
             at.error_with(format!("`{name}` and `{other}` accept tokens of the same issuer"), help);
-            return None;
+            complete = false;
         }
         if let Some(other) = together(both_introspect) {
             let help = "a token that is no JWT does not say whose it is, and is shown to nobody else: name only one of them";
             at.error_with(format!("`{name}` and `{other}` are both asked about tokens"), help);
-            return None;
+            complete = false;
         }
         names.push(name.clone());
     }
-    (!names.is_empty()).then_some(names)
+    (complete && !names.is_empty()).then_some(names)
 }
 
 fn both_introspect(one: &IdentityProvider, other: &IdentityProvider) -> bool {
@@ -215,22 +219,19 @@ fn demand(
     let Some((written, at)) = picked else { return Some(Demand::All(Vec::new())) };
     match written {
         wire::route::Demand::List(list) => words(items(Some(list), &at)?, what, is_valid).map(Demand::All),
-        wire::route::Demand::Map(parts) => match (&parts.any_of, &parts.all_of) {
-            (Some(list), None) => {
-                words(items(Some(list), &at.key("any_of"))?, what, is_valid).map(Demand::Any)
-            }
-            (None, Some(list)) => {
-                words(items(Some(list), &at.key("all_of"))?, what, is_valid).map(Demand::All)
-            }
-            _ => {
-                if !at.is_poisoned() {
-                    at.error_with(
-                        "this must hold exactly one of any_of and all_of",
-                        "write [a, b] for all of them",
-                    );
+        wire::route::Demand::Map(parts) => {
+            let part = |list, key| Some(words(items(list, &at.key(key))?, what, is_valid));
+            match (part(parts.any_of.as_ref(), "any_of"), part(parts.all_of.as_ref(), "all_of")) {
+                (Some(words), None) => words.map(Demand::Any),
+                (None, Some(words)) => words.map(Demand::All),
+                _ => {
+                    if !at.is_poisoned() {
+                        let help = "write [a, b] for all of them";
+                        at.error_with("this must hold exactly one of any_of and all_of", help);
+                    }
+                    None
                 }
-                None
             }
-        },
+        }
     }
 }

@@ -44,7 +44,7 @@ pub fn can_be_shown(routes: &[(Arc<Route>, At<'_>)], listeners: &[Listener]) {
             None => true,
         };
         let asks = |listener: &Listener| listener.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-        if let Some(listener) = listeners.iter().filter(serves).find(|listener| !asks(listener)) {
+        for listener in listeners.iter().filter(serves).filter(|listener| !asks(listener)) {
             let message = format!(
                 "the listener `{}` serves this route, and asks its callers for no certificate",
                 listener.name

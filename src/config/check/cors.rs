@@ -17,11 +17,7 @@ pub fn check(wire: &wire::treatment::Cors, at: &At<'_>) -> Option<Cors> {
     if listed.is_empty() {
         return None;
     }
-    if let Some((_, star_at)) = listed.iter().find(|(text, _)| *text == "*") {
-        if listed.len() > 1 {
-            star_at.error_with("`*` is every origin", "leave the others out, or it");
-            return None;
-        }
+    if let [("*", star_at)] = listed.as_slice() {
         let help = "name the origins of your own pages, unless this is for everybody's";
         star_at.warning("scripts of any site may call this route from a browser", help);
         return Some(Cors::Any);
@@ -29,6 +25,11 @@ pub fn check(wire: &wire::treatment::Cors, at: &At<'_>) -> Option<Cors> {
     let mut origins = Vec::new();
     let mut complete = true;
     for (text, at) in listed {
+        if text == "*" {
+            at.error_with("`*` is every origin", "leave the others out, or it");
+            complete = false;
+            continue;
+        }
         match origin(text) {
             Ok(origin) if origins.contains(&origin) => {}
             Ok(origin) => origins.push(origin),

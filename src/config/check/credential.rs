@@ -43,13 +43,16 @@ pub fn check(
 ) -> Option<(Vec<Credential>, AuthMethod)> {
     let method_at = at.key("auth_method");
     let is_entra = matches!(verifier, Verifier::Entra(_));
-    if let (true, Some(method @ (Written::TlsClientAuth | Written::None))) = (is_entra, wire.auth_method) {
+    let foreign = wire
+        .auth_method
+        .filter(|method| is_entra && matches!(method, Written::TlsClientAuth | Written::None));
+    if let Some(method) = foreign {
         let help = "leave it out: the method follows from the credential";
         method_at.error_with(format!("Entra takes no `{}`", name(method)), help);
-        return None;
     }
+    let sends_none = matches!(wire.auth_method, Some(Written::None)) && foreign.is_none();
     let Some(written) = &wire.credential else {
-        if matches!(wire.auth_method, Some(Written::None)) {
+        if sends_none {
             return Some((Vec::new(), AuthMethod::None));
         }
         let help = match verifier {
@@ -59,12 +62,14 @@ pub fn check(
         at.missing("credential", help);
         return None;
     };
-    if matches!(wire.auth_method, Some(Written::None)) {
+    if sends_none {
         let help = "leave the one or the other out";
         method_at.error_with("`none` sends no credential, and there is one", help);
-        return None;
     }
     let credentials = all(&written.0, wire.auth_method, verifier, &at.key("credential"))?;
+    if sends_none || foreign.is_some() {
+        return None;
+    }
     let method = method(wire.auth_method, &credentials, &method_at)?;
     Some((credentials, method))
 }
@@ -154,12 +159,11 @@ fn certificate(
     if matches!(method, Some(Written::TlsClientAuth)) {
         warn_of_assertion(written, at);
     }
-    let Some(file) = &written.file else {
+    if written.file.is_none() {
         at.missing("file", "write the path of a PEM file with the certificate");
-        return None;
-    };
+    }
     let (file_at, key_at) = (at.key("file"), at.key("key"));
-    let file = upstream::path(file, &file_at);
+    let file = written.file.as_ref().and_then(|file| upstream::path(file, &file_at));
     let key = match &written.key {
         Some(key) => upstream::path(key, &key_at),
         None => file.clone(),

@@ -139,16 +139,27 @@ fn tenancy(wire: &wire::identity_provider::Entra, at: &At<'_>) -> Option<Tenancy
     let allowed_at = at.key("allowed_tenants");
     let at = at.key("tenant");
     let allowed = items(wire.allowed_tenants.as_ref(), &allowed_at);
-    let is_shared = matches!(tenant, "common" | "organizations");
-    if allowed.is_some() && !is_shared {
+    let is_shared = is_shared(tenant);
+    let is_meant = is_shared || allowed.is_none();
+    if !is_meant {
         let help = "leave it out, or write tenant: organizations";
         allowed_at.error_with("`allowed_tenants` has a meaning only with `common` and `organizations`", help);
-        return None;
     }
+    let tenancy = named(tenant, allowed.filter(|_| is_shared), &at, &allowed_at);
+    tenancy.filter(|_| is_meant)
+}
+
+/// Whose users `tenant` means, of those `allowed`.
+fn named(
+    tenant: &str,
+    allowed: Option<Vec<(&str, At<'_>)>>,
+    at: &At<'_>,
+    allowed_at: &At<'_>,
+) -> Option<Tenancy> {
     if let Some(id) = TenantId::parse(tenant) {
         return Some(Tenancy::Id(id));
     }
-    if is_shared {
+    if is_shared(tenant) {
         let Some(allowed) = allowed else {
             if !allowed_at.is_poisoned() {
                 let help = "list the ids of the tenants whose users may enter";
@@ -169,6 +180,11 @@ fn tenancy(wire: &wire::identity_provider::Entra, at: &At<'_>) -> Option<Tenancy
         return None;
     }
     Some(Tenancy::Domain(domain))
+}
+
+/// Whether that is no tenant, but many.
+fn is_shared(tenant: &str) -> bool {
+    matches!(tenant, "common" | "organizations")
 }
 
 fn tenant_id(text: &str, at: &At<'_>) -> Option<TenantId> {

@@ -45,10 +45,11 @@ pub fn check(
     let actor = layered.pick(&["exchange", "actor"], |settings| settings.exchange?.actor);
     let kind = layered
         .pick(&["exchange", "requested_token_type"], |settings| settings.exchange?.requested_token_type);
+    let is_complete = scopes.is_some() && resources.is_some() && audiences.is_some();
     let exchange = Exchange {
-        scopes: scopes?,
-        resources: resources?,
-        audiences: audiences?,
+        scopes: scopes.unwrap_or_default(),
+        resources: resources.unwrap_or_default(),
+        audiences: audiences.unwrap_or_default(),
         actor: match actor {
             Some((wire::route::Actor::Ourselves, _)) => Actor::Ourselves,
             None => Actor::Nobody,
@@ -71,7 +72,7 @@ pub fn check(
     request.suits_the_grant();
     request.can_be_sent();
     request.suits_applications(policy);
-    Some(exchange)
+    is_complete.then_some(exchange)
 }
 
 /// What the token is for, and where that is said: the route's own words, or else the defaults'. They are one statement:

@@ -38,10 +38,12 @@ const FORWARDING: &str =
 pub struct Said {
     set: Vec<(HeaderName, Template)>,
     remove: Option<Vec<HeaderName>>,
+    /// Whether something else is written than can be used.
+    pub is_wrong: bool,
 }
 
-/// What is written at `at`.
-pub fn said(wire: &Headers, at: &At<'_>) -> Option<Said> {
+/// What is written at `at`: as much of it as can be used.
+pub fn said(wire: &Headers, at: &At<'_>) -> Said {
     let mut set: Vec<(HeaderName, Template)> = Vec::new();
     let mut complete = true;
     let set_at = at.key("set");
@@ -79,7 +81,7 @@ pub fn said(wire: &Headers, at: &At<'_>) -> Option<Said> {
             remove.push(name);
         }
     }
-    complete.then_some(Said { set, remove: wire.remove.is_some().then_some(remove) })
+    Said { set, remove: wire.remove.is_some().then_some(remove), is_wrong: !complete }
 }
 
 impl Said {

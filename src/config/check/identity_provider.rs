@@ -27,6 +27,7 @@ use crate::config::check::words::is_scope;
 use crate::config::check::words::words;
 use crate::config::wire;
 use crate::config::wire::identity_provider::Grant;
+use crate::config::wire::scalar::DurationText;
 use crate::config::wire::scalar::OneOrMany;
 use crate::domain::name::Name;
 use crate::domain::tenant::TenantId;
@@ -61,8 +62,9 @@ pub fn all(
 ) -> BTreeMap<Name, Option<Arc<IdentityProvider>>> {
     let one = |(text, wire): (&String, &wire::identity_provider::IdentityProvider)| {
         let at = at.key(text);
-        let name = name(text, &at)?;
-        Some((name.clone(), provider(name, wire, &at).map(Arc::new)))
+        let name = name(text, &at);
+        let provider = provider(name.clone(), wire, &at).map(Arc::new);
+        Some((name?, provider))
     };
     written.into_iter().flatten().filter_map(one).collect()
 }
@@ -89,11 +91,17 @@ enum Family {
 }
 
 fn provider(
-    name: Name,
+    name: Option<Name>,
     wire: &wire::identity_provider::IdentityProvider,
     at: &At<'_>,
 ) -> Option<IdentityProvider> {
-    let family = family(wire, at)?;
+    let family = family(wire, at);
+    let clock_skew = clock_skew(wire.clock_skew, &at.key("clock_skew"));
+    let jwks = jwks(wire.jwks.as_ref(), &at.key("jwks"));
+    let timeout = positive(wire.timeout, Duration::from_secs(5), &at.key("timeout"));
+    let token_types = token_types(wire, &at.key("token_types"));
+    // what follows depends on whose it is
+    let family = family?;
     let introspection = introspection(wire, family, at);
     let server = server(wire, introspection, at);
     let verifier = match &server {
@@ -106,29 +114,14 @@ fn provider(
     let egress = egress::check(wire.proxy.as_deref(), server.as_ref(), &at.key("proxy"));
     let client_id = client_id(wire, family, at);
     let audiences = audiences(wire, family, client_id.as_deref(), at);
-    let clock_skew = wire.clock_skew.map_or(Duration::from_secs(60), |text| text.0);
-    if clock_skew > MAX_CLOCK_SKEW {
-        let help = "expired tokens are accepted for that long: fix the clocks instead";
-        at.key("clock_skew").error_with("this must be 300s at most", help);
-    }
-    let jwks = wire.jwks.as_ref();
-    let jwks_at = at.key("jwks");
-    let refresh = jwks.and_then(|jwks| jwks.refresh);
-    let cooldown = jwks.and_then(|jwks| jwks.cooldown);
-    let jwks = Jwks {
-        refresh: positive(refresh, Duration::from_secs(3600), &jwks_at.key("refresh")),
-        cooldown: positive(cooldown, Duration::from_secs(30), &jwks_at.key("cooldown")),
-    };
-    let timeout = positive(wire.timeout, Duration::from_secs(5), &at.key("timeout"));
     let algorithms = algorithms(wire.algorithms.as_ref(), family, &at.key("algorithms"));
-    let token_types = token_types(wire, &at.key("token_types"));
     let claim_names = claim_names(wire.claim_names.as_ref(), family, &at.key("claim_names"));
     let parameters = parameters(wire.parameters.as_ref(), family, &at.key("parameters"));
     let grant = grant(wire, family, at);
     let client_capabilities = client_capabilities(wire, family, &at.key("client_capabilities"));
     let (credentials, auth_method) = credentials?;
     Some(IdentityProvider {
-        name,
+        name: name?,
         server: server?,
         egress: egress?,
         client_id: client_id?,
@@ -150,6 +143,24 @@ fn provider(
         claim_names,
         parameters,
     })
+}
+
+fn clock_skew(written: Option<DurationText>, at: &At<'_>) -> Duration {
+    let clock_skew = written.map_or(Duration::from_secs(60), |text| text.0);
+    if clock_skew > MAX_CLOCK_SKEW {
+        let help = "expired tokens are accepted for that long: fix the clocks instead";
+        at.error_with("this must be 300s at most", help);
+    }
+    clock_skew
+}
+
+fn jwks(written: Option<&wire::identity_provider::Jwks>, at: &At<'_>) -> Jwks {
+    let refresh = written.and_then(|jwks| jwks.refresh);
+    let cooldown = written.and_then(|jwks| jwks.cooldown);
+    Jwks {
+        refresh: positive(refresh, Duration::from_secs(3600), &at.key("refresh")),
+        cooldown: positive(cooldown, Duration::from_secs(30), &at.key("cooldown")),
+    }
 }
 
 fn family(wire: &wire::identity_provider::IdentityProvider, at: &At<'_>) -> Option<Family> {

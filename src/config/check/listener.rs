@@ -36,7 +36,7 @@ pub fn all(written: Option<&BTreeMap<String, wire::listener::Listener>>, at: &At
         Some(listeners) if !listeners.is_empty() => {
             let one = |(text, wire): (&String, &wire::listener::Listener)| {
                 let at = at.key(text);
-                listener(name(text, &at)?, wire, &at)
+                listener(name(text, &at), wire, &at)
             };
             listeners.iter().filter_map(one).collect()
         }
@@ -55,7 +55,7 @@ fn default(name: Name) -> Listener {
     }
 }
 
-fn listener(name: Name, wire: &wire::listener::Listener, at: &At<'_>) -> Option<Listener> {
+fn listener(name: Option<Name>, wire: &wire::listener::Listener, at: &At<'_>) -> Option<Listener> {
     let address = match &wire.address {
         Some(text) => address::of_listener(text, &at.key("address")),
         None => {
@@ -79,7 +79,7 @@ fn listener(name: Name, wire: &wire::listener::Listener, at: &At<'_>) -> Option<
         Some(tls) => Some(tls?),
         None => None,
     };
-    Some(Listener { name, address, tls, underscore_headers, trusted_proxies, proxy_protocol })
+    Some(Listener { name: name?, address, tls, underscore_headers, trusted_proxies, proxy_protocol })
 }
 
 fn trusted_proxies(written: Option<&OneOrMany>, at: &At<'_>) -> Option<TrustedProxies> {
@@ -146,17 +146,18 @@ fn fits(trusted: &TrustedProxies, protocol: ProxyProtocol, address: &ListenerAdd
 }
 
 fn speaking_tls(wire: &wire::listener::Tls, at: &At<'_>) -> Option<ListenerTls> {
-    let client_ca = match &wire.client_ca {
-        Some(ca) => {
-            let at = at.key("client_ca");
-            let path = upstream::path(ca, &at)?;
-            tls::look_at_authorities(&path, tls::Use::Needed, &at);
-            Some(path)
-        }
+    let client_ca = wire.client_ca.as_ref().map(|ca| {
+        let at = at.key("client_ca");
+        let path = upstream::path(ca, &at);
+        path.inspect(|path| tls::look_at_authorities(path, tls::Use::Needed, &at))
+    });
+    let certificates = certificates(wire, at);
+    let client_ca = match client_ca {
+        Some(path) => Some(path?),
         None => None,
     };
     Some(ListenerTls {
-        certificates: certificates(wire, at)?,
+        certificates: certificates?,
         min_version: match wire.min_version {
             None | Some(wire::listener::TlsVersion::Tls12) => TlsVersion::Tls12,
             Some(wire::listener::TlsVersion::Tls13) => TlsVersion::Tls13,
@@ -171,11 +172,12 @@ fn certificates(wire: &wire::listener::Tls, at: &At<'_>) -> Option<Vec<ServerCer
         let only = pair(wire.certificate.as_deref(), wire.key.as_deref(), Vec::new(), at)?;
         return Some(vec![only]);
     };
+    let mut complete = true;
     for (key, written) in [("certificate", &wire.certificate), ("key", &wire.key)] {
         if written.is_some() {
             let help = "one certificate stands here, several in `certificates`: leave one of the two out";
             at.key(key).key_error(format!("`{key}` and `certificates` exclude each other"), help);
-            return None;
+            complete = false;
         }
     }
     if list.0.is_empty() {
@@ -191,7 +193,7 @@ fn certificates(wire: &wire::listener::Tls, at: &At<'_>) -> Option<Vec<ServerCer
         let names = server_names(one.server_names.as_ref(), &mut claimed, &at.key("server_names"));
         checked.push(pair(one.certificate.as_deref(), one.key.as_deref(), names.unwrap_or_default(), &at));
     }
-    checked.into_iter().collect()
+    checked.into_iter().collect::<Option<_>>().filter(|_| complete)
 }
 
 /// The hosts that a certificate is for; none of them may be in `claimed` by another.

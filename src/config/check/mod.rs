@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
@@ -59,6 +60,7 @@ mod tls;
 mod traces;
 mod treatment;
 mod upstream;
+mod variables;
 mod words;
 
 pub use crate::config::check::file::Look;
@@ -75,6 +77,8 @@ pub struct Check<'a> {
     pub environment: &'a [(String, String)],
     /// How closely the files are looked at that it names.
     pub look: Look,
+    /// The variables that something was read from.
+    read: RefCell<BTreeSet<String>>,
     problems: RefCell<Vec<Problem>>,
 }
 
@@ -86,9 +90,11 @@ pub fn check(
     environment: &[(String, String)],
     look: Look,
 ) -> (Option<Config>, Vec<Problem>) {
-    let check = Check { tree, environment, look, problems: RefCell::default() };
+    let (read, problems) = (RefCell::default(), RefCell::default());
+    let check = Check { tree, environment, look, read, problems };
     let root = At { check: &check, path: Path::default() };
     let config = whole(file, root);
+    variables::warn(&check);
     (config, check.problems.into_inner())
 }
 
@@ -247,6 +253,7 @@ impl<'a> At<'a> {
 
     /// A variable of the process environment.
     pub fn environment(&self, name: &str) -> Option<&'a str> {
+        self.check.read.borrow_mut().insert(name.to_owned());
         let (_, value) = self.check.environment.iter().find(|(variable, _)| variable == name)?;
         Some(value.as_str())
     }

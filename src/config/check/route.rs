@@ -64,7 +64,7 @@ pub fn all<'a>(
         listeners: listener_names(file),
         providers,
         targets: file.upstreams.iter().flatten().filter_map(target).collect(),
-        treatment: treatment::base(&base, &base_at).unwrap_or_default(),
+        treatment: treatment::base(&base, &base_at),
     };
     timeouts_are_positive(Some(base.timeouts), &base_at.key("timeouts"));
     let routes_at = root.key("routes");
@@ -197,14 +197,19 @@ impl Surroundings<'_, '_> {
             return Some(None);
         };
         let mut names = Vec::new();
+        let mut complete = true;
         for (text, at) in items(Some(written), &at)? {
             let broken =
                 self.root.key("listeners").key(text).is_poisoned() && !self.listeners.contains_key(text);
-            if !broken {
-                names.push(lookup(&self.listeners, text, "listener", &at)?.0.clone());
+            if broken {
+                continue;
+            }
+            match lookup(&self.listeners, text, "listener", &at) {
+                Some((name, ())) => names.push(name.clone()),
+                None => complete = false,
             }
         }
-        (!names.is_empty()).then_some(Some(names))
+        (complete && !names.is_empty()).then_some(Some(names))
     }
 
     /// What is removed from the front of paths; `Some(None)` = nothing.

@@ -26,8 +26,9 @@ pub fn client_certificate(written: Option<&ClientCertificate>, at: &At<'_>) -> O
     if written.key.is_none() {
         at.missing("key", "write the path of a PEM file with the private key");
     }
-    let file = upstream::path(written.file.as_deref()?, &at.key("file"))?;
-    Some((file, upstream::path(written.key.as_deref()?, &at.key("key"))?))
+    let path = |text: &Option<String>, key| upstream::path(text.as_deref()?, &at.key(key));
+    let (file, key) = (path(&written.file, "file"), path(&written.key, "key"));
+    file.zip(key)
 }
 
 /// What follows from a file of TLS that does not serve.

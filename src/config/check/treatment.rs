@@ -21,29 +21,28 @@ pub struct Said {
     cors: Option<Cors>,
     limits: RouteLimits,
     retry: Option<retry::Said>,
+    /// Whether something else is written than can be used.
+    is_wrong: bool,
 }
 
-/// What `settings` say, written at `at`.
-pub fn said(settings: &Settings<'_>, at: &At<'_>) -> Option<Said> {
-    let fields = settings.headers.map(|wire| fields::said(wire, &at.key("headers")));
+/// What `settings` say, written at `at`: as much of it as can be used.
+fn said(settings: &Settings<'_>, at: &At<'_>) -> Said {
+    let fields = settings.headers.map(|wire| fields::said(wire, &at.key("headers"))).unwrap_or_default();
     let cors = settings.cors.map(|wire| cors::check(wire, &at.key("cors")));
     let limits = limits(settings.limits, &at.key("limits"));
     let retry = settings.retry.map(|wire| retry::said(wire, &at.key("retry")));
-    Some(Said {
-        fields: fields.map_or(Some(fields::Said::default()), |said| said)?,
-        cors: cors.map_or(Some(None), |cors| cors.map(Some))?,
-        limits: limits?,
-        retry: retry.map_or(Some(None), |said| said.map(Some))?,
-    })
+    let is_wrong = fields.is_wrong || cors == Some(None) || limits.is_none() || matches!(retry, Some(None));
+    let (cors, limits, retry) = (cors.flatten(), limits.unwrap_or_default(), retry.flatten());
+    Said { fields, cors, limits, retry, is_wrong }
 }
 
 /// What the defaults say, which are written at `at`.
-pub fn base(settings: &Settings<'_>, at: &At<'_>) -> Option<Said> {
-    let said = said(settings, at)?;
+pub fn base(settings: &Settings<'_>, at: &At<'_>) -> Said {
+    let said = said(settings, at);
     if let Some(own) = &said.retry {
         retry::warn_of_repetition(&own.clone().over(&retry::Said::default()), &at.key("retry"));
     }
-    Some(said)
+    said
 }
 
 /// What becomes of the requests of a route that is written at `at` and lets in whom `access` says.
@@ -53,7 +52,7 @@ pub fn check(
     access: Option<&Access>,
     at: &At<'_>,
 ) -> Option<Treatment> {
-    let own = said(settings, at)?;
+    let own = said(settings, at);
     if matches!(access, Some(Access::Anonymous(_))) {
         own.fields.complain_of_claims(settings.headers, &at.key("headers"));
     }
@@ -64,6 +63,9 @@ pub fn check(
     };
     if let (true, Some(retry)) = (writes_retry, &retry) {
         retry::warn_of_repetition(retry, &at.key("retry"));
+    }
+    if own.is_wrong {
+        return None;
     }
     Some(Treatment {
         headers: own.fields.over(&base.fields).map(std::sync::Arc::new),

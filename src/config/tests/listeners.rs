@@ -121,7 +121,7 @@ fn every_mistake_is_told_with_position_and_advice() {
     let cases: Vec<(String, String)> = vec![
         (tls(&format!("key: {KEY}")), "11:41 error: `certificate` is missing in `listeners.a.tls` [write the path of a PEM file with the certificate]".into()),
         (tls(&format!("certificate: {CERTIFICATE}")), "11:41 error: `key` is missing in `listeners.a.tls` [write the path of a PEM file with the private key]".into()),
-        (tls(&format!("{pair}, certificates: [{{ {pair} }}]")), "11:48 error: `certificate` and `certificates` exclude each other [one certificate stands here, several in `certificates`: leave one of the two out]".into()),
+        (tls(&format!("{pair}, certificates: [{{ {pair} }}]")), "11:48 error: `certificate` and `certificates` exclude each other [one certificate stands here, several in `certificates`: leave one of the two out]\n11:83 error: `key` and `certificates` exclude each other [one certificate stands here, several in `certificates`: leave one of the two out]".into()),
         (tls("certificates: []"), "11:48 error: this list is empty [write [{ certificate: PATH, key: PATH }]]".into()),
         (tls("certificates: [{ key: /k }]"), "11:63 error: `certificate` is missing in `listeners.a.tls.certificates[0]` [write the path of a PEM file with the certificate]".into()),
         (tls(&format!("{pair}, min_version: 1.1")), "11:123 error: `1.1` is not `1.2` or `1.3` [did you mean `1.2`?]".into()),

@@ -1,5 +1,6 @@
 //! Tests of the whole floor: text in, configuration or rendered problems out.
 
+mod at_once;
 mod contradictions;
 mod credentials;
 mod egress;

@@ -343,3 +343,38 @@ fn scalars_are_taken_as_written() {
     let values: Vec<&str> = policy.claims.iter().map(|(_, value)| value.as_str()).collect();
     assert_eq!(values, ["1.10", "no", "0123456", "1e5", "~", "x\ty"]);
 }
+
+#[test]
+fn a_variable_with_one_underscore_where_two_are_meant_is_told_and_others_are_left_alone() {
+    let of = |variable: &str| told(FINE, &[(variable, "x")]);
+    for (variable, meant) in [
+        ("OBO_ROUTES_ORDERS_UPSTREAM", "OBO__ROUTES__ORDERS__UPSTREAM"),
+        ("OBO_ROUTES_MY_OWN_TIMEOUTS_RESPONSE", "OBO__ROUTES__MY_OWN__TIMEOUTS__RESPONSE"),
+        ("OBO_IDENTITY_PROVIDERS_CONTOSO_CLIENT_ID", "OBO__IDENTITY_PROVIDERS__CONTOSO__CLIENT_ID"),
+        (
+            "OBO_IDENTITY_PROVIDERS_CONTOSO_CREDENTIAL_SECRET_FILE",
+            "OBO__IDENTITY_PROVIDERS__CONTOSO__CREDENTIAL__SECRET__FILE",
+        ),
+        ("OBO_ROUTES__ORDERS__UPSTREAM", "OBO__ROUTES__ORDERS__UPSTREAM"),
+        ("OBO_TELEMETRY_LOGS_LEVEL", "OBO__TELEMETRY__LOGS__LEVEL"),
+        ("OBO_CACHE_REDIS_ENCRYPTION_KEYS", "OBO__CACHE__REDIS__ENCRYPTION_KEYS"),
+        ("OBO_WORKERS", "OBO__WORKERS"),
+        ("OBO_LOG_LEVEL", ""),
+    ] {
+        let told = of(variable);
+        assert!(told.starts_with("warning: this variable sets nothing"), "{told}");
+        assert!(told.contains(&format!("environment variable {variable}")), "{told}");
+        let help = match meant {
+            "" => "is called OBO__SECTION__KEY, with two underscores".to_owned(),
+            meant => format!("did you mean `{meant}`?"),
+        };
+        assert!(told.contains(&help), "{told}");
+    }
+    for variable in ["OBO_CONFIG", "OBO", "OBOE_X", "OBO_PROXY_SERVICE_HOST", "OBO_PROXY_PORT_8080_TCP_ADDR"]
+    {
+        assert_eq!(of(variable), "", "{variable}");
+    }
+    // one that the configuration itself names is read
+    let own = FINE.replace("{ file: /run/secrets/client_secret }", "{ env: OBO_CLIENT_SECRET }");
+    assert_eq!(told(&own, &[("OBO_CLIENT_SECRET", "x")]), "");
+}

@@ -1,5 +1,7 @@
 //! What a client certificate says, and whether a route admits who shows it. Pure.
 
+use std::net::IpAddr;
+
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
@@ -54,6 +56,22 @@ pub fn names(certificate: &X509Certificate<'_>) -> Vec<AlternativeName> {
         _ => None,
     };
     extension.value.general_names.iter().filter_map(known).collect()
+}
+
+/// The hosts among the subject alternative names of a certificate: names and addresses (RFC 5280 section 4.2.1.6).
+pub fn hosts(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let Ok(Some(extension)) = certificate.subject_alternative_name() else { return Vec::new() };
+    let host = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+        GeneralName::IPAddress(bytes) => address(bytes).map(|address| address.to_string()),
+        _ => None,
+    };
+    extension.value.general_names.iter().filter_map(host).collect()
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let four = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
 /// A name as text (RFC 4514 section 2): the last part comes first.

@@ -20,6 +20,7 @@ use crate::config::ProxyProtocol;
 use crate::domain::name::Name;
 use crate::domain::peer::Peer;
 use crate::net;
+use crate::net::binding;
 use crate::telemetry::metrics::InFlight;
 use crate::telemetry::metrics::Metrics;
 
@@ -63,7 +64,7 @@ pub struct Listener {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Its address.
-    #[error("listener {listener} cannot bind {address}")]
+    #[error("cannot bind `listeners.{listener}.address` ({address})")]
     Bind {
         /// Its name.
         listener: Name,
@@ -84,6 +85,7 @@ pub enum Error {
 
 impl Error {
     fn bind(settings: &config::Listener, source: io::Error) -> Self {
+        let source = binding::explained(source);
         Self::Bind { listener: settings.name.clone(), address: settings.address.clone(), source }
     }
 

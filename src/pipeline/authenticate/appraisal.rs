@@ -3,6 +3,7 @@
 //!
 //! [`Authenticator`]: crate::pipeline::authenticate::Authenticator
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::Map;
@@ -12,12 +13,12 @@ use crate::config::Algorithm;
 use crate::config::IdentityProvider;
 use crate::config::Introspection;
 use crate::config::Policy;
-use crate::domain::caller::Principal;
 use crate::domain::clock::UnixTime;
 use crate::domain::digest::Digest;
 use crate::domain::name::Name;
 use crate::pipeline::authenticate::claims::Stated;
 use crate::pipeline::authenticate::confirmation;
+use crate::pipeline::authenticate::error::Error;
 use crate::pipeline::authenticate::error::Kind;
 use crate::pipeline::authenticate::issuer;
 use crate::pipeline::authenticate::issuer::Issuer;
@@ -26,9 +27,12 @@ use crate::pipeline::authenticate::jws;
 use crate::pipeline::authenticate::jws::Jws;
 use crate::pipeline::authenticate::policy;
 use crate::pipeline::authenticate::principal::Form;
+use crate::pipeline::authenticate::principal::Judged;
 use crate::pipeline::authenticate::verify;
 use crate::pipeline::authenticate::verify::Said;
 use crate::pipeline::authenticate::verify::TenantRule;
+
+const NO_FAULT: Result<(), Error> = Ok(());
 
 /// What was found of a token.
 #[derive(Debug)]
@@ -41,8 +45,8 @@ pub struct Appraisal {
     pub issuer: Option<Issuer>,
     /// What it says in the words of that provider.
     pub said: Option<Said>,
-    /// Who stands behind it.
-    pub principal: Option<Principal>,
+    /// Who stands behind it, and by what that was told.
+    pub judged: Option<Judged>,
     /// All its claims, if it could be read.
     pub claims: Map<String, Value>,
 }
@@ -54,6 +58,8 @@ pub struct Finding {
     pub about: About,
     /// How it is.
     pub verdict: Verdict,
+    /// Which rule decided that, where there are several.
+    pub because: Option<Cow<'static, str>>,
 }
 
 /// What is looked at.
@@ -104,20 +110,23 @@ pub enum Verdict {
 
 impl Appraisal {
     /// The fault that wins, if there is any.
-    pub fn fault(&self) -> Option<Kind> {
+    pub fn fault(&self) -> Option<Error> {
         self.findings.iter().find_map(|finding| match finding.verdict {
-            Verdict::Unmet(kind) => Some(kind),
+            Verdict::Unmet(kind) => Some(Error { because: finding.because.clone(), ..kind.into() }),
             Verdict::Met | Verdict::Open => None,
         })
     }
 
-    fn find(&mut self, about: About, result: Result<(), Kind>) {
-        let verdict = result.map_or_else(Verdict::Unmet, |()| Verdict::Met);
-        self.findings.push(Finding { about, verdict });
+    fn find(&mut self, about: About, result: Result<(), impl Into<Error>>) {
+        let (verdict, because) = match result.map_err(Into::into) {
+            Ok(()) => (Verdict::Met, None),
+            Err(error) => (Verdict::Unmet(error.kind), error.because),
+        };
+        self.findings.push(Finding { about, verdict, because });
     }
 
     fn leave_open(&mut self, about: About) {
-        self.findings.push(Finding { about, verdict: Verdict::Open });
+        self.findings.push(Finding { about, verdict: Verdict::Open, because: None });
     }
 }
 
@@ -135,7 +144,7 @@ pub fn appraise(
         findings: Vec::new(),
         issuer: None,
         said: None,
-        principal: None,
+        judged: None,
         claims: Map::new(),
     };
     let named = |name: &Name| providers.iter().find(|provider| provider.name == *name);
@@ -173,7 +182,7 @@ pub fn appraise(
     appraisal.provider = Some(provider.clone());
     match standing {
         Standing::Undecided => appraisal.leave_open(About::Issuer),
-        Standing::Accepted(_) | Standing::Barred(_) => appraisal.find(About::Issuer, Ok(())),
+        Standing::Accepted(_) | Standing::Barred(_) => appraisal.find(About::Issuer, NO_FAULT),
     }
     appraisal.leave_open(About::Signature);
     look_inside(&mut appraisal, provider, &standing, &jws, &stated, Demands { policy, certificate, now });
@@ -214,11 +223,13 @@ fn look_inside(
         None => appraisal.leave_open(About::Tenant),
     }
     appraisal.issuer = issuer.cloned();
-    let principal = verify::principal(stated, Form::Jwt(jws.typ()), &said, provider);
-    appraisal.find(About::AccessToken, principal.map(|_| ()));
-    if let Ok(principal) = principal {
-        appraisal.principal = Some(principal);
-        appraisal.find(About::Principal, verify::admits(policy.principals, principal));
+    match verify::principal(stated, Form::Jwt(jws.typ()), &said, provider) {
+        Ok(judged) => {
+            appraisal.judged = Some(judged);
+            appraisal.find(About::AccessToken, NO_FAULT);
+            appraisal.find(About::Principal, verify::admits(policy.principals, judged));
+        }
+        Err(error) => appraisal.find(About::AccessToken, Err(error)),
     }
     let holder = verify::holder(stated).and_then(|holder| confirmation::check(holder.as_ref(), certificate));
     appraisal.find(About::Holder, holder);

@@ -1,15 +1,19 @@
 //! Why a token A is refused: one word per reason, and whose token it claimed to be.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::domain::name::Name;
 
-/// A refusal. Nothing of the token is in it.
+/// A refusal. No value of the token is in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{kind}")]
+#[error("{kind}{}", told(because.as_deref()))]
 pub struct Error {
     /// What is wrong.
     pub kind: Kind,
+    /// Which rule decided that, where there are several, or what would have been right: names of claims and words of the
+    /// configuration.
+    pub because: Option<Cow<'static, str>>,
     /// The identity provider whose issuer the token names, as soon as it is known. The token need not be its own:
     /// this is for metrics and logs, not for trust.
     pub identity_provider: Option<Name>,
@@ -17,8 +21,19 @@ pub struct Error {
 
 impl From<Kind> for Error {
     fn from(kind: Kind) -> Self {
-        Self { kind, identity_provider: None }
+        Self { kind, because: None, identity_provider: None }
     }
+}
+
+impl Error {
+    /// A refusal by this rule.
+    pub fn because(kind: Kind, rule: impl Into<Cow<'static, str>>) -> Self {
+        Self { because: Some(rule.into()), ..kind.into() }
+    }
+}
+
+fn told(because: Option<&str>) -> String {
+    because.map(|because| format!(": {because}")).unwrap_or_default()
 }
 
 /// What is wrong with a token A, in the order in which the reasons win where several apply.

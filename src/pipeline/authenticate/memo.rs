@@ -43,6 +43,8 @@ pub struct Memoised {
     pub evidence: Evidence,
     /// The certificate whose holder alone may use it.
     pub holder: Option<Digest>,
+    /// By what it was told who stands behind it.
+    pub sign: &'static str,
     /// Other providers that take tokens of its issuer. Where one of them is admitted too, it may be the one that is
     /// meant.
     pub rivals: Vec<Name>,

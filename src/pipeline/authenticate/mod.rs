@@ -30,6 +30,7 @@ use crate::pipeline::authenticate::memo::Evidence;
 use crate::pipeline::authenticate::memo::Memo;
 use crate::pipeline::authenticate::memo::Memoised;
 use crate::pipeline::authenticate::principal::Form;
+use crate::pipeline::authenticate::principal::Judged;
 use crate::pipeline::authenticate::provider::Provider;
 use crate::pipeline::authenticate::verify::Expected;
 use crate::pipeline::authenticate::verify::TenantRule;
@@ -136,10 +137,11 @@ impl Authenticator {
             return Ok(Caller { token, claims });
         };
         let claims = memoised.claims.clone();
-        verify::admits(policy.principals, claims.principal)
-            .and_then(|()| confirmation::check(memoised.holder.as_ref(), certificate))
-            .and_then(|()| policy::check(policy, &claims))
-            .map_err(|kind| Error { kind, identity_provider: Some(claims.identity_provider.clone()) })?;
+        let judged = Judged { principal: claims.principal, sign: memoised.sign };
+        verify::admits(policy.principals, judged)
+            .and_then(|()| Ok(confirmation::check(memoised.holder.as_ref(), certificate)?))
+            .and_then(|()| Ok(policy::check(policy, &claims)?))
+            .map_err(|error| Error { identity_provider: Some(claims.identity_provider.clone()), ..error })?;
         Ok(Caller { token: presented.known_token()?, claims })
     }
 
@@ -184,7 +186,7 @@ impl Authenticator {
         {
             // seldom taken: it does not make every request larger
             let claims = Box::pin(self.introspected(provider, token, asked)).await;
-            return claims.map_err(|kind| provider.error(kind));
+            return claims.map_err(|error| provider.error(error));
         }
         let jws = Jws::parse(token.expose())?;
         let stated = Stated::parse(jws.payload())?;
@@ -196,7 +198,7 @@ impl Authenticator {
         jws.algorithm(candidates().flat_map(|provider| provider.config.algorithms.iter().copied()))?;
         let (provider, standing) = best.ok_or(Kind::WrongIssuer)?;
         let claims = self.claims(provider, &standing, &jws, stated, asked).await;
-        claims.map_err(|kind| provider.error(kind))
+        claims.map_err(|error| provider.error(error))
     }
 
     fn provider(&self, name: &Name) -> Option<&Arc<Provider>> {
@@ -210,18 +212,18 @@ impl Authenticator {
         jws: &Jws<'_>,
         stated: Stated,
         asked: Asked<'_>,
-    ) -> Result<Arc<Claims>, Kind> {
+    ) -> Result<Arc<Claims>, Error> {
         let (issuer, tenant) = match standing {
             Standing::Accepted(issuer) => (issuer, TenantRule::Allowed),
             Standing::Barred(issuer) => (issuer, TenantRule::Barred),
-            Standing::Undecided => return Err(Kind::KeysUnavailable),
+            Standing::Undecided => return Err(Kind::KeysUnavailable.into()),
         };
         let config = &provider.config;
         // before the key is looked up: a token that no key of ours could have signed is worth no fetch
         let algorithm = jws.algorithm(config.algorithms.iter().copied())?;
         let held = provider.keys(issuer.version()).holding(jws.key(), algorithm).await?;
         if held.tenant.is_some() && held.tenant.as_ref() != issuer.tenant() {
-            return Err(Kind::WrongIssuer);
+            return Err(Kind::WrongIssuer.into());
         }
         verify::signature(jws, &held.keys, &config.algorithms, |key| issuer.owns(key, &config.server))?;
         let rivals = self.rivals(provider, |other| other.standing(&stated).is_some());
@@ -246,18 +248,18 @@ impl Authenticator {
         provider: &Provider,
         token: &UserToken,
         asked: Asked<'_>,
-    ) -> Result<Arc<Claims>, Kind> {
+    ) -> Result<Arc<Claims>, Error> {
         let introspector = provider.introspector.as_ref().ok_or(Kind::Misconfigured)?;
-        let heard = introspector.word(token, asked.digest).await?;
+        let heard = introspector.word(token, asked.digest).await.map_err(Kind::from)?;
         let stated = match &*heard.word {
             Word::Active(stated) => stated.clone(),
-            Word::Endless => return Err(Kind::Malformed("it never expires")),
-            Word::Inactive => return Err(Kind::Inactive),
+            Word::Endless => return Err(Kind::Malformed("it never expires").into()),
+            Word::Inactive => return Err(Kind::Inactive.into()),
         };
         // it need not name its issuer, who is the one that was asked
         let is_own = stated.find("iss").is_none() || provider.standing(&stated).is_some();
         if !is_own {
-            return Err(Kind::WrongIssuer);
+            return Err(Kind::WrongIssuer.into());
         }
         let expected = Expected {
             provider: &provider.config,
@@ -278,14 +280,14 @@ impl Authenticator {
     /// Remembers what was verified: from here on it is the route that may refuse, and another route may not.
     fn admit(
         &self,
-        Verified { claims, holder }: Verified,
+        Verified { claims, holder, sign }: Verified,
         evidence: Evidence,
         rivals: Vec<Name>,
         kept_for: Duration,
         policy: &Policy,
-    ) -> Result<Arc<Claims>, Kind> {
+    ) -> Result<Arc<Claims>, Error> {
         let claims = Arc::new(claims);
-        self.memo.keep(Memoised { claims: claims.clone(), evidence, holder, rivals, kept_for });
+        self.memo.keep(Memoised { claims: claims.clone(), evidence, holder, sign, rivals, kept_for });
         policy::check(policy, &claims)?;
         Ok(claims)
     }

@@ -4,6 +4,7 @@
 use crate::config::IdentityProvider;
 use crate::domain::caller::Principal;
 use crate::pipeline::authenticate::claims::Stated;
+use crate::pipeline::authenticate::error::Error;
 use crate::pipeline::authenticate::error::Kind;
 use crate::pipeline::authenticate::jws;
 
@@ -18,6 +19,9 @@ const NOT_OF_ACCESS_TOKENS: [&str; 5] = ["at_hash", "c_hash", "s_hash", "nonce",
 /// (<https://www.keycloak.org/docs/latest/server_admin/#_service_accounts>).
 const OF_SERVICE_ACCOUNTS: [&str; 2] = ["clientHost", "clientAddress"];
 
+/// What Entra says in `idtyp` of applications.
+const IDTYP: &str = "idtyp is app";
+
 /// In which form a token came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form<'t> {
@@ -27,20 +31,43 @@ pub enum Form<'t> {
     Opaque,
 }
 
+/// Who stands behind a token, and the sign by which that was told: names, no values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// Who.
+    pub principal: Principal,
+    /// By what.
+    pub sign: &'static str,
+}
+
+impl Judged {
+    fn user(sign: &'static str) -> Self {
+        Self { principal: Principal::User, sign }
+    }
+
+    fn application(sign: &'static str) -> Self {
+        Self { principal: Principal::Application, sign }
+    }
+}
+
 /// Who stands behind a token of Entra's. Only delegated permissions make it a user's: an id_token has none, and an
 /// application has roles on its own behalf, with itself as subject and object. They stand in `scp`, whatever the
 /// configuration reads as scopes: an id_token has roles and groups too.
 ///
 /// # Errors
 /// [`Kind::NotAnAccessToken`].
-pub fn at_entra(stated: &Stated, has_roles: bool) -> Result<Principal, Kind> {
+pub fn at_entra(stated: &Stated, has_roles: bool) -> Result<Judged, Error> {
     if stated.text("idtyp") == Some("app") {
-        return Ok(Principal::Application);
+        return Ok(Judged::application(IDTYP));
     }
     if has_words(stated, "scp") {
-        return Ok(Principal::User);
+        return Ok(Judged::user("there is an scp"));
     }
-    if has_roles && is_own_subject(stated) { Ok(Principal::Application) } else { Err(Kind::NotAnAccessToken) }
+    match (has_roles, is_own_subject(stated)) {
+        (true, true) => Ok(Judged::application("no scp, but roles, and oid and sub are one")),
+        (true, false) => Err(no_access_token("no scp, and roles of somebody whose oid and sub differ")),
+        (false, _) => Err(no_access_token("no scp, no idtyp that is app, and no roles")),
+    }
 }
 
 /// Who stands behind a token of any other issuer's. Scopes prove nothing here, as applications are granted them too.
@@ -48,20 +75,22 @@ pub fn at_entra(stated: &Stated, has_roles: bool) -> Result<Principal, Kind> {
 ///
 /// # Errors
 /// [`Kind::NotAnAccessToken`]; [`Kind::UnsupportedCnf`] for an access token that says it is not to be borne.
-pub fn elsewhere(stated: &Stated, form: Form<'_>, provider: &IdentityProvider) -> Result<Principal, Kind> {
+pub fn elsewhere(stated: &Stated, form: Form<'_>, provider: &IdentityProvider) -> Result<Judged, Error> {
     // bound to a key of the caller's, wherever that is named (RFC 9449 section 5)
     if stated.text("token_type").is_some_and(|kind| kind.eq_ignore_ascii_case("DPoP")) {
-        return Err(Kind::UnsupportedCnf);
+        return Err(Error::because(Kind::UnsupportedCnf, "token_type is DPoP"));
     }
-    let is_access_token = says_access_token(stated).unwrap_or_else(|| match form {
-        Form::Opaque => true,
-        Form::Jwt(Some(typ)) if jws::media_type_is(typ, "at+jwt") => true,
-        Form::Jwt(_) => looks_like_access_token(stated, provider),
-    });
-    if !is_access_token {
-        return Err(Kind::NotAnAccessToken);
+    match (says_access_token(stated), form) {
+        (Some(verdict), _) => verdict?,
+        (None, Form::Opaque) => {}
+        (None, Form::Jwt(Some(typ))) if jws::media_type_is(typ, "at+jwt") => {}
+        (None, Form::Jwt(_)) => looks_like_access_token(stated, provider)?,
     }
-    Ok(if may_be_an_application(stated, provider) { Principal::Application } else { Principal::User })
+    Ok(behind(stated, provider))
+}
+
+fn no_access_token(rule: &'static str) -> Error {
+    Error::because(Kind::NotAnAccessToken, rule)
 }
 
 /// The client that a token of any issuer but Entra was issued to.
@@ -71,26 +100,32 @@ pub fn client(stated: &Stated) -> Option<&str> {
 
 /// What the issuer itself calls the token, if it does: Keycloak in `typ`, Cognito and Hydra in `token_use`, an
 /// introspection answer in `token_type`.
-fn says_access_token(stated: &Stated) -> Option<bool> {
-    let verdict = |claim: &str, good: &[&str]| {
+fn says_access_token(stated: &Stated) -> Option<Result<(), Error>> {
+    let verdict = |claim: &str, good: &[&str], rule| {
         let said = stated.find(claim)?;
-        Some(said.as_str().is_some_and(|said| good.iter().any(|word| said.eq_ignore_ascii_case(word))))
+        let is_good =
+            said.as_str().is_some_and(|said| good.iter().any(|word| said.eq_ignore_ascii_case(word)));
+        Some(if is_good { Ok(()) } else { Err(no_access_token(rule)) })
     };
     let verdicts = [
-        verdict("typ", &["Bearer", "at+jwt", "application/at+jwt"]),
-        verdict("token_use", &["access", "access_token"]),
-        verdict("token_type", &["Bearer", "access_token"]),
+        verdict("typ", &["Bearer", "at+jwt", "application/at+jwt"], "the claim typ names another kind"),
+        verdict("token_use", &["access", "access_token"], "token_use names another kind"),
+        verdict("token_type", &["Bearer", "access_token"], "token_type names another kind"),
     ];
-    verdicts.into_iter().flatten().reduce(|one, other| one && other)
+    verdicts.into_iter().flatten().reduce(Result::and)
 }
 
 /// For a JWT that nobody calls anything: it has no claim of other kinds of token, and is not for our own client alone,
 /// as the id_tokens of our own sign-ins would be. What the configuration reads as scopes proves nothing: it may be a claim
 /// about the user.
-fn looks_like_access_token(stated: &Stated, provider: &IdentityProvider) -> bool {
-    let is_for_the_client = stated.is_for_only(&provider.client_id);
-    NOT_OF_ACCESS_TOKENS.iter().all(|claim| stated.find(claim).is_none())
-        && (has_scopes(stated) || !is_for_the_client)
+fn looks_like_access_token(stated: &Stated, provider: &IdentityProvider) -> Result<(), Error> {
+    if let Some(claim) = NOT_OF_ACCESS_TOKENS.into_iter().find(|claim| stated.find(claim).is_some()) {
+        return Err(Error::because(Kind::NotAnAccessToken, format!("there is {claim}, as in ID tokens")));
+    }
+    match has_scopes(stated) || !stated.is_for_only(&provider.client_id) {
+        true => Ok(()),
+        false => Err(no_access_token("no scope and no scp, and aud is our client_id alone")),
+    }
 }
 
 /// Whether scopes were granted, by the names that standard and Entra, Okta and AD FS have for them.
@@ -107,30 +142,47 @@ fn is_own_subject(stated: &Stated) -> bool {
     stated.text("oid").is_some_and(|oid| stated.text("sub") == Some(oid))
 }
 
-fn may_be_an_application(stated: &Stated, provider: &IdentityProvider) -> bool {
+fn behind(stated: &Stated, provider: &IdentityProvider) -> Judged {
     let grants = stated.words("gty").ok().flatten().unwrap_or_default(); // Auth0
-    let is_said = stated.text("idtyp") == Some("app")
-        || grants.iter().any(|grant| ["client-credentials", "client_credentials"].contains(&grant.as_str()))
-        || (is_own_subject(stated) && !has_scopes(stated)) // Entra, by discovery
-        || stated.text("preferred_username").is_some_and(|name| name.starts_with("service-account-"))
-        || OF_SERVICE_ACCOUNTS.iter().any(|claim| stated.find(claim).is_some());
-    if is_said {
-        return true;
+    let says = |grant: &String| ["client-credentials", "client_credentials"].contains(&grant.as_str());
+    let is_service = |name: &str| name.starts_with("service-account-");
+    let signs = [
+        (stated.text("idtyp") == Some("app"), IDTYP),
+        (grants.iter().any(says), "gty is client-credentials"),
+        // Entra, by discovery
+        (is_own_subject(stated) && !has_scopes(stated), "no scope and no scp, and oid and sub are one"),
+        (
+            stated.text("preferred_username").is_some_and(is_service),
+            "preferred_username begins with service-account-",
+        ),
+        (
+            OF_SERVICE_ACCOUNTS.iter().any(|claim| stated.find(claim).is_some()),
+            "there is clientHost or clientAddress",
+        ),
+    ];
+    if let Some((_, sign)) = signs.into_iter().find(|(is_there, _)| *is_there) {
+        return Judged::application(sign);
     }
     let mut clients = CLIENTS.into_iter().filter_map(|name| stated.text(name)).peekable();
     let has_client = clients.peek().is_some();
     // RFC 9068 section 2.2: without a user, the subject is the client; Auth0 adds an `@clients`
     let is =
         |subject: &str, client: &str| subject == client || subject.strip_suffix("@clients") == Some(client);
+    // it cannot be told from the subject alone, but by a claim that the operator says only users have
+    let has_user = || {
+        let claim = provider.claim_names.user.as_deref();
+        claim.is_some_and(|claim| claim != "sub" && stated.text(claim).is_some())
+    };
     match stated.text("sub") {
-        Some(subject) if clients.any(|client| is(subject, client)) => true,
-        Some(_) if has_client => false,
-        // it cannot be told from the subject alone, but by a claim that the operator says only users have
-        _ => !provider
-            .claim_names
-            .user
-            .as_deref()
-            .is_some_and(|claim| claim != "sub" && stated.text(claim).is_some()),
+        Some(subject) if clients.any(|client| is(subject, client)) => {
+            Judged::application("sub is the client")
+        }
+        Some(_) if has_client => Judged::user("sub is not the client"),
+        _ if has_user() => Judged::user("there is the claim that `claim_names.user` names"),
+        Some(_) => Judged::application(
+            "no client_id, azp, cid or appid to compare sub with, and no claim that `claim_names.user` names",
+        ),
+        None => Judged::application("no sub, and no claim that `claim_names.user` names"),
     }
 }
 
@@ -148,6 +200,10 @@ mod tests {
     const JWT: Form<'_> = Form::Jwt(Some("JWT"));
 
     fn judged(changes: Value, form: Form<'_>, provider: &IdentityProvider) -> Result<Principal, Kind> {
+        told(changes, form, provider).map(|judged| judged.principal).map_err(|error| error.kind)
+    }
+
+    fn told(changes: Value, form: Form<'_>, provider: &IdentityProvider) -> Result<Judged, Error> {
         let claims = changed(json!({"exp": 1, "aud": "orders", "sub": "alice", "client_id": "spa"}), changes);
         let stated = Stated::parse(claims.to_string().as_bytes()).ok().unwrap();
         elsewhere(&stated, form, provider)
@@ -223,6 +279,54 @@ mod tests {
         assert!(!of(&json!({"token_type": "refresh_token"}), Form::Opaque));
         assert!(!of(&json!({"token_use": "refresh_token"}), Form::Opaque));
         assert!(!of(&json!({"typ": "Offline", "token_type": "Bearer"}), Form::Opaque));
+    }
+
+    #[test]
+    fn the_rule_that_decided_is_told_by_names_alone() {
+        let canary = "canary-7f3a";
+        for (changes, sign) in [
+            (json!({"sub": "spa"}), "sub is the client"),
+            (json!({"sub": canary, "client_id": canary, "azp": "x"}), "sub is the client"),
+            (json!({"sub": null}), "no sub, and no claim that `claim_names.user` names"),
+            (
+                json!({"client_id": null}),
+                "no client_id, azp, cid or appid to compare sub with, and no claim that `claim_names.user` names",
+            ),
+            (json!({"gty": "client-credentials"}), "gty is client-credentials"),
+            (json!({"idtyp": "app"}), "idtyp is app"),
+            (json!({"oid": canary, "sub": canary}), "no scope and no scp, and oid and sub are one"),
+            (
+                json!({"preferred_username": "service-account-canary-7f3a"}),
+                "preferred_username begins with service-account-",
+            ),
+            (json!({"clientHost": canary}), "there is clientHost or clientAddress"),
+            (json!({}), "sub is not the client"),
+        ] {
+            assert_eq!(told(changes.clone(), AT, &partner()).unwrap().sign, sign, "{changes}");
+        }
+        for (changes, rule) in [
+            (json!({"typ": canary}), "the claim typ names another kind"),
+            (json!({"token_use": canary}), "token_use names another kind"),
+            (json!({"typ": "Bearer", "token_type": canary}), "token_type names another kind"),
+            (json!({"nonce": canary}), "there is nonce, as in ID tokens"),
+            (json!({"aud": "orders-proxy"}), "no scope and no scp, and aud is our client_id alone"),
+        ] {
+            let error = told(changes.clone(), JWT, &partner()).unwrap_err();
+            assert_eq!(error.to_string(), format!("the token is no access token: {rule}"), "{changes}");
+        }
+        for (changes, has_roles, told) in [
+            (json!({"idtyp": "app"}), false, "idtyp is app"),
+            (json!({"scp": "a"}), false, "there is an scp"),
+            (json!({"oid": "a", "sub": "a"}), true, "no scp, but roles, and oid and sub are one"),
+            (json!({"oid": "a", "sub": "b"}), true, "no scp, and roles of somebody whose oid and sub differ"),
+            (json!({"oid": "a", "sub": "a"}), false, "no scp, no idtyp that is app, and no roles"),
+        ] {
+            let claims = changed(json!({"exp": 1}), changes);
+            let judged = at_entra(&Stated::parse(claims.to_string().as_bytes()).unwrap(), has_roles);
+            let sign =
+                judged.map_or_else(|error| error.because.unwrap().into_owned(), |judged| judged.sign.into());
+            assert_eq!(sign, told, "{claims}");
+        }
     }
 
     #[test]

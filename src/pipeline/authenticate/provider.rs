@@ -18,7 +18,6 @@ use crate::net::clients::Clients;
 use crate::net::metadata::Metadata;
 use crate::pipeline::authenticate::claims::Stated;
 use crate::pipeline::authenticate::error::Error;
-use crate::pipeline::authenticate::error::Kind;
 use crate::pipeline::authenticate::introspection::Introspector;
 use crate::pipeline::authenticate::issuer;
 use crate::pipeline::authenticate::issuer::Standing;
@@ -137,7 +136,7 @@ impl Provider {
     }
 
     /// A refusal of a token that seems to be this provider's.
-    pub fn error(&self, kind: Kind) -> Error {
-        Error { kind, identity_provider: Some(self.config.name.clone()) }
+    pub fn error(&self, error: Error) -> Error {
+        Error { identity_provider: Some(self.config.name.clone()), ..error }
     }
 }

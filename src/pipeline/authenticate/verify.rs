@@ -24,6 +24,7 @@ use crate::domain::scope::Scopes;
 use crate::domain::tenant::TenantId;
 use crate::pipeline::authenticate::claims::Stated;
 use crate::pipeline::authenticate::confirmation;
+use crate::pipeline::authenticate::error::Error;
 use crate::pipeline::authenticate::error::Kind;
 use crate::pipeline::authenticate::issuer::Issuer;
 use crate::pipeline::authenticate::jwks::Key;
@@ -33,6 +34,7 @@ use crate::pipeline::authenticate::jws;
 use crate::pipeline::authenticate::jws::Jws;
 use crate::pipeline::authenticate::principal;
 use crate::pipeline::authenticate::principal::Form;
+use crate::pipeline::authenticate::principal::Judged;
 
 /// Checks the signature of `jws`: by the one key of `keys` it names, if that `may_sign` it, with the one algorithm
 /// that key is for. With [`Jws::parse`] before and [`Jws::payload`] after, this is all there is to a JWS.
@@ -125,6 +127,8 @@ pub struct Verified {
     pub claims: Claims,
     /// The SHA-256 of the certificate whose holder alone may use it (RFC 8705 section 3.1).
     pub holder: Option<Digest>,
+    /// By what it was told who stands behind it.
+    pub sign: &'static str,
 }
 
 /// Checks the claims of a token that its issuer vouches for, by signature or word. `token` is its digest.
@@ -136,14 +140,14 @@ pub fn claims(
     form: Form<'_>,
     token: Digest,
     expected: &Expected<'_>,
-) -> Result<Verified, Kind> {
+) -> Result<Verified, Error> {
     let provider = expected.provider;
     let said = said(&stated, provider)?;
     times(stated.expires_on(), stated.not_before(), provider.clock_skew, expected.now)?;
     audience(&stated, provider)?;
     tenant(&stated, expected.issuer, expected.tenant)?;
-    let principal = principal(&stated, form, &said, provider)?;
-    admits(expected.principals, principal)?;
+    let judged = principal(&stated, form, &said, provider)?;
+    admits(expected.principals, judged)?;
     let holder = holder(&stated)?;
     confirmation::check(holder.as_ref(), expected.certificate)?;
     let (expires_on, not_before) = (stated.expires_on(), stated.not_before());
@@ -160,7 +164,7 @@ pub fn claims(
         client,
         scopes,
         roles,
-        principal,
+        principal: judged.principal,
         expires_on,
         not_before,
         token_digest: token,
@@ -168,7 +172,7 @@ pub fn claims(
         all,
         derived: Derived::default(),
     };
-    Ok(Verified { claims, holder })
+    Ok(Verified { claims, holder, sign: judged.sign })
 }
 
 /// What a token says in the words of its provider's configuration.
@@ -208,8 +212,14 @@ pub fn said(stated: &Stated, provider: &IdentityProvider) -> Result<Said, Kind> 
 ///
 /// # Errors
 /// [`Kind::WrongAudience`].
-pub fn audience(stated: &Stated, provider: &IdentityProvider) -> Result<(), Kind> {
-    if stated.is_for(&provider.audiences) { Ok(()) } else { Err(Kind::WrongAudience) }
+pub fn audience(stated: &Stated, provider: &IdentityProvider) -> Result<(), Error> {
+    match stated.is_for(&provider.audiences) {
+        true => Ok(()),
+        false => {
+            let rule = format!("aud is none of {}", provider.audiences.join(", "));
+            Err(Error::because(Kind::WrongAudience, rule))
+        }
+    }
 }
 
 /// Whether a token's tenant may enter, and is that of its issuer.
@@ -231,10 +241,11 @@ pub fn principal(
     form: Form<'_>,
     said: &Said,
     provider: &IdentityProvider,
-) -> Result<Principal, Kind> {
+) -> Result<Judged, Error> {
     let is_accepted = |typ| provider.token_types.iter().any(|own| jws::media_type_is(own, typ));
     if matches!(form, Form::Jwt(Some(typ)) if !is_accepted(typ)) {
-        return Err(Kind::NotAnAccessToken);
+        let rule = "the typ in its header is none of `token_types`";
+        return Err(Error::because(Kind::NotAnAccessToken, rule));
     }
     match provider.entra() {
         Some(_) => principal::at_entra(stated, !said.roles.is_empty()),
@@ -273,9 +284,11 @@ pub fn times(
 ///
 /// # Errors
 /// [`Kind::AppTokenNotAllowed`].
-pub fn admits(principals: Principals, principal: Principal) -> Result<(), Kind> {
-    match (principals, principal) {
-        (Principals::Users, Principal::Application) => Err(Kind::AppTokenNotAllowed),
+pub fn admits(principals: Principals, judged: Judged) -> Result<(), Error> {
+    match (principals, judged.principal) {
+        (Principals::Users, Principal::Application) => {
+            Err(Error::because(Kind::AppTokenNotAllowed, judged.sign))
+        }
         (Principals::Users, Principal::User) | (Principals::UsersAndApplications, _) => Ok(()),
     }
 }

@@ -16,6 +16,7 @@ use crate::config::IdentityProvider;
 use crate::domain::clock::Clock;
 use crate::domain::tenant::TenantId;
 use crate::domain::token::UserToken;
+use crate::net::client_authentication::ClientAuthentication;
 use crate::net::clients::Clients;
 use crate::net::metadata;
 use crate::net::metadata::Endpoint;
@@ -110,6 +111,11 @@ impl Trial {
         let Some(means) = prover.means().get(at) else { return Ok(()) };
         let audience = Audience { endpoint: "https://nobody.invalid", issuer: "https://nobody.invalid" };
         prover.prove(means, audience).await.map(drop)
+    }
+
+    /// Its credentials as proofs for other endpoints.
+    pub fn authentication(&self) -> Arc<dyn ClientAuthentication> {
+        self.provers.clone()
     }
 
     /// Where tokens are asked for: at Entra those of `tenant`.

@@ -56,6 +56,8 @@ pub mod tunnel;
 mod upgrade;
 mod websocket;
 
+pub use headers::can_say;
+
 /// Sends requests on, over pooled connections.
 #[derive(Debug)]
 pub struct Forwarder {

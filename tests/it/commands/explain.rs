@@ -134,6 +134,33 @@ fn a_request_is_explained_step_by_step() {
 }
 
 #[test]
+fn a_field_is_told_by_the_claims_that_it_takes_and_not_by_what_they_say() {
+    let environment = [("PARTNER_SECRET".to_owned(), CANARY.to_owned())];
+    let templates = "x-user-id: \"{claims.oid}\", x-dept: \"{claims.department}/{claims.team}\", x-odd: \"{claims.odd}\", x-deep: \"{claims.a.b}\"";
+    let text = CONFIG.replace("x-user-id: \"{claims.oid}\"", templates);
+    let config = config::load_text("config.yaml", &text, &environment).unwrap().config;
+    // refused: what is missing is told all the same
+    let token = token(
+        json!({ "alg": "RS256" }),
+        json!({ "odd": { "canary-7f3a": 1 }, "a": { "b": CANARY }, "scp": null }),
+    );
+    let headers = [("x-channel", "web")];
+    let question = question("POST", "https://orders.example:8443/api/orders/7", &headers, Some(&token));
+    let told = told(&config, &question);
+    for line in [
+        "fields    ✓ x-deep: a.b is there\n",
+        "          ✗ x-dept: department is there, team is not there; it is not sent\n",
+        "          ✗ x-odd: odd is no text, number or truth value, and no list of such; it is not sent\n",
+        "          ✓ x-user-id: oid is there\n",
+        "(the claim scp is not there)",
+        "✗ kind: an access token (no scp, and roles of somebody whose oid and sub differ) -> 401 not_an_access_token",
+        "(the token is no access token: no scp, and roles of somebody whose oid and sub differ)",
+    ] {
+        assert!(told.contains(line), "{line}\n{told}");
+    }
+}
+
+#[test]
 fn a_token_is_held_against_each_demand() {
     let config = loaded();
     let rs256 = || json!({ "alg": "RS256", "typ": "JWT", "kid": "k" });

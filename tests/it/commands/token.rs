@@ -136,6 +136,11 @@ fn a_token_is_verified_as_a_request_that_brings_it() {
     let app = place.token("user=alice&app_only=true");
     let (_, out, _) = verify(&[&app, "--route", "orders", "--json"]);
     assert_eq!(json(&out)["reason"], "app_token_not_allowed", "{out}");
+    let told = json(&out);
+    let cause = "the token is an application's, and the route wants a user's: idtyp is app";
+    assert_eq!((&told["cause"], told["demands"].to_string().contains("idtyp is app")), (&cause.into(), true));
+    let (_, out, _) = verify(&[&app, "--route", "orders"]);
+    assert!(out.contains("✗ caller: a user; it has an application (idtyp is app) -> 403"), "{out}");
     let (code, out, _) =
         place.run(&["explain", "GET", "/orders", "--token-file", &app, "--verify", "--json"]);
     assert_eq!((code, &json(&out)["outcome"]["reason"]), (1, &"app_token_not_allowed".into()));

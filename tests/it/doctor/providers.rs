@@ -20,6 +20,7 @@ use crate::doctor::showing;
 use crate::support::certificates::Authority;
 use crate::support::idp::Answer;
 use crate::support::idp::Idp;
+use crate::support::idp::Received;
 use crate::support::listen;
 
 /// Looks at the provider alone.
@@ -147,6 +148,74 @@ async fn metadata_of_another_issuer_is_shown_beside_the_configured_one() {
     let expected = format!("it speaks for the issuer https://elsewhere.example, not for {}", idp.authority());
     assert_eq!(said.seen(PARTNER, "discovery"), expected);
     assert!(said.remedy(PARTNER, "discovery").contains("letter by letter"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_endpoint_for_opaque_tokens_is_asked_with_our_credential() {
+    for (status, body, result, seen, remedy) in [
+        (200, json!({"active": false}), "ok", "it knows us", None),
+        (
+            401,
+            json!({"error": "invalid_client"}),
+            "failed",
+            "the introspection endpoint refuses us",
+            Some("`credential`"),
+        ),
+        (
+            200,
+            json!({"active": true, "exp": 4_000_000_000_u64}),
+            "failed",
+            "it says that a token is good which nobody has issued",
+            Some("`oidc.introspection_endpoint`"),
+        ),
+        (
+            404,
+            json!({}),
+            "failed",
+            "the introspection endpoint does not take the question",
+            Some("may introspect"),
+        ),
+        (
+            200,
+            json!({}),
+            "failed",
+            "the introspection endpoint's answer makes no sense",
+            Some("something else"),
+        ),
+        (503, json!({}), "unreachable", "the introspection endpoint does not answer", Some("status page")),
+    ] {
+        // at another address than the issuer's, so that it has to be reached as well
+        let elsewhere = Idp::start(move |_| Answer::json(status, &body)).await;
+        let endpoint = format!("{}/introspect", elsewhere.authority());
+        let idp = Idp::start_with(json!({"introspection_endpoint": endpoint}), Transport::Plain, |_| {
+            Answer::json(400, &json!({"error": "invalid_grant"}))
+        })
+        .await;
+        let config = oidc(&format!("issuer: \"{}\"", idp.authority()))
+            .replace("timeout: 2s", "timeout: 2s\n    introspection: true");
+        let said = examined_with(&config, &ALONE, &[]).await;
+        let name = "introspection endpoint";
+        assert_eq!(said.result(PARTNER, name), result, "{:#}", said.document);
+        assert!(said.seen(PARTNER, name).starts_with(seen), "{}", said.seen(PARTNER, name));
+        if let Some(remedy) = remedy {
+            assert!(said.remedy(PARTNER, name).contains(remedy), "{}", said.remedy(PARTNER, name));
+        }
+        assert_eq!(said.result(PARTNER, "token endpoint"), "ok");
+        let reached = format!("tcp {}", elsewhere.authority().trim_start_matches("http://"));
+        assert_eq!(said.result(PARTNER, &reached), "ok");
+        let asked = elsewhere.last();
+        assert_eq!((asked.method.as_str(), asked.path.as_str()), ("POST", "/introspect"));
+        assert_eq!(asked.get("client_id"), "orders-proxy");
+    }
+    let unnamed = json!({"introspection_endpoint": null});
+    let invalid = |_: &Received| Answer::json(400, &json!({"error": "invalid_grant"}));
+    let idp = Idp::start_with(unnamed, Transport::Plain, invalid).await;
+    let config = oidc(&format!("issuer: \"{}\"", idp.authority()))
+        .replace("timeout: 2s", "timeout: 2s\n    introspection: true");
+    let said = examined_with(&config, &ALONE, &[]).await;
+    assert_eq!((said.code, said.failed()), (1, vec!["introspection endpoint"]));
+    let remedy = said.remedy(PARTNER, "introspection endpoint");
+    assert_eq!(remedy, "set `oidc.introspection_endpoint` by hand");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,11 +12,13 @@ use std::time::Duration;
 use rcgen::CertificateParams;
 use rustls::ClientConfig;
 use rustls::client::Resumption;
+use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
 use crate::listeners::Front;
 use crate::listeners::connect;
+use crate::listeners::curl;
 use crate::listeners::files;
 use crate::listeners::status;
 use crate::listeners::tls;
@@ -141,7 +143,7 @@ async fn when_the_certificates_end_is_measured_and_follows_the_files() {
         pair.write(directory.path(), "tls");
     };
     until_year(2030);
-    let front = Front::start(&tls(directory.path(), ""), "").await;
+    let front = Front::start(&tls(directory.path(), ""), "admin: { address: '127.0.0.1:0' }").await;
     let metrics = async || {
         let telemetry = front.proxy.telemetry.parse().unwrap();
         raw(telemetry, "GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await
@@ -152,4 +154,16 @@ async fn when_the_certificates_end_is_measured_and_follows_the_files() {
         let line = format!("\n{name} {end}\n");
         until(&line, async || metrics().await.contains(&line)).await;
     }
+    let told = front.proxy.lines(|message| message.starts_with("new handshakes use the certificates"));
+    let told = told.last().unwrap();
+    assert_eq!((&told["listener"], &told["names"]), (&"default".into(), &"localhost".into()), "{told}");
+    assert_eq!(told["not_after"], "2031-01-01T00:00:00.000Z");
+    // the page and its twin say the same
+    let admin = front.proxy.lines(|message| message == "admin interface").remove(0);
+    let admin = format!("http://{}", admin["address"].as_str().unwrap());
+    let status: Value =
+        serde_json::from_str(&curl(&[&format!("{admin}/api/v1/status")]).await.unwrap()).unwrap();
+    assert_eq!(status["listeners"][0]["certificate_ends_at"], "2031-01-01T00:00:00.000Z", "{status}");
+    let page = curl(&[&format!("{admin}/")]).await.unwrap();
+    assert!(page.contains("<td data-label=\"Certificate\"><span>ends <time datetime=\"2031-01-01"), "{page}");
 }

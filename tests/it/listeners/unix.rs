@@ -59,7 +59,10 @@ async fn the_socket_of_a_dead_proxy_is_replaced_and_that_of_a_live_one_is_an_err
     let second = obo_proxy(&["run", "--config", file.to_str().unwrap()]).output().unwrap();
     let told = text(&second.stderr);
     assert_eq!(second.status.code(), Some(74), "{told}");
-    assert!(told.contains(&format!("listener default cannot bind unix:{path}: address in use")), "{told}");
+    assert!(
+        told.contains(&format!("cannot bind `listeners.default.address` (unix:{path}): address in use")),
+        "{told}"
+    );
     curl(&["--unix-socket", path, "http://a/"]).await.unwrap();
     signal(front.proxy.id(), "KILL");
     let text = fs::read_to_string(&file).unwrap();

@@ -92,7 +92,10 @@ async fn an_address_that_is_taken_refuses_all_of_the_reload() {
         let verdict = proxy.reload(&newer);
         check(&verdict, REFUSED, &proxy);
         let cause = verdict["cause"].as_str().unwrap();
-        assert!(cause.starts_with(&format!("listener other cannot bind {taken_at}: ")), "{cause}");
+        assert!(
+            cause.starts_with(&format!("cannot bind `listeners.other.address` ({taken_at}): ")),
+            "{cause}"
+        );
         assert_eq!(metric(&proxy, "obo_config_last_reload_successful "), Some(0.0));
         assert_eq!(curl(&proxy.address, ""), ("200".into(), "/one/x".into()));
         drop(taken);

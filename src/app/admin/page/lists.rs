@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::app::admin::page::Frame;
 use crate::app::admin::page::html::Html;
 use crate::app::admin::page::words;
+use crate::app::admin::view::Moment;
 use crate::app::admin::view::cache::Cache;
 use crate::app::admin::view::cache::Lookups;
 use crate::app::admin::view::events::Event;
@@ -73,17 +74,22 @@ fn identity_provider(html: &mut Html, provider: &Provider, frame: &Frame<'_>) {
     let credentials: Vec<String> = provider.credentials.iter().map(|kind| words::spaced(kind)).collect();
     html.list(credentials.iter().map(String::as_str));
     if let Some(end) = provider.credential_ends_at {
-        let left = end.since_epoch().checked_sub(frame.now);
-        html.markup(match left {
-            None => "<br><span class=\"badge bad\">ended</span> ",
-            Some(left) if left < SOON => "<br><span class=\"badge warn\">ends</span> ",
-            Some(_) => "<br>ends ",
-        });
-        html.moment(end, frame);
+        html.markup("<br>");
+        certificate(html, end, frame);
     }
     html.markup("</span></td><td data-label=\"Exchanges\">").counts(&provider.exchanges);
     html.markup("</td><td data-label=\"Tokens looked at\">").counts(&provider.authentications);
     html.markup("</td></tr>\n");
+}
+
+/// When a certificate ends, and whether that is soon.
+fn certificate(html: &mut Html, end: Moment, frame: &Frame<'_>) {
+    html.markup(match end.since_epoch().checked_sub(frame.now) {
+        None => "<span class=\"badge bad\">ended</span> ",
+        Some(left) if left < SOON => "<span class=\"badge warn\">ends</span> ",
+        Some(_) => "ends ",
+    });
+    html.moment(end, frame);
 }
 
 /// The table of the cache's tiers.
@@ -194,13 +200,19 @@ fn row(html: &mut Html, event: &Event, frame: &Frame<'_>) {
 }
 
 /// The table of listeners.
-pub fn listeners(html: &mut Html, status: &Status) {
+pub fn listeners(html: &mut Html, status: &Status, frame: &Frame<'_>) {
     html.markup("<section aria-labelledby=\"listeners\"><h2 id=\"listeners\">Listeners</h2>\n<div class=\"box\" tabindex=\"0\" role=\"region\" aria-labelledby=\"listeners\"><table class=\"fold\"><thead><tr>");
-    html.markup("<th scope=\"col\">Name</th><th scope=\"col\">Address</th><th scope=\"col\">Protocol</th><th scope=\"col\" class=\"number\">Connections</th></tr></thead><tbody>\n");
+    html.markup("<th scope=\"col\">Name</th><th scope=\"col\">Address</th><th scope=\"col\">Protocol</th><th scope=\"col\">Certificate</th><th scope=\"col\" class=\"number\">Connections</th></tr></thead><tbody>\n");
     for listener in &status.listeners {
         html.element("<tr><th scope=\"row\">", &listener.name, "</th>");
         html.element("<td data-label=\"Address\">", &listener.address, "</td><td data-label=\"Protocol\">");
         html.markup(if listener.tls { "TLS" } else { "plain" });
+        html.markup("</td><td data-label=\"Certificate\"><span>");
+        match listener.certificate_ends_at {
+            Some(end) => certificate(html, end, frame),
+            None => drop(html.markup("<span class=\"soft\">–</span>")),
+        }
+        html.markup("</span>");
         html.element(
             "</td><td class=\"number\" data-label=\"Connections\">",
             words::count(listener.open),

@@ -68,7 +68,7 @@ pub fn page(all: &Whole, frame: &Frame<'_>) -> String {
     traffic::routes(&mut html, &all.routes);
     lists::cache(&mut html, &all.cache);
     lists::events(&mut html, &all.events, frame);
-    lists::listeners(&mut html, &all.status);
+    lists::listeners(&mut html, &all.status, frame);
     overview::steering(&mut html, frame);
     overview::configuration(&mut html, frame);
     html.markup("</main>\n");

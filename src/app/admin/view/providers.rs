@@ -1,7 +1,6 @@
 //! The identity providers: their keys, their token endpoints, and who we are to them.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::Serialize;
 
@@ -94,8 +93,7 @@ impl Provider {
     fn of(provider: &IdentityProvider, sources: &Sources<'_>) -> Self {
         let Sources { figures, survey, .. } = sources;
         let label = [("identity_provider", provider.name.as_str())];
-        let end = figures.of("obo_credential_expiry_timestamp_seconds", &label).next();
-        let end = end.and_then(|sample| Duration::try_from_secs_f64(sample.value).ok());
+        let end = figures.moment("obo_credential_expiry_timestamp_seconds", &label);
         let keys = survey.keys.iter().filter(|keys| keys.identity_provider == provider.name);
         let endpoints = survey.token_endpoints.iter();
         let endpoints = endpoints.filter(|endpoint| endpoint.identity_provider == provider.name);

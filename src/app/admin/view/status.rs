@@ -66,6 +66,8 @@ pub struct Listener {
     pub address: String,
     /// Whether it speaks TLS.
     pub tls: bool,
+    /// When the first of its certificates ends; absent = it has none.
+    pub certificate_ends_at: Option<Moment>,
     /// How many connections it has.
     pub open: u64,
 }
@@ -119,10 +121,15 @@ impl Status {
         let Sources { desk, config, figures, .. } = sources;
         let (started_at, uptime) = desk.started();
         let open = |listener: &str| figures.count("obo_connections", &[("listener", listener)]);
+        let end = |listener: &str| {
+            let end = "obo_listener_certificate_expiry_timestamp_seconds";
+            figures.moment(end, &[("listener", listener)]).map(Moment::new)
+        };
         let listeners = config.listeners.iter().map(|listener| Listener {
             name: listener.name.to_string(),
             address: listener.address.to_string(),
             tls: listener.scheme() == Scheme::Https,
+            certificate_ends_at: end(listener.name.as_str()),
             open: open(listener.name.as_str()),
         });
         let probes = desk.probes();

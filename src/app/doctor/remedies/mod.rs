@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::app::doctor::check::Verdict;
 use crate::net;
+use crate::net::binding;
 use crate::net::causes;
 use crate::net::client;
 use crate::pipeline::exchange::OAuthError;
@@ -175,21 +176,9 @@ pub fn redis(error: &probe::Error) -> Verdict {
     Verdict::wrong(seen, refused)
 }
 
-/// A listener's address cannot be bound.
-pub fn bind(error: &io::Error) -> Verdict {
-    let remedy = match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "another process listens there: `ss -ltnp` shows which; stop it, or choose another port"
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            "no interface of this machine has that address: use 0.0.0.0, or one that it has"
-        }
-        io::ErrorKind::PermissionDenied => {
-            "ports below 1024 take the capability NET_BIND_SERVICE: use a higher one, or grant it"
-        }
-        _ => "compare the address with the interfaces of this machine",
-    };
-    Verdict::wrong(error.to_string(), remedy)
+/// An address cannot be bound, which `setting` says.
+pub fn bind(error: &io::Error, setting: &str) -> Verdict {
+    Verdict::wrong(error.to_string(), format!("`{setting}`: {}", binding::remedy(error)))
 }
 
 /// What stands at the bottom of an error.

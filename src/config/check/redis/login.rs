@@ -50,9 +50,8 @@ fn user(name: &str, written: &Written<'_>, at: &At<'_>) -> Option<String> {
     if written.password.is_none() {
         // without one, nobody would log in
         at.missing("password", "a user needs one: write password: { file: PATH }, or leave `username` out");
-        return None;
     }
-    visible(name, "the name of a user", &at.key("username"))
+    visible(name, "the name of a user", &at.key("username")).filter(|_| written.password.is_some())
 }
 
 /// A login with nothing but the certificates that are written.

@@ -39,6 +39,9 @@ use crate::pipeline::accept::tls::tickets::tickets;
 /// Longer than any such file is.
 const LONGEST: u64 = 1024 * 1024;
 
+/// The most hosts that are told.
+const MOST_NAMES: usize = 20;
+
 const TLS12: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
 const TLS13: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
 
@@ -121,6 +124,23 @@ impl Content {
             Some(UnixTime::from_seconds(certificate.validity().not_after.timestamp()))
         };
         all.flatten().filter_map(end).min()
+    }
+
+    /// The hosts that our certificates are for (RFC 6125 section 6.4), each once: the first, if there are very many.
+    pub fn names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for pair in &self.pairs {
+            let leaf = CertificateDer::pem_slice_iter(&pair.certificate).find_map(Result::ok);
+            let parsed = leaf.as_ref().and_then(|leaf| parse_x509_certificate(leaf).ok());
+            let hosts = parsed.iter().flat_map(|(_, certificate)| certificate::hosts(certificate));
+            for host in hosts.take(MOST_NAMES) {
+                if !names.contains(&host) {
+                    names.push(host);
+                }
+            }
+        }
+        names.truncate(MOST_NAMES);
+        names
     }
 
     /// TLS as `settings` say, with this content.

@@ -18,6 +18,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::config::Listener;
 use crate::config::ListenerTls;
+use crate::domain::clock::Timestamp;
 use crate::domain::clock::UnixTime;
 use crate::domain::digest::Digest;
 use crate::domain::name::Name;
@@ -34,6 +35,8 @@ mod tickets;
 pub use files::Error;
 
 use files::Content;
+
+const EPOCH: UnixTime = UnixTime::from_seconds(0);
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -57,6 +60,8 @@ pub struct Terminator {
 struct Current {
     content: Digest,
     config: Arc<ServerConfig>,
+    /// The hosts they are for.
+    names: Vec<String>,
     /// When the first of the certificates ends.
     ends: Option<UnixTime>,
 }
@@ -119,8 +124,8 @@ impl Terminator {
             Ok(newest) => {
                 *self.doubt.lock().unwrap_or_else(PoisonError::into_inner) = Doubt::None;
                 if let Some(newest) = newest {
+                    self.tell(&newest);
                     *self.current.lock().unwrap_or_else(PoisonError::into_inner) = newest;
-                    tracing::info!(listener = %self.listener, "new handshakes use the certificates as they are now");
                 }
             }
             Err(error) => self.doubt(&error),
@@ -135,6 +140,18 @@ impl Terminator {
 
     fn current(&self) -> Current {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says whose the certificates are from now on.
+    fn tell(&self, newest: &Current) {
+        let names = newest.names.join(", ");
+        let not_after = newest.ends.map(|end| Timestamp::new(end.since(EPOCH)).to_string());
+        tracing::info!(
+            listener = %self.listener,
+            names,
+            not_after,
+            "new handshakes use the certificates as they are now"
+        );
     }
 
     /// Says what is wrong with the files, once, and not if the next look finds them mended.
@@ -179,7 +196,7 @@ async fn made(settings: &ListenerTls, known: Option<Digest>) -> Result<Option<Cu
             return Ok(None);
         }
         let config = Arc::new(found.server_config(&settings)?);
-        Ok(Some(Current { content, config, ends: found.ends() }))
+        Ok(Some(Current { content, config, names: found.names(), ends: found.ends() }))
     });
     // the text of a panic may hold anything
     making.await.unwrap_or_else(|_| Err(Error::Setup(rustls::Error::General("a thread broke".into()))))

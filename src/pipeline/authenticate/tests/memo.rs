@@ -74,6 +74,7 @@ fn a_token_seen_before_costs_no_second_verification() {
         claims: Arc::new(claims),
         evidence: known.evidence,
         holder: None,
+        sign: "",
         rivals: Vec::new(),
         kept_for: Duration::from_secs(1),
     });
@@ -148,7 +149,7 @@ fn another_route_s_policy_is_applied_to_a_remembered_token() {
     ];
     for (policy, kind) in &strict {
         let error = check(&authenticator, &token, policy).unwrap_err();
-        assert_eq!(error, Error { kind: *kind, identity_provider: Some(name("contoso")) });
+        assert_eq!(error, Error { identity_provider: Some(name("contoso")), ..Error::from(*kind) });
     }
     assert_eq!(refused(&authenticator, &token, &policy()), None);
     assert_eq!(authenticator.memo.tokens(), 1);

@@ -380,3 +380,21 @@ fn any_claims_are_answered() {
         let _ = refused(&authenticator, &Signer::rsa().token(&claims), &policy());
     });
 }
+
+#[test]
+fn what_would_have_been_right_is_told_to_the_operator_and_nothing_that_the_token_says() {
+    let authenticator = authenticator(provider(), NOW);
+    let cause = |changes: Value| {
+        let token = Signer::rsa().token(&user_claims(changes));
+        check(&authenticator, &token, &policy()).unwrap_err().to_string()
+    };
+    let audiences = provider().audiences.join(", ");
+    assert_eq!(
+        cause(json!({"aud": "canary"})),
+        format!("the token is meant for another audience: aud is none of {audiences}")
+    );
+    let app = "the token is an application's, and the route wants a user's: idtyp is app";
+    // the second time it is remembered
+    assert_eq!(cause(json!({"idtyp": "app"})), app);
+    assert_eq!(cause(json!({"idtyp": "app"})), app);
+}

@@ -18,6 +18,8 @@ use crate::telemetry::trace;
 
 mod template;
 
+pub use template::can_say;
+
 /// Fields by which callers who are no proxy would lie about where a request came from or went to.
 const FORWARDING: [&str; 10] = [
     "forwarded",

@@ -30,6 +30,11 @@ pub fn rendered(template: &Template, claims: Option<&Claims>) -> Option<HeaderVa
     Some(value)
 }
 
+/// Whether a field could say what `claim` holds.
+pub fn can_say(claim: &Value) -> bool {
+    write_claim(&mut String::new(), claim).is_some()
+}
+
 fn write_claim(out: &mut String, claim: &Value) -> Option<()> {
     let Value::Array(items) = claim else { return write_scalar(out, claim) };
     for (at, item) in items.iter().enumerate() {
