@@ -21,7 +21,8 @@ pub fn is_like(printed: &str, real: &str) -> bool {
     printed.lines().all(has) && (printed_body.is_empty() || is_same_shape(printed_body, body))
 }
 
-fn is_same_shape(printed: &str, real: &str) -> bool {
+/// Whether JSON has the members that are printed, and no others.
+pub fn is_same_shape(printed: &str, real: &str) -> bool {
     let printed: Value = serde_json::from_str(printed).unwrap();
     serde_json::from_str(real).is_ok_and(|real| is_same(&printed, &real))
 }

@@ -4,6 +4,7 @@ use obo_proxy::pipeline::respond::reason::Reason;
 
 use crate::pages::answers;
 use crate::pages::configurations::whole_configuration;
+use crate::pages::page::Block;
 use crate::pages::page::Page;
 use crate::pages::page::pages;
 use crate::pages::playground::Outcome;
@@ -68,7 +69,8 @@ pub fn statements_of(page: &Page) -> Vec<Statement> {
 /// Tries the lines of a page in order, and compares what it prints of answers; says what was not so.
 fn followed(page: &Page, demo: &Demo) -> (usize, Vec<String>) {
     let runs = |statement: &Statement| kind(&page.name, statement) != Kind::Elsewhere;
-    if !statements_of(page).iter().any(runs) {
+    let is_printed = |block: &Block| ["http", "json"].contains(&block.language.as_str());
+    if !statements_of(page).iter().any(runs) && !page.blocks.iter().any(is_printed) {
         return (0, Vec::new());
     }
     let place = Playground::new(demo, &whole_configuration(page).unwrap_or_else(minimal));
@@ -87,7 +89,12 @@ fn followed(page: &Page, demo: &Demo) -> (usize, Vec<String>) {
             answers.push(outcome.stdout);
             ran += 1;
         }
-        if block.language == "http" && !answers.iter().any(|answer| answers::is_like(&block.text, answer)) {
+        let is_like: fn(&str, &str) -> bool = match block.language.as_str() {
+            "http" => answers::is_like,
+            "json" => answers::is_same_shape,
+            _ => continue,
+        };
+        if !answers.iter().any(|answer| is_like(&block.text, answer)) {
             faults.push(format!("{}:{}: no such answer among {answers:#?}", page.name, block.line));
         }
     }
@@ -105,7 +112,7 @@ fn as_said(comment: &str, outcome: &Outcome) -> Result<(), String> {
     };
     let is_good = |code: &u16| (200..300).contains(code);
     if !outcome.is_success || !inner.iter().all(is_good) {
-        return Err("it failed".into());
+        return Err(format!("it failed: {}", outcome.stderr));
     }
     let is_expected = |last: u16| status.map_or_else(|| is_good(&last), |status| status == last);
     if last.is_some_and(|last| !is_expected(last)) {

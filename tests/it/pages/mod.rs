@@ -15,10 +15,11 @@ mod words;
 use page::pages;
 
 /// What a fence may hold, as the word behind it says.
-const LANGUAGES: [(&str, &str); 5] = [
+const LANGUAGES: [(&str, &str); 6] = [
     ("sh", "commands.rs runs it, or usage.rs looks at its words"),
     ("yaml", "configurations.rs checks it"),
     ("http", "commands.rs compares it with what came"),
+    ("json", "commands.rs too"),
     ("ini", "usage.rs looks at the commands of a unit of systemd"),
     ("text", "words.rs looks at its words"),
 ];

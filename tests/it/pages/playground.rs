@@ -21,8 +21,8 @@ use crate::support::process::signal;
 /// What curl says of each answer on stderr, before its status.
 const SAID_BY_CURL: &str = "curl was answered ";
 
-/// How long what is started may take to listen.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long anything may take, on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Between two looks at a log.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -92,7 +92,10 @@ impl<'d> Playground<'d> {
 
     /// Runs a line as somebody would who has pasted it.
     pub fn run(&self, line: &str) -> Outcome {
-        let output = self.command(&self.told(line)).output().unwrap();
+        let output = self
+            .command(&["timeout", "60", "bash", "-euo", "pipefail", "-c", &self.told(line)])
+            .output()
+            .unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
         let statuses =
@@ -104,26 +107,33 @@ impl<'d> Playground<'d> {
     pub fn serve(&self, line: &str) -> Outcome {
         let log = self.directory.path().join("log");
         let mut child = self
-            .command(&format!("exec {}", self.told(line)))
+            .command(&["bash", "-c", &format!("exec {}", self.told(line))])
             .stderr(fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        let begun = Instant::now();
         let said = || fs::read_to_string(&log).unwrap();
-        while !said().contains("\"msg\":\"listening\"") && begun.elapsed() < PATIENCE {
-            if child.try_wait().unwrap().is_some() {
-                break;
+        let begun = Instant::now();
+        let mut is_told_to_end = false;
+        let is_success = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status.success();
+            }
+            if !is_told_to_end && said().contains("\"msg\":\"listening\"") {
+                signal(child.id(), "TERM");
+                is_told_to_end = true;
+            }
+            if begun.elapsed() > PATIENCE {
+                child.kill().unwrap();
             }
             thread::sleep(PAUSE);
-        }
-        signal(child.id(), "TERM");
-        let is_success = child.wait().unwrap().success();
+        };
         Outcome { is_success, stdout: String::new(), stderr: said(), statuses: Vec::new() }
     }
 
-    fn command(&self, line: &str) -> Command {
-        let mut command = Command::new("bash");
-        command.args(["-euo", "pipefail", "-c", line]).current_dir(self.directory.path()).env_clear();
+    /// A program of the system's, where the lines of the page are run.
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).current_dir(self.directory.path()).env_clear();
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
