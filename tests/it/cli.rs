@@ -1,17 +1,25 @@
 //! Commands as a user types them.
 
 use std::fs;
+use std::io::BufRead;
+use std::io::BufReader;
 use std::net::TcpListener;
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::support::certificates::Authority;
 use crate::support::process::Demo;
 use crate::support::process::Proxy;
 use crate::support::process::check_the_three_curls;
+use crate::support::process::config;
 use crate::support::process::obo_proxy;
 use crate::support::process::run;
 use crate::support::process::shell;
+use crate::support::process::signal;
 use crate::support::process::text;
 
 #[test]
@@ -33,26 +41,16 @@ fn demo_says_where_everything_is_and_serves_it() {
 
 #[test]
 fn demo_prints_three_lines_to_paste_and_they_do_what_they_say() {
-    let mut child = obo_proxy(&[
-        "demo",
-        "--proxy",
-        "127.0.0.1:18480",
-        "--idp",
-        "127.0.0.1:18490",
-        "--upstream",
-        "127.0.0.1:18400",
-        "--telemetry",
-        "127.0.0.1:18402",
-        "--admin",
-        "127.0.0.1:18401",
-    ]);
-    let mut child =
-        child.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().unwrap();
-    let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
+    let flags =
+        ["--proxy", "--idp", "--upstream", "--telemetry", "--admin"].map(|flag| [flag, "127.0.0.1:0"]);
+    let arguments: Vec<&str> = ["demo"].into_iter().chain(flags.into_iter().flatten()).collect();
+    let mut child = obo_proxy(&arguments);
+    let mut child = child.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
     let mut lines = Vec::new();
     while lines.iter().filter(|line: &&String| line.trim_start().starts_with("curl")).count() < 3 {
         let mut line = String::new();
-        std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+        BufRead::read_line(&mut out, &mut line).unwrap();
         assert!(!line.is_empty(), "the demo ended: {lines:?}");
         lines.push(line);
     }
@@ -69,6 +67,32 @@ fn demo_ends_well_on_sigterm() {
     demo.signal("TERM");
     let (code, log) = demo.wait();
     assert_eq!(code, Some(0), "{log}");
+}
+
+#[test]
+fn a_signal_that_comes_as_soon_as_it_listens_ends_it_well() {
+    let config = config("http://127.0.0.1:9", "127.0.0.1:9", "info");
+    for _ in 0..5 {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config.yaml");
+        fs::write(&file, &config).unwrap();
+        let mut command = obo_proxy(&["run", "--config", file.to_str().unwrap()]);
+        let mut child = command.env("SECRET", "x").stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        assert!(log.any(|line| line.contains("\"listening\"")));
+        signal(child.id(), "TERM");
+        let begun = Instant::now();
+        let code = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status.code();
+            }
+            if begun.elapsed().as_secs() > 20 {
+                child.kill().unwrap();
+            }
+            thread::sleep(Duration::from_millis(5));
+        };
+        assert_eq!(code, Some(0));
+    }
 }
 
 #[test]
@@ -244,7 +268,7 @@ routes: { open: { match: /, auth: anonymous, upstream: \"http://127.0.0.1:1\" } 
 fn a_stdout_that_takes_nothing_is_74() {
     for arguments in [&["schema"][..], &["check", "--config", "config/minimal.yaml"]] {
         let full = fs::File::options().write(true).open("/dev/full").unwrap();
-        let status = obo_proxy(arguments).stdout(full).stderr(std::process::Stdio::null()).status().unwrap();
+        let status = obo_proxy(arguments).stdout(full).stderr(Stdio::null()).status().unwrap();
         assert_eq!(status.code(), Some(74), "{arguments:?}");
     }
 }

@@ -27,6 +27,7 @@ mod issuers;
 mod leaks;
 mod listeners;
 mod metrics;
+mod pages;
 mod peers;
 mod reload;
 mod respond;

@@ -77,7 +77,7 @@ async fn play(arguments: &Arguments) -> anyhow::Result<()> {
         admin: app.admin().context("there is no admin interface")?,
     };
     let probes = app.probes();
-    let serving = tokio::spawn(app.serve(run::stopped()));
+    let serving = tokio::spawn(app.serve(run::stopped()?));
     ensure!(App::until_ready(&probes, PATIENCE).await, "the demo did not become ready");
     let text =
         if arguments.json { serde_json::to_string(&addresses)? + "\n" } else { instructions(&addresses) };

@@ -1,9 +1,11 @@
 //! `run`: the proxy, until SIGTERM or SIGINT; a second signal ends it at once.
 
+use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
+use tokio::signal::unix::Signal;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 use tokio::sync::Notify;
@@ -39,6 +41,8 @@ pub(super) fn run(files: &[PathBuf]) -> Result<(), Failure> {
 }
 
 async fn serve(app: App) -> anyhow::Result<()> {
+    // before anybody is told that it listens: what comes before somebody waits for it is lost, or ends the process
+    let (stopped, stopped_twice) = (stopped()?, stopped_twice()?);
     for (listener, address) in app.listeners()? {
         tracing::info!(%listener, %address, "listening");
     }
@@ -47,9 +51,10 @@ async fn serve(app: App) -> anyhow::Result<()> {
         tracing::info!(%address, "admin interface");
     }
     tokio::select! {
-        () = app.serve(stopped()) => Ok(()),
-        result = stopped_twice() => result,
+        () = app.serve(stopped) => {}
+        () = stopped_twice => {}
     }
+    Ok(())
 }
 
 /// Sends log lines to stderr as the configuration says, and as the dial says later.
@@ -71,12 +76,13 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .context("cannot start threads")
 }
 
-/// Resolves on the first SIGTERM or SIGINT.
-pub(super) async fn stopped() {
-    // without signal handling there is nothing to wait for: the default action ends the process
-    if signals(1).await.is_err() {
-        std::future::pending::<()>().await;
-    }
+/// Waits from now on for the first SIGTERM or SIGINT, also while nobody asks.
+///
+/// # Errors
+/// If the system does not say when signals come.
+pub(super) fn stopped() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut signals = Signals::from_now_on()?;
+    Ok(async move { signals.next().await })
 }
 
 /// Has the configuration read anew whenever SIGHUP comes.
@@ -90,20 +96,32 @@ fn ring_on_hangup(bell: Arc<Notify>) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn stopped_twice() -> anyhow::Result<()> {
-    signals(2).await?;
-    tracing::warn!("second signal: stopping at once");
-    Ok(())
+/// Waits from now on for the second one.
+fn stopped_twice() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut signals = Signals::from_now_on()?;
+    Ok(async move {
+        signals.next().await;
+        signals.next().await;
+        tracing::warn!("second signal: stopping at once");
+    })
 }
 
-async fn signals(count: usize) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    for _ in 0..count {
+/// What asks the process to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn from_now_on() -> anyhow::Result<Self> {
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt })
+    }
+
+    async fn next(&mut self) {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
-    Ok(())
 }

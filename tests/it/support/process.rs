@@ -8,6 +8,7 @@ use std::io::Read;
 use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::path::PathBuf;
 use std::process::Child;
 use std::process::Command;
 use std::process::Output;
@@ -299,6 +300,24 @@ pub fn shell(line: &str) -> String {
 }
 
 /// A file below the repository.
-pub fn repository(path: &str) -> std::path::PathBuf {
+pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The files below a directory of the repository whose names end so, in order.
+pub fn files_below(directory: &str, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut directories = vec![repository(directory)];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|of_file| of_file == extension) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
 }
