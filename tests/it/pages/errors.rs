@@ -31,7 +31,11 @@ fn the_page_on_errors_has_every_reason_once_with_its_status_fault_and_a_cure() {
         let [row] = of_reason[..] else { panic!("{word} has {} rows", of_reason.len()) };
         let [_, status, meaning, fault, cure] = &row[..] else { panic!("{row:?}") };
         let expected = reason.row();
-        assert_eq!((status.as_str(), fault.as_str()), (expected.status.as_str(), named(expected.fault)), "{word}");
+        assert_eq!(
+            (status.as_str(), fault.as_str()),
+            (expected.status.as_str(), named(expected.fault)),
+            "{word}"
+        );
         assert!(!meaning.is_empty() && !cure.is_empty(), "{word}");
     }
     assert_eq!(rows.len(), Reason::ALL.len());
