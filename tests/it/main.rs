@@ -34,6 +34,7 @@ mod route;
 mod route_settings;
 mod shared_cache;
 mod streams;
+mod supervised;
 mod support;
 mod telemetry;
 mod tls;
