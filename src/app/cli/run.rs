@@ -15,6 +15,7 @@ use crate::app::cli::Failure;
 use crate::app::cli::source;
 use crate::app::reload::Watch;
 use crate::app::reload::report;
+use crate::app::supervisor::Supervisor;
 use crate::config::Config;
 use crate::config::Loaded;
 use crate::domain::clock::Clock;
@@ -24,16 +25,23 @@ use crate::telemetry::logs;
 
 pub(super) fn run(files: &[PathBuf]) -> Result<(), Failure> {
     let (clock, bell) = (Clock::system(), Arc::new(Notify::new()));
-    let begun = Watch::begin(source(files), bell.clone(), clock.clone());
+    let source = source(files);
+    let supervisor = Supervisor::of(&source.environment, std::process::id());
+    let begun = Watch::begin(source, bell.clone(), clock.clone());
     let (watch, Loaded { config, warnings, .. }) = begun.map_err(Failure::Config)?;
     let dial = log_to_stderr(&config, &clock)?;
     warnings.iter().for_each(report::problem);
+    let supervisor = supervisor.unwrap_or_else(|error| {
+        let error = logs::report(&error);
+        tracing::warn!(error, "the service manager cannot be told how things go");
+        Supervisor::default()
+    });
     let runtime = runtime()?;
     runtime.block_on(async {
         // before anything else: without a handler SIGHUP ends the process
         ring_on_hangup(bell)?;
         let app = App::bind(config, clock).await?;
-        serve(app.warned(&warnings).watching(watch, dial)).await
+        serve(app.warned(&warnings).watching(watch, dial).supervised_by(supervisor)).await
     })?;
     // what is still running was cut by the end of the drain; it must not hold the process
     runtime.shutdown_background();
