@@ -1,5 +1,5 @@
-"""Starts what a compose file says, without an engine: compose.py demo ROOT, where ROOT is the image's; in namespaces of its own. And looks
-at what no engine is needed for: compose.py written DIRECTORY, compose.py realm."""
+"""Starts what a compose file says, without an engine: compose.py demo ROOT, compose.py gateway ROOT, where ROOT is the image's, in namespaces
+of their own. And looks at what is written: compose.py written PROJECT, compose.py realm."""
 
 import json
 import os
@@ -20,24 +20,33 @@ def read(project):
 
 
 def written(project):
-    """Every service is confined and pinned, and nothing is published beyond this machine."""
+    """Every service is confined, pinned and healthy or not, and what is published beyond this machine is TLS alone."""
     for name, service in read(project)["services"].items():
+        image, ours = service["image"], OURS in service["image"]
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
-        assert service["image"] == OURS or re.search(r":[\w.-]+@sha256:[0-9a-f]{64}$", service["image"]), service["image"]
-        assert "build" in service or service["image"] != OURS or service["pull_policy"] == "never", name
-        assert service["image"] != OURS or (service["user"] == "65532:65532" and service["read_only"]), name
-        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), service["ports"]
-        assert "healthcheck" in service or name in ("secrets", "keycloak"), f"{name} has no health check"
-        for path in [part for volume in service.get("volumes", []) for part in volume.split(":")[:1]]:
-            assert not path.startswith(".") or (DIRECTORY / project / path).is_dir(), f"{path}: not a directory"
+        assert ours or image.startswith("${SERVICE_IMAGE:?") or re.search(r":[\w.-]+@sha256:[0-9a-f]{64}$", image), image
+        assert not ours or (service["user"] == "65532:65532" and service["read_only"]), name
+        # who does not build the image waits for who does
+        assert image != OURS or "build" in service or service["pull_policy"] == "never", name
+        ports = [port for port in service.get("ports", []) if not port.startswith("127.0.0.1:")]
+        assert not ports or (ports == ["8443:8443"] and "tls:" in config_of(project)), ports
+        assert not ours or "healthcheck" in service, f"{name} has no health check"
+        for source in [volume.partition(":")[0] for volume in service.get("volumes", [])]:
+            assert not source.startswith(".") or (DIRECTORY / project / source).is_dir(), f"{source}: not a directory"
+    unwanted = [str(path) for path in (DIRECTORY / project).rglob("*") if path.name in ("secrets", ".env")]
+    assert not unwanted, unwanted
+
+
+def config_of(project):
+    return (DIRECTORY / project / "etc/config.yaml").read_text()
 
 
 def realm():
     """Keycloak's realm and the proxy's configuration speak of the same issuer, clients and audiences."""
     services = read("keycloak")["services"]
     realm = json.loads((DIRECTORY / "keycloak/realm/orders-realm.json").read_text())
-    config = yaml.safe_load((DIRECTORY / "keycloak/etc/config.yaml").read_text())
+    config = yaml.safe_load(config_of("keycloak"))
     provider, exchange = config["identity_providers"]["keycloak"], config["routes"]["orders"]["exchange"]
     clients = {client["clientId"]: client for client in realm["clients"]}
     told = services["keycloak"]["environment"]
@@ -74,7 +83,8 @@ class Project:
 
     def start(self, name):
         service = self.services[name]
-        mounts = {}
+        ours = OURS in service["image"]
+        mounts = {"/run/secrets": (f"{pod.WORK}/secrets", False)} if "secrets" in service else {}
         for volume in service.get("volumes", []):
             source, target, *mode = volume.split(":")
             here = f"{pod.WORK}/volumes/{source}"
@@ -82,7 +92,6 @@ class Project:
                 here = str((DIRECTORY / self.name / source).resolve())
             os.makedirs(here, exist_ok=True)
             mounts[target] = (here, mode != ["ro"])
-        ours = service["image"] == OURS
         argv = [*service.get("entrypoint", [BINARY] if ours else []), *service.get("command", [])]
         capabilities = [{"CHOWN": pod.CHOWN}[given] for given in service.get("cap_add", [])]
         user = int(service["user"].partition(":")[0])
@@ -139,8 +148,27 @@ def demo(root):
         assert not any(secret in container.said() for secret in secrets), f"{name} logs a secret"
 
 
+def gateway(root):
+    """The gateway with secrets of its own: nothing to complain of, TLS, and nobody enters without a token."""
+    project = Project("gateway", root)
+    secrets = f"{pod.WORK}/secrets"
+    os.mkdir(secrets)
+    names = "-keyout tls.key -out tls.crt -subj /CN=orders.example -addext subjectAltName=DNS:orders.example"
+    pod.shell(f"cd {secrets} && openssl rand -hex -out client_secret 32 && openssl req -x509 -newkey rsa:2048 -nodes -days 90 {names}")
+    pod.shell(f"chown 65532 {secrets}/* && chmod 0400 {secrets}/*")
+    running = project.start("gateway")
+    code, said = running.run([BINARY, "check", "--deny-warnings"])
+    assert code == 0, said
+    # Entra cannot be reached from here, so it is never ready
+    curl = f"curl -s --cacert {secrets}/tls.crt --connect-to orders.example::127.0.0.1: https://orders.example:8443/"
+    pod.until("the gateway answers", lambda: '"reason":"missing_token"' in pod.shell(f"{curl} || true"))
+    code, said = running.run(["obo-proxy", "health"])
+    assert code == 1 and "not ready" in said, said
+    assert running.stop() == 0, running.said()
+
+
 if __name__ == "__main__":
     command, *arguments = sys.argv[1:]
-    if command == "demo":
+    if command in ("demo", "gateway"):
         pod.begin()
-    {"written": written, "realm": realm, "demo": demo}[command](*arguments)
+    {"written": written, "realm": realm, "demo": demo, "gateway": gateway}[command](*arguments)

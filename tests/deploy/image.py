@@ -60,7 +60,7 @@ def check(root):
     container = pod.Container(root, [BINARY, "schema"], {"/etc/obo-proxy": (here, False)})
     assert container.process.wait(pod.PATIENCE) == 0, container.said()
     shipped = ["config/minimal.yaml", *map(str, sorted(pathlib.Path("deploy/compose").glob("*/etc/*.yaml")))]
-    assert len(shipped) == 3, shipped
+    assert len(shipped) == 4, shipped
     for name in shipped:
         code, said = container.run([BINARY, "check", "--config", f"/etc/obo-proxy/{name}"])
         assert code == 0, f"{name}: {code}\n{said}"

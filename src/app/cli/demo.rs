@@ -41,10 +41,10 @@ pub(super) struct Arguments {
     /// Where the status page is
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9901")]
     admin: SocketAddr,
-    /// Start this alone, for a playground of several containers
+    /// Start only this, for a playground of several containers
     #[arg(long, value_name = "PART")]
     only: Option<Part>,
-    /// The file with the proxy's secret at the emulated Entra, without which the demo has one of its own
+    /// The file with the proxy's secret at the emulated Entra [default: the demo's own secret]
     #[arg(long, value_name = "FILE")]
     client_secret: Option<PathBuf>,
     /// Print the addresses as one line of JSON
@@ -52,12 +52,10 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// What may run without the rest; a `run` elsewhere is the proxy.
+/// What may run without the rest, named as the flags for their addresses; the proxy beside them is a `run`.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Part {
-    /// The emulated Entra
     Idp,
-    /// The echo API
     Upstream,
 }
 

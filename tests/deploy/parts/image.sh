@@ -87,6 +87,7 @@ if container=$(build_with from --pull-never obo-proxy 2>"$work/output") && root=
     check "image: check of what is shipped" in_pod "$python" tests/deploy/image.py check "$root"
     check "image: the demo, confined" in_pod "$python" tests/deploy/image.py demo "$root"
     check "compose: the demo, with the README's lines" in_pod "$python" tests/deploy/compose.py demo "$root"
+    check "compose: the gateway" in_pod "$python" tests/deploy/compose.py gateway "$root"
     "$python" tests/deploy/image.py files "$root"
 else
     check "image: from it" cat "$work/output" /nonexistent
