@@ -1,11 +1,15 @@
-"""Looks at the image: image.py settings INSPECTED | files ROOT | check ROOT | demo ROOT. The last two need namespaces of their own."""
+"""Looks at the image: image.py settings INSPECTED | files ROOT | dependencies ROOT | check ROOT | demo ROOT. The last two need namespaces of
+their own."""
 
 import json
 import os
 import pathlib
 import re
 import stat
+import subprocess
 import sys
+import tempfile
+import zlib
 
 import pod
 
@@ -54,6 +58,20 @@ def files(root):
     print(f"size: {total / 1e6:.1f} MB, of which the program is {ours.st_size / 1e6:.1f} MB")
 
 
+def dependencies(root):
+    """The program says what it was made of, each at the version of the lock file, and where it was built is not in it."""
+    program = pathlib.Path(root, BINARY[1:])
+    with tempfile.NamedTemporaryFile() as section:
+        subprocess.run(["objcopy", f"--dump-section=.dep-v0={section.name}", str(program), "/dev/null"], check=True)
+        packages = json.loads(zlib.decompress(section.read()))["packages"]
+    locked = set(re.findall(r'^name = "(.+)"\nversion = "(.+)"$', pathlib.Path("Cargo.lock").read_text(), re.M))
+    listed = {(package["name"], package["version"]) for package in packages}
+    assert len(listed) > 100 and listed <= locked, listed - locked
+    told = [path for path in [b"/build/", b"/usr/local/cargo"] if path in program.read_bytes()]
+    assert not told, told
+    print(f"{len(listed)} dependencies")
+
+
 def check(root):
     """Every configuration that is shipped complete passes `check` in the image."""
     here = os.getcwd()
@@ -93,4 +111,10 @@ if __name__ == "__main__":
     command, argument = sys.argv[1:]
     if command in ("check", "demo"):
         pod.begin()
-    {"settings": settings, "files": files, "check": check, "demo": demo}[command](argument)
+    {
+        "settings": settings,
+        "files": files,
+        "dependencies": dependencies,
+        "check": check,
+        "demo": demo,
+    }[command](argument)

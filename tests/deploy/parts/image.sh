@@ -84,6 +84,8 @@ check "image: the last stage" last_stage
 if container=$(build_with from --pull-never obo-proxy 2>"$work/output") && root=$(build_with mount "$container"); then
     check "image: settings and labels" "$python" tests/deploy/image.py settings "$images/inspected.json"
     check "image: no shell, nothing setuid, one program" "$python" tests/deploy/image.py files "$root"
+    [ "${IMAGE_BUILD:-}" != full ] ||
+        check "image: what it is made of, and not where" "$python" tests/deploy/image.py dependencies "$root"
     check "image: check of what is shipped" in_pod "$python" tests/deploy/image.py check "$root"
     check "image: the demo, confined" in_pod "$python" tests/deploy/image.py demo "$root"
     check "compose: the demo, with the README's lines" in_pod "$python" tests/deploy/compose.py demo "$root"
