@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2154 # run.sh sets binary and work
 # The Dockerfile, built on stand-ins for its bases, as no registry of images is asked; and what comes out of it, confined as in a pod.
 # IMAGE_BUILD=full compiles in the build stage what IMAGE_PROFILE says (dev), which takes minutes. Else a stand-in for cargo gives out the
 # binary that is there.
@@ -69,6 +70,11 @@ last_stage() {
         build_with inspect --type image obo-proxy >"$images/inspected.json"
 }
 
+# look COMMAND ARGUMENT: at the image, whose files are root's
+look() {
+    "${as_root[@]}" "$python" tests/deploy/image.py "$@"
+}
+
 # in_pod COMMAND...: in namespaces of its own, which end with it
 in_pod() {
     "${as_root[@]}" unshare --net --mount --pid --fork --kill-child -- "$@"
@@ -82,15 +88,15 @@ check "image: stand-in for the build base" build_standin
 check "image: the build stage" build_stage
 check "image: the last stage" last_stage
 if container=$(build_with from --pull-never obo-proxy 2>"$work/output") && root=$(build_with mount "$container"); then
-    check "image: settings and labels" "$python" tests/deploy/image.py settings "$images/inspected.json"
-    check "image: no shell, nothing setuid, one program" "$python" tests/deploy/image.py files "$root"
+    check "image: settings and labels" look settings "$images/inspected.json"
+    check "image: no shell, nothing setuid, one program" look files "$root"
     [ "${IMAGE_BUILD:-}" != full ] ||
-        check "image: what it is made of, and not where" "$python" tests/deploy/image.py dependencies "$root"
+        check "image: what it is made of, and not where" look dependencies "$root"
     check "image: check of what is shipped" in_pod "$python" tests/deploy/image.py check "$root"
     check "image: the demo, confined" in_pod "$python" tests/deploy/image.py demo "$root"
     check "compose: the demo, with the README's lines" in_pod "$python" tests/deploy/compose.py demo "$root"
     check "compose: the gateway" in_pod "$python" tests/deploy/compose.py gateway "$root"
-    "$python" tests/deploy/image.py files "$root"
+    look files "$root"
 else
     check "image: from it" cat "$work/output" /nonexistent
 fi
