@@ -11,12 +11,12 @@ build_with() {
     "${as_root[@]}" env BUILDAH_ISOLATION=chroot buildah --root "$images/root" --runroot "$images/run" --storage-driver vfs "$@"
 }
 
-# standin NAME DIRECTORY: an image of what is in the directory
+# standin NAME DIRECTORY [ENVIRONMENT]: an image of what is in the directory
 standin() {
     local container
     container=$(build_with from scratch) &&
         build_with add --quiet "$container" "$2" / &&
-        build_with config --env PATH=/usr/local/bin:/usr/bin:/bin "$container" &&
+        build_with config --env PATH=/usr/local/bin:/usr/bin:/bin ${3:+--env "$3"} "$container" &&
         build_with commit --quiet "$container" "$1"
 }
 
@@ -50,7 +50,7 @@ build_standin() {
     else
         cp "$binary" "$root/usr/local/prebuilt" &&
             install -m 0755 tests/deploy/cargo.sh "$root/usr/local/bin/cargo"
-    fi && standin build "$root"
+    fi && standin build "$root" CARGO_HOME=/usr/local/cargo
 }
 
 build_stage() {
@@ -59,7 +59,7 @@ build_stage() {
         [ ! -d "/usr/$directory" ] || mounts+=(--volume "/usr/$directory:/usr/$directory:ro")
     done
     build_with bud --quiet --pull-never --target build --tag built --build-arg BUILD_IMAGE=localhost/build \
-        --build-arg PROFILE="${IMAGE_PROFILE:-dev}" --env CARGO_HOME=/usr/local/cargo "${mounts[@]}" \
+        --build-arg PROFILE="${IMAGE_PROFILE:-dev}" "${mounts[@]}" \
         --volume "$(rustc --print sysroot):/usr/local/rust:ro" .
 }
 
