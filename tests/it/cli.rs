@@ -197,6 +197,57 @@ fn a_later_file_and_then_the_environment_win() {
 }
 
 #[test]
+fn parts_of_the_demo_start_alone_with_a_secret_of_their_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("client_secret");
+    fs::write(&file, "another-secret\n").unwrap();
+    let secret = ["--client-secret", file.to_str().unwrap()];
+    // everywhere, as in a container whose port is published: it goes by the name that is reached from outside too
+    let idp = Demo::start_with(&[&["--only", "idp", "--idp", "0.0.0.0:0"], &secret[..]].concat());
+    let upstream = Demo::start_with(&["--only", "upstream", "--upstream", "127.0.0.1:0"]);
+    assert_eq!(idp.addresses.as_object().unwrap().len(), 1, "{}", idp.addresses);
+    assert!(idp.address("idp").starts_with("127.0.0.1:"), "{}", idp.addresses);
+    for address in [idp.address("idp"), upstream.address("upstream")] {
+        assert_eq!(run(&["health", "--address", address]).status.code(), Some(0));
+    }
+    let config = |secret: &str| {
+        format!(
+            "listeners: {{ default: {{ address: 127.0.0.1:0 }} }}
+telemetry: {{ address: 127.0.0.1:0 }}
+identity_providers:
+  demo:
+    entra: {{ tenant: 8eaef023-2b34-4da1-9baa-8bc8c9d6a490, authority: \"http://{}\" }}
+    client_id: 6731de76-14a6-49ae-97bc-6eba6914391e
+    credential: {{ secret: {{ {secret} }} }}
+routes:
+  orders:
+    match: /
+    upstream: http://{}
+    exchange: {{ scopes: [api://orders-backend/.default] }}
+",
+            idp.address("idp"),
+            upstream.address("upstream")
+        )
+    };
+    let call = |proxy: &Proxy| {
+        let token = format!("curl -s 'http://{}/demo/token?user=alice'", idp.address("idp"));
+        shell(&format!("curl -si http://{}/orders -H \"Authorization: Bearer $({token})\"", proxy.address))
+    };
+    let answer = call(&Proxy::start(&config(&format!("file: {}", file.display())), &[]));
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.contains("\"aud\":\"api://orders-backend\""),
+        "{answer}"
+    );
+    let answer = call(&Proxy::start(&config("env: WRONG"), &[("WRONG", "yet-another")]));
+    assert!(answer.starts_with("HTTP/1.1 502"), "{answer}");
+    for part in [idp, upstream] {
+        part.signal("TERM");
+        let (code, log) = part.wait();
+        assert_eq!(code, Some(0), "{log}");
+    }
+}
+
+#[test]
 fn health_says_whether_the_proxy_is_ready() {
     let demo = Demo::start();
     assert_eq!(run(&["health", "--address", demo.address("telemetry")]).status.code(), Some(0));

@@ -1,7 +1,8 @@
-//! `demo`: an emulated Entra, an echo API and the proxy in one process, and the lines to try them with.
+//! `demo`: an emulated Entra, an echo API and the proxy in one process, and the lines to try them with; or one of the first two alone.
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -14,10 +15,12 @@ use crate::app::cli::run;
 use crate::app::demo::echo::Echo;
 use crate::app::demo::entra::Entra;
 use crate::app::demo::entra::settings::Settings;
+use crate::app::demo::reachable;
 use crate::app::server::Transport;
 use crate::config;
 use crate::config::Config;
 use crate::domain::clock::Clock;
+use crate::domain::secret::Secret;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -38,9 +41,22 @@ pub(super) struct Arguments {
     /// Where the status page is
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9901")]
     admin: SocketAddr,
+    /// Start only this, for a playground of several containers
+    #[arg(long, value_name = "PART")]
+    only: Option<Part>,
+    /// The file with the proxy's secret at the emulated Entra [default: the demo's own secret]
+    #[arg(long, value_name = "FILE")]
+    client_secret: Option<PathBuf>,
     /// Print the addresses as one line of JSON
     #[arg(long)]
     json: bool,
+}
+
+/// What may run without the rest, named as the flags for their addresses; the proxy beside them is a `run`.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Part {
+    Idp,
+    Upstream,
 }
 
 /// Where everything listens, once it does.
@@ -55,25 +71,30 @@ struct Addresses {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let runtime = run::runtime()?;
-    runtime.block_on(play(arguments))?;
+    runtime.block_on(async {
+        match arguments.only {
+            None => play(arguments).await,
+            Some(part) => alone(part, arguments).await,
+        }
+    })?;
     runtime.shutdown_background();
     Ok(())
 }
 
 async fn play(arguments: &Arguments) -> anyhow::Result<()> {
     let clock = Clock::system();
-    let idp = Entra::start(Settings::default(), listen(arguments.idp, "--idp").await?, clock.clone()).await?;
-    let echo = Echo::start(listen(arguments.upstream, "--upstream").await?, Transport::Plain)?;
-    let config = configuration(arguments, idp.address(), echo.address())?;
+    let idp = entra(arguments, &clock).await?;
+    let echo = echo(arguments).await?;
+    let config = configuration(arguments, &idp, echo.address())?;
     let dial = run::log_to_stderr(&config, &clock)?;
     let app = App::bind(config, clock).await?.logging_by(dial);
     let proxy = app.listeners()?.into_iter().find_map(|(_, address)| address.tcp());
     let proxy = proxy.context("there is no listener")?;
     let addresses = Addresses {
-        proxy,
-        idp: idp.address(),
-        upstream: echo.address(),
-        telemetry: app.telemetry(),
+        proxy: reachable(proxy),
+        idp: reachable(idp.address()),
+        upstream: reachable(echo.address()),
+        telemetry: reachable(app.telemetry()),
         admin: app.admin().context("there is no admin interface")?,
     };
     let probes = app.probes();
@@ -81,8 +102,48 @@ async fn play(arguments: &Arguments) -> anyhow::Result<()> {
     ensure!(App::until_ready(&probes, PATIENCE).await, "the demo did not become ready");
     let text =
         if arguments.json { serde_json::to_string(&addresses)? + "\n" } else { instructions(&addresses) };
-    std::io::stdout().write_all(text.as_bytes()).context("cannot write to stdout")?;
+    print(&text)?;
     serving.await.context("the proxy broke")
+}
+
+/// One part until it is told to end.
+async fn alone(part: Part, arguments: &Arguments) -> anyhow::Result<()> {
+    let say = |name: &str, what: &str, address: SocketAddr| {
+        let address = reachable(address);
+        let json = arguments.json.then(|| format!("{}\n", serde_json::json!({ name: address })));
+        print(&json.unwrap_or_else(|| format!("{what} is at http://{address}\n")))
+    };
+    match part {
+        Part::Idp => {
+            let idp = entra(arguments, &Clock::system()).await?;
+            say("idp", "an emulated Entra", idp.address())?;
+            run::stopped().await;
+        }
+        Part::Upstream => {
+            let echo = echo(arguments).await?;
+            say("upstream", "an echo API", echo.address())?;
+            run::stopped().await;
+        }
+    }
+    Ok(())
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    std::io::stdout().write_all(text.as_bytes()).context("cannot write to stdout")
+}
+
+async fn entra(arguments: &Arguments, clock: &Clock) -> anyhow::Result<Entra> {
+    let mut settings = Settings::default();
+    if let Some(file) = &arguments.client_secret {
+        let secret =
+            std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        settings.client_secret = Secret::new(secret.trim_end().into());
+    }
+    Entra::start(settings, listen(arguments.idp, "--idp").await?, clock.clone()).await
+}
+
+async fn echo(arguments: &Arguments) -> anyhow::Result<Echo> {
+    Ok(Echo::start(listen(arguments.upstream, "--upstream").await?, Transport::Plain)?)
 }
 
 async fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
@@ -92,15 +153,16 @@ async fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> 
 }
 
 /// The demo's configuration, read like anyone's.
-fn configuration(arguments: &Arguments, idp: SocketAddr, upstream: SocketAddr) -> anyhow::Result<Config> {
+fn configuration(arguments: &Arguments, idp: &Entra, upstream: SocketAddr) -> anyhow::Result<Config> {
     let Arguments { proxy, telemetry, admin, .. } = arguments;
-    let Settings { tenant, client_id, client_secret, .. } = Settings::default();
+    let Settings { tenant, client_id, client_secret, .. } = idp.settings();
+    let (authority, upstream) = (idp.authority(), reachable(upstream));
     let text = format!(
         r#"
 listeners: {{ default: {{ address: "{proxy}" }} }}
 identity_providers:
   demo:
-    entra: {{ tenant: {tenant}, authority: "http://{idp}" }}
+    entra: {{ tenant: {tenant}, authority: "{authority}" }}
     client_id: {client_id}
     credential: {{ secret: {{ env: OBO_DEMO_SECRET }} }}
 upstreams:

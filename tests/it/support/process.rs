@@ -53,8 +53,12 @@ impl Demo {
     pub fn start() -> Self {
         let free = "127.0.0.1:0";
         let flags = ["--proxy", "--idp", "--upstream", "--telemetry", "--admin"].map(|flag| [flag, free]);
-        let arguments: Vec<&str> =
-            ["demo", "--json"].into_iter().chain(flags.into_iter().flatten()).collect();
+        Self::start_with(flags.as_flattened())
+    }
+
+    /// The same with other flags.
+    pub fn start_with(flags: &[&str]) -> Self {
+        let arguments = [&["demo", "--json"], flags].concat();
         let mut child = obo_proxy(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
