@@ -113,16 +113,17 @@ async fn alone(part: Part, arguments: &Arguments) -> anyhow::Result<()> {
         let json = arguments.json.then(|| format!("{}\n", serde_json::json!({ name: address })));
         print(&json.unwrap_or_else(|| format!("{what} is at http://{address}\n")))
     };
+    let stopped = run::stopped()?;
     match part {
         Part::Idp => {
             let idp = entra(arguments, &Clock::system()).await?;
             say("idp", "an emulated Entra", idp.address())?;
-            run::stopped().await;
+            stopped.await;
         }
         Part::Upstream => {
             let echo = echo(arguments).await?;
             say("upstream", "an echo API", echo.address())?;
-            run::stopped().await;
+            stopped.await;
         }
     }
     Ok(())
