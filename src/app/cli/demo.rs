@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 
 use crate::app::App;
 use crate::app::cli::Failure;
+use crate::app::cli::print;
 use crate::app::cli::run;
 use crate::app::demo::echo::Echo;
 use crate::app::demo::entra::Entra;
@@ -21,7 +22,21 @@ use crate::domain::clock::Clock;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
+const EXAMPLES: &str = "\
+Examples:
+  obo-proxy demo                   and then paste the lines that it prints into another terminal
+  obo-proxy demo --proxy 127.0.0.1:8180 --idp 127.0.0.1:8190
+
+A proxy of your own before the demo's Entra and API, beside the demo (or edit the addresses in the file):
+  obo-proxy demo --print-config --proxy 127.0.0.1:8180 --telemetry 127.0.0.1:9912 --admin 127.0.0.1:9911 > mine.yaml
+  obo-proxy run --config mine.yaml
+
+Exit codes: 0 it was ended; 1 it cannot go on; 2 usage; 74 an address is taken.
+
+Read on: the README's `Try it`; docs/entra-registration.md, for a tenant of your own.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// Where the proxy listens
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
@@ -41,6 +56,9 @@ pub(super) struct Arguments {
     /// Print the addresses as one line of JSON
     #[arg(long)]
     json: bool,
+    /// Print the configuration that it has with these addresses, its secret included, and start nothing
+    #[arg(long, conflicts_with = "json")]
+    print_config: bool,
 }
 
 /// Where everything listens, once it does.
@@ -54,6 +72,9 @@ struct Addresses {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if arguments.print_config {
+        return print(&configuration(arguments, arguments.idp, arguments.upstream));
+    }
     let runtime = run::runtime()?;
     runtime.block_on(play(arguments))?;
     runtime.shutdown_background();
@@ -64,7 +85,7 @@ async fn play(arguments: &Arguments) -> anyhow::Result<()> {
     let clock = Clock::system();
     let idp = Entra::start(Settings::default(), listen(arguments.idp, "--idp").await?, clock.clone()).await?;
     let echo = Echo::start(listen(arguments.upstream, "--upstream").await?, Transport::Plain)?;
-    let config = configuration(arguments, idp.address(), echo.address())?;
+    let config = read(&configuration(arguments, idp.address(), echo.address()))?;
     let dial = run::log_to_stderr(&config, &clock)?;
     let app = App::bind(config, clock).await?.logging_by(dial);
     let proxy = app.listeners()?.into_iter().find_map(|(_, address)| address.tcp());
@@ -77,7 +98,7 @@ async fn play(arguments: &Arguments) -> anyhow::Result<()> {
         admin: app.admin().context("there is no admin interface")?,
     };
     let probes = app.probes();
-    let serving = tokio::spawn(app.serve(run::stopped()));
+    let serving = tokio::spawn(app.serve(run::signals(1)?));
     ensure!(App::until_ready(&probes, PATIENCE).await, "the demo did not become ready");
     let text =
         if arguments.json { serde_json::to_string(&addresses)? + "\n" } else { instructions(&addresses) };
@@ -91,18 +112,20 @@ async fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> 
         .with_context(|| format!("cannot bind {address}; choose another one with {flag}"))
 }
 
-/// The demo's configuration, read like anyone's.
-fn configuration(arguments: &Arguments, idp: SocketAddr, upstream: SocketAddr) -> anyhow::Result<Config> {
+/// The demo's configuration.
+fn configuration(arguments: &Arguments, idp: SocketAddr, upstream: SocketAddr) -> String {
     let Arguments { proxy, telemetry, admin, .. } = arguments;
     let Settings { tenant, client_id, client_secret, .. } = Settings::default();
-    let text = format!(
-        r#"
+    let client_secret = client_secret.expose();
+    format!(
+        r#"# What `obo-proxy demo` runs with: {idp} is its emulated Entra, {upstream} its echo API.
 listeners: {{ default: {{ address: "{proxy}" }} }}
 identity_providers:
   demo:
     entra: {{ tenant: {tenant}, authority: "http://{idp}" }}
     client_id: {client_id}
-    credential: {{ secret: {{ env: OBO_DEMO_SECRET }} }}
+    # The demo's, which everybody knows. Yours belongs into a file: {{ secret: {{ file: PATH }} }}
+    credential: {{ secret: {{ value: {client_secret} }} }}
 upstreams:
   echo: {{ url: "http://{upstream}" }}
 defaults: {{ upstream: echo }}
@@ -125,9 +148,12 @@ telemetry: {{ address: "{telemetry}" }}
 admin: {{ address: "{admin}" }}
 shutdown: {{ delay: 0s, drain: 2s }}
 "#
-    );
-    let secret = ("OBO_DEMO_SECRET".to_owned(), client_secret.expose().to_owned());
-    match config::load_text("demo.yaml", &text, &[secret]) {
+    )
+}
+
+/// Read like anyone's.
+fn read(text: &str) -> anyhow::Result<Config> {
+    match config::load_text("demo.yaml", text, &[]) {
         Ok(loaded) => Ok(loaded.config),
         Err(report) => anyhow::bail!("the demo's own configuration is wrong:\n{report}"),
     }
@@ -153,7 +179,7 @@ fn instructions(addresses: &Addresses) -> String {
    {}
 
 Status page: http://{admin}/     Metrics: curl -s http://{telemetry}/metrics | grep obo_
-All users: curl http://{idp}/     Ctrl-C ends it.
+All users: curl http://{idp}/     Its configuration: the same command with --print-config     Ctrl-C ends it.
 ",
         call("/orders/7", "alice"),
         call("/reports/q3", "alice"),

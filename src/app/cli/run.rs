@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use crate::app::App;
 use crate::app::cli::Failure;
+use crate::app::cli::paint;
 use crate::app::cli::source;
 use crate::app::reload::Watch;
 use crate::config::Config;
@@ -40,6 +41,8 @@ pub(super) fn run(files: &[PathBuf]) -> Result<(), Failure> {
 }
 
 async fn serve(app: App) -> anyhow::Result<()> {
+    // before anybody is told that we listen: a signal that one of the two does not see would end nothing
+    let (stopped, stopped_at_once) = (signals(1)?, signals(2)?);
     for (listener, address) in app.listeners()? {
         tracing::info!(%listener, %address, "listening");
     }
@@ -48,16 +51,17 @@ async fn serve(app: App) -> anyhow::Result<()> {
         tracing::info!(%address, "admin interface");
     }
     tokio::select! {
-        () = app.serve(stopped()) => Ok(()),
-        result = stopped_twice() => result,
+        () = app.serve(stopped) => {}
+        () = stopped_at_once => tracing::warn!("second signal: stopping at once"),
     }
+    Ok(())
 }
 
 /// Sends log lines to stderr as the configuration says, and as the dial says later.
 pub(super) fn log_to_stderr(config: &Config, clock: &Clock) -> anyhow::Result<Dial> {
     let setting = Setting::of(&config.telemetry.logs).context("telemetry.logs.level is no log filter")?;
     let dial = Dial::at(setting);
-    let subscriber = logs::subscriber(dial.clone(), clock.clone());
+    let subscriber = logs::subscriber(dial.clone(), clock.clone(), paint::of_stderr());
     tracing::subscriber::set_global_default(subscriber).context("logging is set up already")?;
     Ok(dial)
 }
@@ -72,14 +76,6 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .context("cannot start threads")
 }
 
-/// Resolves on the first SIGTERM or SIGINT.
-pub(super) async fn stopped() {
-    // without signal handling there is nothing to wait for: the default action ends the process
-    if signals(1).await.is_err() {
-        std::future::pending::<()>().await;
-    }
-}
-
 /// Has the configuration read anew whenever SIGHUP comes.
 fn ring_on_hangup(bell: Arc<Notify>) -> anyhow::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
@@ -91,20 +87,16 @@ fn ring_on_hangup(bell: Arc<Notify>) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn stopped_twice() -> anyhow::Result<()> {
-    signals(2).await?;
-    tracing::warn!("second signal: stopping at once");
-    Ok(())
-}
-
-async fn signals(count: usize) -> anyhow::Result<()> {
+/// Resolves once so many SIGTERM or SIGINT have come, those counted that come before it is awaited.
+pub(super) fn signals(count: usize) -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    for _ in 0..count {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+    Ok(async move {
+        for _ in 0..count {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
         }
-    }
-    Ok(())
+    })
 }

@@ -10,7 +10,7 @@ use crate::app::explain::Onward;
 use crate::app::explain::Outcome;
 use crate::app::explain::routes::Fared;
 use crate::app::explain::routes::Looked;
-use crate::app::paint::Paint;
+use crate::domain::paint::Paint;
 
 /// How wide the first column is.
 const COLUMN: usize = 10;
