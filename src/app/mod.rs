@@ -33,7 +33,6 @@ pub mod gate;
 pub mod init;
 pub mod lines;
 pub mod machine;
-pub mod paint;
 pub mod reload;
 pub mod server;
 pub mod supervisor;

@@ -79,11 +79,25 @@ impl Demo {
         signal(self.child.id(), name);
     }
 
-    /// Waits for its end: its exit code and what it logged.
+    /// From now on nobody reads its log.
+    pub fn ignore(&mut self) {
+        drop(self.child.stderr.take());
+    }
+
+    /// Waits for its end: its exit code and what it logged that was read.
     pub fn wait(mut self) -> (Option<i32>, String) {
         let mut log = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-        (self.child.wait().unwrap().code(), log)
+        if let Some(mut stderr) = self.child.stderr.take() {
+            stderr.read_to_string(&mut log).unwrap();
+        }
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return (status.code(), log);
+            }
+            assert!(begun.elapsed() < PATIENCE, "it does not end: {log}");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
