@@ -46,8 +46,12 @@ if [ "$deploy" = yes ]; then
     python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
     # the image is built, and run without an engine
     command -v buildah >/dev/null || missing+=(buildah)
-    # for promtool, which reads the alerts
-    command -v promtool >/dev/null || missing+=(prometheus)
+    # promtool reads the alerts, and Prometheus scrapes a proxy
+    command -v prometheus >/dev/null || missing+=(prometheus)
+    # reads the unit; what the unit says of system calls is laid upon a proxy; a worker is made to hang
+    command -v systemd-analyze >/dev/null || missing+=(systemd)
+    /usr/bin/python3 -c 'import seccomp' 2>/dev/null || missing+=(python3 python3-seccomp)
+    command -v strace >/dev/null || missing+=(strace)
 fi
 if [ "${#missing[@]}" -gt 0 ]; then
     as_root=()

@@ -104,14 +104,18 @@ impl Outbound {
 }
 
 impl Machine {
-    /// A machine of these `parts`, which serves probes and metrics, and nobody else yet.
+    /// A machine of these `parts` with these `workers`, which serves probes and metrics, and nobody else yet.
     ///
     /// # Errors
-    /// If an address cannot be bound or a thread not be started.
-    pub async fn new(config: Arc<Config>, parts: Parts, exporter: Option<Exporter>) -> anyhow::Result<Self> {
+    /// If an address cannot be bound.
+    pub async fn new(
+        config: Arc<Config>,
+        parts: Parts,
+        workers: Workers,
+        exporter: Option<Exporter>,
+    ) -> anyhow::Result<Self> {
         let telemetry = serve_telemetry(&config, &parts.probes).await?;
         let admin = serve_admin(&config, &parts.desk).await?;
-        let workers = Workers::start(parts.pipelines.len())?;
         let lines = Lines::new(workers, config.limits, parts.metrics.clone());
         let leaving = JoinSet::new();
         Ok(Self { config, parts, lines, telemetry, admin, dial: None, exporter, leaving })
@@ -325,8 +329,8 @@ async fn serve_telemetry(config: &Config, probes: &Probes) -> anyhow::Result<Ser
     let answers = probes.clone();
     let listener = bind("telemetry.address", &config.telemetry.address).await?;
     let answer = move |request: http::Request<_>| {
-        let accept = request.headers().get(header::ACCEPT);
-        std::future::ready(answers.answer(request.uri().path(), accept))
+        let (answers, (head, _)) = (answers.clone(), request.into_parts());
+        async move { answers.answer(head.uri.path(), head.headers.get(header::ACCEPT)).await }
     };
     Ok(Server::start(listener, Transport::Plain, answer)?)
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::net::TcpListener;
 
+use crate::config;
 use crate::config::Address;
 use crate::config::Config;
 use crate::config::problem::Problem;
@@ -32,9 +33,9 @@ pub mod gate;
 pub mod init;
 pub mod lines;
 pub mod machine;
-pub mod paint;
 pub mod reload;
 pub mod server;
+pub mod supervisor;
 pub mod traces;
 pub mod words;
 pub mod workers;
@@ -47,13 +48,16 @@ use machine::Outbound;
 use machine::Parts;
 use machine::exporter;
 use reload::Watch;
+use supervisor::Supervisor;
 use traces::Exporter;
+use workers::Workers;
 
 /// The proxy with its listeners bound, ready to serve.
 pub struct App {
     machine: Machine,
     listeners: Prepared,
     watch: Option<Watch>,
+    supervisor: Supervisor,
 }
 
 impl App {
@@ -70,18 +74,24 @@ impl App {
         let first = Arc::new(Pipeline::new(&config, client.clients(), tracer, &clock, &metrics)?);
         let others = (1..config.workers.unwrap_or_else(cores)).map(|_| Arc::new(first.for_worker(None)));
         let pipelines: Vec<_> = std::iter::once(first.clone()).chain(others).collect();
-        let probes = Probes::new(first, metrics.clone());
+        let workers = Workers::start(pipelines.len())?;
+        let probes = Probes::new(first, metrics.clone(), workers.pulse());
         let desk = Desk::new(probes.clone(), config.clone(), pipelines.len(), clock);
         let parts = Parts { pipelines, client, probes, metrics, desk };
-        let machine = Machine::new(config, parts, exporter).await?;
+        let machine = Machine::new(config, parts, workers, exporter).await?;
         let listeners = machine.bind().await?;
-        Ok(Self { machine, listeners, watch: None })
+        Ok(Self { machine, listeners, watch: None, supervisor: Supervisor::default() })
     }
 
     /// The same, which runs under another configuration whenever there is one for `watch` to find. What is logged then
     /// stands on `dial`.
     pub fn watching(self, watch: Watch, dial: Dial) -> Self {
         Self { watch: Some(watch), ..self.logging_by(dial) }
+    }
+
+    /// The same, which tells `supervisor` how things go.
+    pub fn supervised_by(self, supervisor: Supervisor) -> Self {
+        Self { supervisor, ..self }
     }
 
     /// The same, whose log stands on `dial`, which operators may turn.
@@ -122,19 +132,29 @@ impl App {
     /// Serves until `stop`, then drains: not ready at once; `shutdown.delay` later no new connection; then requests
     /// in flight have `shutdown.drain` to end.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
-        let Self { mut machine, listeners, watch } = self;
+        let Self { mut machine, listeners, watch, supervisor } = self;
         machine.begin(listeners);
-        let reloading = async {
-            match watch {
-                Some(watch) => watch.over(&mut machine).await,
-                None => std::future::pending().await,
+        let (desk, pulse) = (machine.desk().clone(), machine.probes().pulse().clone());
+        let life = async {
+            let reloading = async {
+                match watch {
+                    Some(watch) => watch.over(&mut machine, &supervisor).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = reloading => {}
+                () = supervisor.tell_of_start(&desk) => {}
+                () = stop => {}
             }
+            let config::Shutdown { delay, drain } = machine.config().shutdown;
+            supervisor.tell_of_end(delay.saturating_add(drain));
+            machine.drain().await;
         };
         tokio::select! {
-            () = reloading => {}
-            () = stop => {}
+            () = life => {}
+            () = supervisor.reassure(&pulse) => {}
         }
-        machine.drain().await;
     }
 
     /// Resolves once the proxy is ready, or after `patience`.

@@ -20,7 +20,6 @@ use crate::config::problem::Report;
 use crate::config::problem::Severity;
 use crate::config::tree::Tree;
 use crate::config::wire;
-use crate::config::written::Written;
 use crate::config::yaml::MAX_BYTES;
 
 /// A configuration that can be used.
@@ -42,18 +41,6 @@ pub struct Loaded {
 /// # Errors
 /// If a file cannot be read, or the configuration cannot be used: everything that is wrong, at once.
 pub fn load(files: &[PathBuf], environment: &[(String, String)], look: Look) -> Result<Loaded, Report> {
-    load_written(files, environment, look).map(|(loaded, _)| loaded)
-}
-
-/// The same, with what was written, by whom.
-///
-/// # Errors
-/// As [`load`].
-pub fn load_written(
-    files: &[PathBuf],
-    environment: &[(String, String)],
-    look: Look,
-) -> Result<(Loaded, Written), Report> {
     let mut inputs = Vec::new();
     let mut problems = Vec::new();
     let mut cause = Cause::Invalid;
@@ -82,10 +69,7 @@ pub fn load_written(
         });
     }
     match problems.is_empty() {
-        true => {
-            let (loaded, tree) = load_inputs(&inputs, environment, look)?;
-            Ok((loaded, Written::of(&tree.root, &tree.sources)))
-        }
+        true => load_inputs(&inputs, environment, look),
         false => Err(Report::new(cause, problems)),
     }
 }
@@ -96,7 +80,7 @@ pub fn load_written(
 /// If the configuration cannot be used: everything that is wrong, at once.
 pub fn load_text(name: &str, text: &str, environment: &[(String, String)]) -> Result<Loaded, Report> {
     let inputs = [Input { name: name.into(), text: text.into() }];
-    load_inputs(&inputs, environment, Look::Away).map(|(loaded, _)| loaded)
+    load_inputs(&inputs, environment, Look::Away)
 }
 
 /// Reads a little more than may be read, so that a longer file is noticed.
@@ -111,11 +95,7 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn load_inputs(
-    inputs: &[Input],
-    environment: &[(String, String)],
-    look: Look,
-) -> Result<(Loaded, Tree), Report> {
+fn load_inputs(inputs: &[Input], environment: &[(String, String)], look: Look) -> Result<Loaded, Report> {
     let layers = Layers::merge(inputs, environment).map_err(|_| {
         // the crate's own text is not shown: it may quote values
         let location = Location::Environment("OBO__*".into());
@@ -135,7 +115,7 @@ fn load_inputs(
     match config {
         Some(config) if !failed => {
             let outline = Outline::of(&tree.root);
-            Ok((Loaded { config, warnings: problems, outline }, tree))
+            Ok(Loaded { config, warnings: problems, outline })
         }
         _ => Err(Report::new(Cause::Invalid, problems)),
     }

@@ -12,6 +12,9 @@ pub const MASK: &str = "***";
 /// Longer values are cut when they are shown.
 const LONGEST_SHOWN: usize = 80;
 
+/// A longer text is not taken for the path of a file.
+const LONGEST_PATH: usize = 255;
+
 /// Words that make a secret of what hangs below them. Compared without case, mis-spellings included.
 const SECRET_WORDS: [&str; 7] =
     ["secret", "password", "passphrase", "credential", "assertion", "authorization", "passwd"];
@@ -50,7 +53,7 @@ const KNOWN_KEYS: [&str; 16] = [
     "assertion_audience",
 ];
 
-/// Whether the scalar at `path` must not be shown.
+/// Whether a scalar at `path` must not be shown, as long as nobody knows what it says.
 pub fn is_secret_value(path: &Path) -> bool {
     let keys = path.keys();
     if matches!(keys.as_slice(), ["cache", "key"]) {
@@ -77,6 +80,11 @@ pub fn is_secret_key(path: &Path) -> bool {
     looks_secret(own) || (holds_secret_word(&keys) && !KNOWN_KEYS.iter().any(|known| resembles(own, known)))
 }
 
+/// Whether the scalar `text` at `path` must not be shown.
+pub fn is_secret(path: &Path, text: &str) -> bool {
+    (is_secret_value(path) && !names_key_file(path, text)) || looks_secret(text)
+}
+
 /// Whether `value` looks like a secret wherever it stands: a JWT, a PEM block, a client secret as Entra makes them, a
 /// URL with a password (even without its scheme) or a query, or a text that has swallowed part of the file.
 pub fn looks_secret(value: &str) -> bool {
@@ -95,7 +103,20 @@ pub fn is_hidden(path: &Path, text: &str) -> bool {
         ["routes", _, "headers", "set", ..] | ["defaults", "headers", "set", ..] => !is_one_claim(text),
         _ => false,
     };
-    is_private || is_secret_value(path) || looks_secret(text)
+    is_private || is_secret(path, text)
+}
+
+/// Whether `text` is the path of a file with a private key, where one belongs. A key itself, in PEM or bare base64, does not look
+/// like it: DER begins with a SEQUENCE, in base64 with an M, and base64 has no dots.
+fn names_key_file(path: &Path, text: &str) -> bool {
+    let belongs = matches!(
+        path.keys().as_slice(),
+        [.., "certificate" | "client_certificate" | "tls" | "certificates", "key"]
+    );
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-@".contains(&byte);
+    let is_rooted = ["/", "./", "../"].iter().any(|root| text.starts_with(root));
+    let has_extension = text.rsplit('/').next().is_some_and(|name| name.contains('.'));
+    belongs && text.len() <= LONGEST_PATH && text.bytes().all(is_plain) && (is_rooted || has_extension)
 }
 
 /// Whether a template is a claim and nothing else.
@@ -111,7 +132,7 @@ pub fn is_position(key: &str) -> bool {
 
 /// `value` as a message may show it: masked, cut, and without control characters.
 pub fn shown(path: &Path, value: &str) -> String {
-    if is_secret_value(path) || looks_secret(value) {
+    if is_secret(path, value) {
         return MASK.into();
     }
     let mut text: String = value.chars().take(LONGEST_SHOWN).map(printable).collect();
@@ -279,6 +300,44 @@ mod tests {
         assert!(!is_secret_key(&path("identity_providers.contoso.credential.secrt")));
         assert!(!is_secret_key(&path("identity_providers.contoso.credential.secret.fil")));
         assert!(!is_secret_key(&path("routes.orders.scpoes")));
+    }
+
+    #[test]
+    fn the_path_of_a_private_key_is_shown_and_a_key_in_its_place_is_not() {
+        let places = [
+            "identity_providers.contoso.credential.certificate.key",
+            "listeners.public.tls.key",
+            "listeners.public.tls.certificates.key",
+            "upstreams.graph.tls.client_certificate.key",
+            "cache.redis.tls.client_certificate.key",
+        ];
+        for place in places {
+            for shown in
+                ["/etc/obo-proxy/tls.key", "/run/secrets/key", "tls.key", "./key", "../secrets/a@b.pem"]
+            {
+                assert!(!is_hidden(&path(place), shown), "{place}: {shown}");
+            }
+            for hidden in [
+                "hunter2",
+                "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7",
+                "MHcCAQEEIOJ/9w0BAQEF+ASCBKcwggSj==",
+                "-----BEGIN PRIVATE KEY-----",
+                "eyJrdHkiOiJFQyJ9.x.y",
+                "/etc/key with a blank",
+                "{d: 1.5}",
+            ] {
+                assert!(is_hidden(&path(place), hidden), "{place}: {hidden}");
+            }
+            assert!(is_hidden(&path(place), &format!("/{}", "a".repeat(300))), "{place}");
+        }
+        for place in [
+            "identity_providers.contoso.key",
+            "cache.redis.encryption_keys",
+            "admin.token",
+            "x.certificate.pin",
+        ] {
+            assert!(is_hidden(&path(place), "/etc/obo-proxy/tls.key"), "{place}");
+        }
     }
 
     #[test]

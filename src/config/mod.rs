@@ -37,7 +37,6 @@ mod redis;
 mod schema;
 mod settled;
 mod sharing;
-mod shown;
 mod source;
 mod traces;
 mod treatment;
@@ -84,7 +83,6 @@ pub use crate::config::listener::UnderscoreHeaders;
 pub use crate::config::load::Loaded;
 pub use crate::config::load::load;
 pub use crate::config::load::load_text;
-pub use crate::config::load::load_written;
 pub use crate::config::loopback::is_loopback;
 pub use crate::config::loopback::is_loopback_host;
 pub use crate::config::outline::Changes;
@@ -97,7 +95,6 @@ pub use crate::config::redis::Topology;
 pub use crate::config::redis::Transport;
 pub use crate::config::schema::schema;
 pub use crate::config::settled::with_defaults;
-pub use crate::config::shown::Shown;
 pub use crate::config::traces::OnParent;
 pub use crate::config::traces::Sampler;
 pub use crate::config::traces::Traces;
@@ -135,8 +132,8 @@ pub struct Config {
     pub limits: Limits,
     /// How to stop.
     pub shutdown: Shutdown,
-    /// What was written, to be shown.
-    pub shown: Shown,
+    /// What was written, to be shown: without its secrets.
+    pub written: Written,
 }
 
 /// `host:port`, to be resolved when it is bound.

@@ -6,6 +6,7 @@ use serde_json::Value;
 use serde_json::json;
 
 use crate::config::source::Excerpt;
+use crate::domain::paint::Paint;
 
 /// How bad a [`Problem`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,27 +85,35 @@ impl Problem {
             "help": self.help,
         })
     }
-}
 
-/// For a person: message, place, the line with the wrong part underlined, advice.
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}: {}", self.severity.as_str(), self.message)?;
+    /// The problem for a person: message, place, the line with the wrong part underlined, advice.
+    pub fn to_text(&self, paint: Paint) -> String {
+        let marked = |text: &str| match self.severity {
+            Severity::Error => paint.bad(text),
+            Severity::Warning => paint.doubtful(text),
+        };
         let line = match &self.location {
             Location::File { position: Some((line, _)), .. } => line.to_string(),
             _ => String::new(),
         };
         let gutter = " ".repeat(line.len().max(1));
-        writeln!(f, "{gutter}--> {}", self.location)?;
-        if let Some(excerpt) = &self.excerpt {
-            writeln!(f, "{gutter} |")?;
-            writeln!(f, "{line} | {}", excerpt.line)?;
-            writeln!(f, "{gutter} | {}{}", " ".repeat(excerpt.indent), "^".repeat(excerpt.width))?;
+        let severity = marked(self.severity.as_str());
+        let mut text = format!("{severity}: {}\n{gutter}--> {}\n", self.message, self.location);
+        if let Some(Excerpt { line: shown, indent, width }) = &self.excerpt {
+            let underlined = " ".repeat(*indent) + &marked(&"^".repeat(*width));
+            text.push_str(&format!("{gutter} |\n{line} | {shown}\n{gutter} | {underlined}\n"));
         }
-        match &self.help {
-            Some(help) => writeln!(f, "{gutter} = help: {help}"),
-            None => Ok(()),
+        if let Some(help) = &self.help {
+            text.push_str(&format!("{gutter} = help: {help}\n"));
         }
+        text
+    }
+}
+
+/// As [`Problem::to_text`], without colours.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_text(Paint::Plain))
     }
 }
 
@@ -145,17 +154,18 @@ impl Report {
     pub fn to_json(&self) -> Value {
         self.problems.iter().map(Problem::to_json).collect()
     }
+
+    /// The problems for a person, with an empty line between them.
+    pub fn to_text(&self, paint: Paint) -> String {
+        let texts: Vec<String> = self.problems.iter().map(|problem| problem.to_text(paint)).collect();
+        texts.join("\n")
+    }
 }
 
+/// As [`Report::to_text`], without colours.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, problem) in self.problems.iter().enumerate() {
-            if at > 0 {
-                writeln!(f)?;
-            }
-            write!(f, "{problem}")?;
-        }
-        Ok(())
+        f.write_str(&self.to_text(Paint::Plain))
     }
 }
 

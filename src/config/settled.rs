@@ -16,10 +16,10 @@ use crate::config::Route;
 use crate::config::UnderscoreHeaders;
 use crate::config::written::Written;
 
-/// `written` with the defaults that `config` came to have.
-pub fn with_defaults(mut written: Written, config: &Config) -> Written {
+/// What was written, with the defaults that `config` came to have.
+pub fn with_defaults(config: &Config) -> Written {
     let workers = config.workers.map_or_else(|| "auto".to_owned(), |count| count.to_string());
-    written = written.or(&["version"], "1".into()).or(&["workers"], workers);
+    let mut written = config.written.clone().or(&["version"], "1".into()).or(&["workers"], workers);
     for listener in &config.listeners {
         written = of_listener(written, listener);
     }

@@ -90,6 +90,11 @@ impl Written {
         out
     }
 
+    /// The values alone, for a machine. Every scalar is a text, as written.
+    pub fn values(&self) -> Value {
+        self.0.to_json("", &mut serde_json::Map::new())
+    }
+
     /// For a machine: `values`, and `origins` by the dotted path of each value.
     pub fn to_json(&self) -> Value {
         let mut origins = serde_json::Map::new();
@@ -232,4 +237,54 @@ fn scalar(text: &str) -> String {
         return text.to_owned();
     }
     Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::config::load_text;
+
+    #[test]
+    fn what_was_written_is_shown_and_no_secret() {
+        let text = "
+identity_providers:
+  contoso:
+    entra: { tenant: 8eaef023-2b34-4da1-9baa-8bc8c9d6a490 }
+    client_id: 6731de76-14a6-49ae-97bc-6eba6914391e
+    credential: [{ secret: { value: hunter2 } }, { secret: { file: /run/s } }]
+    parameters: { x: hunter3 }
+routes:
+  orders:
+    match: { path: /, headers: { x-channel: hunter4 } }
+    upstream: http://127.0.0.1:8000
+    exchange: { scopes: [a, b] }
+    headers: { set: { x-anything: hunter5 }, remove: [cookie] }
+admin: { token: { value: hunter6 } }
+cache:
+";
+        let loaded = load_text("config.yaml", text, &[("OBO__WORKERS".into(), "2".into())]);
+        let config = loaded.unwrap_or_else(|report| panic!("{report}")).config;
+        assert_eq!(
+            config.written.values(),
+            json!({
+                "workers": "2",
+                "identity_providers": { "contoso": {
+                    "entra": { "tenant": "8eaef023-2b34-4da1-9baa-8bc8c9d6a490" },
+                    "client_id": "6731de76-14a6-49ae-97bc-6eba6914391e",
+                    "credential": [{ "secret": { "value": "***" } }, { "secret": { "file": "/run/s" } }],
+                    "parameters": { "x": "***" },
+                } },
+                "routes": { "orders": {
+                    "match": { "path": "/", "headers": { "x-channel": "***" } },
+                    "upstream": "http://127.0.0.1:8000",
+                    "exchange": { "scopes": ["a", "b"] },
+                    "headers": { "set": { "x-anything": "***" }, "remove": ["cookie"] },
+                } },
+                "admin": { "token": { "value": "***" } },
+                "cache": null,
+            })
+        );
+        assert!(!format!("{:?}", config.written).contains("hunter"));
+    }
 }

@@ -11,6 +11,7 @@ pub mod derived;
 pub mod digest;
 pub mod holdings;
 pub mod name;
+pub mod paint;
 pub mod peer;
 pub mod scope;
 pub mod secret;

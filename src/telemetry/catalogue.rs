@@ -176,6 +176,17 @@ pub const ALL: &[Metric] = &[
         alert: "near `limits.connections`: accepting pauses there",
     },
     Metric {
+        name: "obo_connections_refused_total",
+        kind: Kind::Counter,
+        labels: &[
+            ("listener", Values::Names("listeners")),
+            ("reason", Values::Words(&["untrusted_proxy", "no_proxy_header", "tls_handshake"])),
+        ],
+        help: "Connections closed before their first request, by what was wrong with their beginning",
+        alert: "`untrusted_proxy` or `no_proxy_header` rise: a load balancer is not among `trusted_proxies`, or does not send the \
+                PROXY protocol; `tls_handshake` rises: callers do not trust the certificate, or theirs is not accepted",
+    },
+    Metric {
         name: "obo_trace_spans_total",
         kind: Kind::Counter,
         labels: &[("result", Values::Words(&["ok", "queue_full", "export_failed"]))],

@@ -17,15 +17,16 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::domain::clock::Clock;
 use crate::domain::clock::Timestamp;
+use crate::domain::paint::Paint;
 use crate::telemetry::access_log;
 use crate::telemetry::dial::Dial;
 use crate::telemetry::dial::Form;
 use crate::telemetry::flood::Floodgate;
 use crate::telemetry::flood::Passage;
 
-/// A subscriber that writes to stderr what stands on `dial`.
-pub fn subscriber(dial: Dial, clock: Clock) -> impl Subscriber + Send + Sync + use<> {
-    let lines = Lines::new(dial.clone(), clock);
+/// A subscriber that writes to stderr what stands on `dial`; lines for a person with that `paint`.
+pub fn subscriber(dial: Dial, clock: Clock, paint: Paint) -> impl Subscriber + Send + Sync + use<> {
+    let lines = Lines::new(dial.clone(), clock, paint);
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).event_format(lines);
     tracing_subscriber::registry().with(layer.with_filter(dial))
 }
@@ -33,12 +34,13 @@ pub fn subscriber(dial: Dial, clock: Clock) -> impl Subscriber + Send + Sync + u
 struct Lines {
     dial: Dial,
     clock: Clock,
+    paint: Paint,
     gate: Floodgate,
 }
 
 impl Lines {
-    fn new(dial: Dial, clock: Clock) -> Self {
-        Self { dial, clock, gate: Floodgate::default() }
+    fn new(dial: Dial, clock: Clock, paint: Paint) -> Self {
+        Self { dial, clock, paint, gate: Floodgate::default() }
     }
 
     /// Holds a warning with a reason back while another like it is fresh. The reason of every request is in the access
@@ -74,7 +76,9 @@ where
         let at = Timestamp::new(self.clock.since_epoch());
         match self.dial.form() {
             Form::Json => write_json(&mut writer, at, *level, event.metadata().target(), fields),
-            Form::Human => write_human(&mut writer, at, *level, event.metadata().target(), fields),
+            Form::Human => {
+                write_human(&mut writer, at, *level, event.metadata().target(), fields, self.paint)
+            }
         }
     }
 }
@@ -106,24 +110,34 @@ fn write_human(
     level: tracing::Level,
     target: &str,
     mut fields: Fields,
+    paint: Paint,
 ) -> fmt::Result {
     let (hour, minute, second) = at.time_of_day();
-    write!(writer, "{hour:02}:{minute:02}:{second:02} {level:<5} ")?;
+    let time = paint.dim(&format!("{hour:02}:{minute:02}:{second:02}"));
+    write!(writer, "{time} {} ", painted(level, &format!("{level:<5}"), paint))?;
     if target == access_log::TARGET {
         let mut take = |name: &str| fields.members.shift_take(name);
-        let words = ["http.request.method", "url.path", "http.response.status_code"].map(&mut take);
-        let took = take("duration_ms");
-        for word in words {
-            write!(writer, "{} ", plain(&word))?;
-        }
-        write!(writer, "{}ms", plain(&took))?;
+        let [method, path, status, took] =
+            ["http.request.method", "url.path", "http.response.status_code", "duration_ms"].map(&mut take);
+        let status = painted(level, &plain(&status), paint);
+        write!(writer, "{} {} {status} {}ms", plain(&method), plain(&path), plain(&took))?;
     } else {
         write!(writer, "{}", printable(&fields.message))?;
     }
     for (name, value) in &fields.members {
-        write!(writer, " {name}={}", plain(value))?;
+        write!(writer, " {}{}", paint.dim(&format!("{name}=")), plain(value))?;
     }
     writeln!(writer)
+}
+
+/// `text` as loud as its line is.
+fn painted(level: tracing::Level, text: &str, paint: Paint) -> String {
+    match level {
+        tracing::Level::ERROR => paint.bad(text),
+        tracing::Level::WARN => paint.doubtful(text),
+        tracing::Level::INFO => paint.good(text),
+        _ => paint.dim(text),
+    }
 }
 
 /// A value for a person: text without quotes, and nothing that could move the cursor or forge a line.
@@ -168,7 +182,7 @@ impl<'a> IntoIterator for &'a Members {
 }
 
 /// Lines of one message that agree in these are of one kind.
-const KIND: [&str; 3] = ["reason", "route", "identity_provider"];
+const KIND: [&str; 4] = ["reason", "route", "listener", "identity_provider"];
 
 impl Fields {
     fn has(&self, name: &str) -> bool {
@@ -248,7 +262,7 @@ mod tests {
     use crate::telemetry::dial::Setting;
 
     fn line(
-        form: fn(&mut Writer<'_>, Timestamp, tracing::Level, &str, Fields) -> fmt::Result,
+        form: impl Fn(&mut Writer<'_>, Timestamp, tracing::Level, &str, Fields) -> fmt::Result,
         target: &str,
     ) -> String {
         let members = Members(vec![
@@ -285,8 +299,17 @@ mod tests {
 
     #[test]
     fn a_human_line_is_one_line_whatever_it_holds() {
-        let text = line(write_human, access_log::TARGET);
-        assert_eq!(text, "22:43:20 INFO  GET /a\\n{\"level\":\"forged\"} 200 1.5ms route=orders\n");
+        let human = |paint, target| {
+            line(|out, at, level, target, fields| write_human(out, at, level, target, fields, paint), target)
+        };
+        let plain = human(Paint::Plain, access_log::TARGET);
+        assert_eq!(plain, "22:43:20 INFO  GET /a\\n{\"level\":\"forged\"} 200 1.5ms route=orders\n");
+        let coloured = human(Paint::Colours, access_log::TARGET);
+        assert!(coloured.contains("\u{1b}[32m200\u{1b}[0m"), "{coloured:?}");
+        let bare = ["\u{1b}[32m", "\u{1b}[2m", "\u{1b}[0m"]
+            .iter()
+            .fold(coloured, |text, escape| text.replace(escape, ""));
+        assert_eq!(bare, plain);
     }
 
     #[derive(Clone, Default)]
@@ -315,9 +338,11 @@ mod tests {
         let (clock, sink) = (Clock::manual(UnixTime::from_seconds(1_493_678_600)), Sink::default());
         let logs = Logs { format: LogFormat::Json, level: "info".into(), access: AccessLog::On };
         let dial = Dial::at(Setting::of(&logs).unwrap());
-        let layer = tracing_subscriber::fmt::layer()
-            .with_writer(sink.clone())
-            .event_format(Lines::new(dial, clock.clone()));
+        let layer = tracing_subscriber::fmt::layer().with_writer(sink.clone()).event_format(Lines::new(
+            dial,
+            clock.clone(),
+            Paint::Plain,
+        ));
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             for _ in 0..2 {
                 for request_id in 0..100 {

@@ -197,6 +197,57 @@ fn a_later_file_and_then_the_environment_win() {
 }
 
 #[test]
+fn parts_of_the_demo_start_alone_with_a_secret_of_their_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("client_secret");
+    fs::write(&file, "another-secret\n").unwrap();
+    let secret = ["--client-secret", file.to_str().unwrap()];
+    // everywhere, as in a container whose port is published: it goes by the name that is reached from outside too
+    let idp = Demo::start_with(&[&["--only", "idp", "--idp", "0.0.0.0:0"], &secret[..]].concat());
+    let upstream = Demo::start_with(&["--only", "upstream", "--upstream", "127.0.0.1:0"]);
+    assert_eq!(idp.addresses.as_object().unwrap().len(), 1, "{}", idp.addresses);
+    assert!(idp.address("idp").starts_with("127.0.0.1:"), "{}", idp.addresses);
+    for address in [idp.address("idp"), upstream.address("upstream")] {
+        assert_eq!(run(&["health", "--address", address]).status.code(), Some(0));
+    }
+    let config = |secret: &str| {
+        format!(
+            "listeners: {{ default: {{ address: 127.0.0.1:0 }} }}
+telemetry: {{ address: 127.0.0.1:0 }}
+identity_providers:
+  demo:
+    entra: {{ tenant: 8eaef023-2b34-4da1-9baa-8bc8c9d6a490, authority: \"http://{}\" }}
+    client_id: 6731de76-14a6-49ae-97bc-6eba6914391e
+    credential: {{ secret: {{ {secret} }} }}
+routes:
+  orders:
+    match: /
+    upstream: http://{}
+    exchange: {{ scopes: [api://orders-backend/.default] }}
+",
+            idp.address("idp"),
+            upstream.address("upstream")
+        )
+    };
+    let call = |proxy: &Proxy| {
+        let token = format!("curl -s 'http://{}/demo/token?user=alice'", idp.address("idp"));
+        shell(&format!("curl -si http://{}/orders -H \"Authorization: Bearer $({token})\"", proxy.address))
+    };
+    let answer = call(&Proxy::start(&config(&format!("file: {}", file.display())), &[]));
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.contains("\"aud\":\"api://orders-backend\""),
+        "{answer}"
+    );
+    let answer = call(&Proxy::start(&config("env: WRONG"), &[("WRONG", "yet-another")]));
+    assert!(answer.starts_with("HTTP/1.1 502"), "{answer}");
+    for part in [idp, upstream] {
+        part.signal("TERM");
+        let (code, log) = part.wait();
+        assert_eq!(code, Some(0), "{log}");
+    }
+}
+
+#[test]
 fn health_says_whether_the_proxy_is_ready() {
     let demo = Demo::start();
     assert_eq!(run(&["health", "--address", demo.address("telemetry")]).status.code(), Some(0));
@@ -271,4 +322,82 @@ fn a_stdout_that_takes_nothing_is_74() {
         let status = obo_proxy(arguments).stdout(full).stderr(Stdio::null()).status().unwrap();
         assert_eq!(status.code(), Some(74), "{arguments:?}");
     }
+}
+
+#[test]
+fn a_proxy_whose_log_nobody_reads_serves_on_and_ends_well() {
+    let mut demo = Demo::start();
+    demo.ignore();
+    for _ in 0..3 {
+        let url = format!("http://{}/public", demo.address("proxy"));
+        assert_eq!(shell(&format!("curl -s -o /dev/null -w '%{{http_code}}' {url}")), "200");
+    }
+    demo.signal("TERM");
+    assert_eq!(demo.wait().0, Some(0));
+}
+
+#[test]
+fn check_and_config_show_where_a_private_key_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.yaml");
+    let config = "identity_providers:
+  contoso:
+    entra: { tenant: 8eaef023-2b34-4da1-9baa-8bc8c9d6a490 }
+    client_id: 6731de76-14a6-49ae-97bc-6eba6914391e
+    credential: { certificate: { file: /nowhere/tls.crt, key: /nowhere/tls.key } }
+routes: { all: { match: /, upstream: http://127.0.0.1:1, token: passthrough } }
+";
+    fs::write(&file, config).unwrap();
+    let said = |command: &str| text(&run(&[command, "--config", file.to_str().unwrap()]).stdout);
+    let (checked, printed) = (said("check"), said("config"));
+    assert!(checked.contains("key: /nowhere/tls.key }") && !checked.contains("***"), "{checked}");
+    assert!(printed.contains("key: /nowhere/tls.key  #"), "{printed}");
+    fs::write(&file, config.replace("/nowhere/tls.key", "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC")).unwrap();
+    for said in [said("check"), said("config")] {
+        assert!(said.contains("***") && !said.contains("MIIE"), "{said}");
+    }
+}
+
+#[test]
+fn demo_reads_no_configuration_and_says_so() {
+    for arguments in [
+        &["demo", "--config", "mine.yaml"][..],
+        &["demo", "-c", "mine.yaml", "--print-config"],
+        &["--config", "mine.yaml", "demo"],
+        &["init", "-c", "mine.yaml"],
+        &["schema", "-c", "mine.yaml"],
+        &["completions", "bash", "-c", "mine.yaml"],
+        &["token", "decode", "-c", "mine.yaml"],
+        &["token", "-c", "mine.yaml", "decode"],
+    ] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+        let said = text(&output.stderr);
+        assert!(said.starts_with("error: --config names a configuration: `"), "{said}");
+    }
+    // a variable is for all the commands of a shell
+    let output = obo_proxy(&["demo", "--print-config"]).env("OBO_CONFIG", "mine.yaml").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[test]
+fn what_demo_prints_runs_before_the_entra_of_a_running_demo() {
+    let demo = Demo::start();
+    let (idp, upstream) = (demo.address("idp"), demo.address("upstream"));
+    let mut arguments = vec!["demo", "--print-config", "--idp", idp, "--upstream", upstream];
+    for flag in ["--proxy", "--telemetry", "--admin"] {
+        arguments.extend([flag, "127.0.0.1:0"]);
+    }
+    let printed = run(&arguments);
+    assert_eq!(printed.status.code(), Some(0), "{printed:?}");
+    let proxy = Proxy::start(&text(&printed.stdout), &[]);
+    let answers: Vec<String> = [("/orders/7", "alice"), ("/reports/q3", "alice"), ("/orders/7", "mfa")]
+        .iter()
+        .map(|(path, user)| {
+            let token = format!("$(curl -s 'http://{idp}/demo/token?user={user}')");
+            shell(&format!("curl -si http://{}{path} -H \"Authorization: Bearer {token}\"", proxy.address))
+        })
+        .collect();
+    check_the_three_curls(&answers);
 }

@@ -35,6 +35,7 @@ mod route;
 mod route_settings;
 mod shared_cache;
 mod streams;
+mod supervised;
 mod support;
 mod telemetry;
 mod tls;

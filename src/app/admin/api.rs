@@ -170,7 +170,7 @@ fn shown(desk: &Desk, admin: &Admin, place: Place, head: &Parts) -> Response<Bod
                 refresh: refresh(head.uri.query().unwrap_or_default()),
                 base: base(admin, &head.headers),
                 has_token: admin.token.is_some(),
-                config: config.shown.as_json(),
+                config: &config.written.values(),
                 now: sources.now,
             };
             html(page::page(&all, &frame))
@@ -181,7 +181,7 @@ fn shown(desk: &Desk, admin: &Admin, place: Place, head: &Parts) -> Response<Bod
         Place::Cache => json_of(&all.cache),
         Place::Events => json_of(&all.events),
         Place::Config | Place::Purge | Place::LogLevel => {
-            json_of(&json!({ "configuration": config.shown.as_json() }))
+            json_of(&json!({ "configuration": config.written.values() }))
         }
     }
 }

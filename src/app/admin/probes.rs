@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
@@ -14,6 +15,7 @@ use http::header;
 use http_body_util::BodyExt;
 use http_body_util::Full;
 
+use crate::app::workers::Pulse;
 use crate::net::Body;
 use crate::pipeline::Pipeline;
 use crate::telemetry::metrics::Metrics;
@@ -21,6 +23,8 @@ use crate::telemetry::metrics::Metrics;
 /// What scrapers get that do not ask for OpenMetrics: Prometheus' own text.
 const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// A worker that takes longer to come round is hung.
+const HUNG: Duration = Duration::from_secs(5);
 
 /// Whether the proxy lives, has started and is ready. Cloning shares the state.
 #[derive(Clone)]
@@ -28,13 +32,14 @@ pub struct Probes {
     pipeline: Arc<ArcSwap<Pipeline>>,
     metrics: Arc<Metrics>,
     draining: Arc<AtomicBool>,
+    pulse: Pulse,
 }
 
 impl Probes {
-    /// Probes of a proxy whose listeners are bound.
-    pub fn new(pipeline: Arc<Pipeline>, metrics: Arc<Metrics>) -> Self {
+    /// Probes of a proxy whose listeners are bound, and whose workers have that `pulse`.
+    pub fn new(pipeline: Arc<Pipeline>, metrics: Arc<Metrics>, pulse: Pulse) -> Self {
         let pipeline = Arc::new(ArcSwap::new(pipeline));
-        Self { pipeline, metrics, draining: Arc::new(AtomicBool::new(false)) }
+        Self { pipeline, metrics, draining: Arc::new(AtomicBool::new(false)), pulse }
     }
 
     /// From now on it is this pipeline they speak of.
@@ -58,6 +63,11 @@ impl Probes {
         self.pipeline.load_full()
     }
 
+    /// Whether the workers turn over.
+    pub fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
     /// What is counted.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
@@ -76,9 +86,13 @@ impl Probes {
     }
 
     /// The answer for `path` to who takes what the field `Accept` says.
-    pub fn answer(&self, path: &str, accept: Option<&HeaderValue>) -> Response<Body> {
+    pub async fn answer(&self, path: &str, accept: Option<&HeaderValue>) -> Response<Body> {
         match path {
-            "/livez" | "/startupz" => text(StatusCode::OK, "ok\n".into()),
+            "/livez" => match tokio::time::timeout(HUNG, self.pulse.felt()).await {
+                Ok(true) => text(StatusCode::OK, "ok\n".into()),
+                _ => text(StatusCode::SERVICE_UNAVAILABLE, "a worker does not turn over\n".into()),
+            },
+            "/startupz" => text(StatusCode::OK, "ok\n".into()),
             "/readyz" => match self.unready() {
                 None => text(StatusCode::OK, "ok\n".into()),
                 Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, why.into()),

@@ -8,12 +8,25 @@ use clap::ValueEnum;
 
 use crate::app::cli::exit_code;
 use crate::app::cli::load;
+use crate::app::cli::paint;
 use crate::config::Config;
 use crate::config::Look;
 use crate::config::problem::Problem;
 use crate::domain::clock::Clock;
 
+const EXAMPLES: &str = "\
+Examples:
+  obo-proxy check --config config.yaml
+  obo-proxy check --config base.yaml --config site.yaml --deny-warnings      before a roll-out
+  obo-proxy check --format json | jq -r '.[] | \"\\(.file):\\(.line): \\(.message)\"'
+
+Exit codes: 0 it can be used; 2 usage; 74 a file cannot be read, or stdout not be written to; 78 it is wrong, or warnings are denied.
+
+It looks into the files that the configuration names, and contacts nobody: that is what `doctor` is for.
+Read on: config/reference.yaml has every setting with an example, docs/configuration.md the same as a page.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// Treat warnings as errors
     #[arg(long)]
@@ -38,9 +51,11 @@ pub(super) fn run(files: &[PathBuf], arguments: &Arguments) -> ExitCode {
             let text = match arguments.format {
                 Format::Json => json(&loaded.warnings),
                 Format::Human => {
+                    let paint = paint::of_stdout();
                     let warnings: String =
-                        loaded.warnings.iter().map(|warning| format!("{warning}\n")).collect();
-                    format!("{warnings}{}\n", summary(&loaded.config, loaded.warnings.len()))
+                        loaded.warnings.iter().map(|warning| warning.to_text(paint) + "\n").collect();
+                    let summary = summary(&loaded.config, loaded.warnings.len());
+                    format!("{warnings}{}: {summary}\n", paint.good("ok"))
                 }
             };
             (text, code)
@@ -48,7 +63,7 @@ pub(super) fn run(files: &[PathBuf], arguments: &Arguments) -> ExitCode {
         Err(report) => {
             let text = match arguments.format {
                 Format::Json => json(report.problems()),
-                Format::Human => report.to_string(),
+                Format::Human => report.to_text(paint::of_stdout()),
             };
             (text, exit_code(&report))
         }
@@ -68,7 +83,7 @@ fn summary(config: &Config, warnings: usize) -> String {
     let count =
         |number: usize, thing: &str| format!("{number} {thing}{}", if number == 1 { "" } else { "s" });
     format!(
-        "ok: {}, {}, {}, {}",
+        "{}, {}, {}, {}",
         count(config.identity_providers.len(), "identity provider"),
         count(config.routes.len(), "route"),
         count(config.listeners.len(), "listener"),

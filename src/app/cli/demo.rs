@@ -1,27 +1,44 @@
-//! `demo`: an emulated Entra, an echo API and the proxy in one process, and the lines to try them with.
+//! `demo`: an emulated Entra, an echo API and the proxy in one process, and the lines to try them with; or one of the first two alone.
 
-use std::io::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use anyhow::ensure;
+use anyhow::anyhow;
 use tokio::net::TcpListener;
 
 use crate::app::App;
 use crate::app::cli::Failure;
+use crate::app::cli::print;
 use crate::app::cli::run;
 use crate::app::demo::echo::Echo;
 use crate::app::demo::entra::Entra;
 use crate::app::demo::entra::settings::Settings;
+use crate::app::demo::reachable;
 use crate::app::server::Transport;
 use crate::config;
 use crate::config::Config;
 use crate::domain::clock::Clock;
+use crate::domain::secret::Secret;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
+const EXAMPLES: &str = "\
+Examples:
+  obo-proxy demo                   and then paste the lines that it prints into another terminal
+  obo-proxy demo --proxy 127.0.0.1:8180 --idp 127.0.0.1:8190
+
+A proxy of your own before the demo's Entra and API, beside the demo (or edit the addresses in the file):
+  obo-proxy demo --print-config --proxy 127.0.0.1:8180 --telemetry 127.0.0.1:9912 --admin 127.0.0.1:9911 > mine.yaml
+  obo-proxy run --config mine.yaml
+
+Exit codes: 0 it was ended; 1 it cannot go on; 2 usage; 74 an address is taken.
+
+Read on: the README's `Try it`; docs/entra-registration.md, for a tenant of your own.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// Where the proxy listens
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
@@ -38,9 +55,25 @@ pub(super) struct Arguments {
     /// Where the status page is
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9901")]
     admin: SocketAddr,
+    /// Start only this, for a playground of several containers
+    #[arg(long, value_name = "PART")]
+    only: Option<Part>,
+    /// The file with the proxy's secret at the emulated Entra [default: the demo's own secret]
+    #[arg(long, value_name = "FILE")]
+    client_secret: Option<PathBuf>,
     /// Print the addresses as one line of JSON
     #[arg(long)]
     json: bool,
+    /// Print the configuration that it has with these addresses, its secret included, and start nothing
+    #[arg(long, conflicts_with = "json")]
+    print_config: bool,
+}
+
+/// What may run without the rest, named as the flags for their addresses; the proxy beside them is a `run`.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Part {
+    Idp,
+    Upstream,
 }
 
 /// Where everything listens, once it does.
@@ -54,35 +87,91 @@ struct Addresses {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if arguments.print_config {
+        let settings = settings(arguments)?;
+        return print(&configuration(arguments, &settings, arguments.idp, arguments.upstream));
+    }
     let runtime = run::runtime()?;
-    runtime.block_on(play(arguments))?;
+    runtime.block_on(async {
+        match arguments.only {
+            None => play(arguments).await,
+            Some(part) => alone(part, arguments).await,
+        }
+    })?;
     runtime.shutdown_background();
     Ok(())
 }
 
-async fn play(arguments: &Arguments) -> anyhow::Result<()> {
+async fn play(arguments: &Arguments) -> Result<(), Failure> {
     let clock = Clock::system();
-    let idp = Entra::start(Settings::default(), listen(arguments.idp, "--idp").await?, clock.clone()).await?;
-    let echo = Echo::start(listen(arguments.upstream, "--upstream").await?, Transport::Plain)?;
-    let config = configuration(arguments, idp.address(), echo.address())?;
+    let settings = settings(arguments)?;
+    let idp = entra(settings.clone(), arguments.idp, &clock).await?;
+    let echo = echo(arguments).await?;
+    let config = read(&configuration(arguments, &settings, idp.address(), echo.address()))?;
     let dial = run::log_to_stderr(&config, &clock)?;
     let app = App::bind(config, clock).await?.logging_by(dial);
-    let proxy = app.listeners()?.into_iter().find_map(|(_, address)| address.tcp());
+    let listeners = app.listeners().context("cannot tell what the proxy listens on")?;
+    let proxy = listeners.into_iter().find_map(|(_, address)| address.tcp());
     let proxy = proxy.context("there is no listener")?;
     let addresses = Addresses {
-        proxy,
-        idp: idp.address(),
-        upstream: echo.address(),
-        telemetry: app.telemetry(),
+        proxy: reachable(proxy),
+        idp: reachable(idp.address()),
+        upstream: reachable(echo.address()),
+        telemetry: reachable(app.telemetry()),
         admin: app.admin().context("there is no admin interface")?,
     };
     let probes = app.probes();
-    let serving = tokio::spawn(app.serve(run::stopped()?));
-    ensure!(App::until_ready(&probes, PATIENCE).await, "the demo did not become ready");
-    let text =
-        if arguments.json { serde_json::to_string(&addresses)? + "\n" } else { instructions(&addresses) };
-    std::io::stdout().write_all(text.as_bytes()).context("cannot write to stdout")?;
-    serving.await.context("the proxy broke")
+    let serving = tokio::spawn(app.serve(run::signals(1)?));
+    if !App::until_ready(&probes, PATIENCE).await {
+        return Err(anyhow!("the demo did not become ready").into());
+    }
+    print(&match arguments.json {
+        true => format!("{}\n", serde_json::json!(addresses)),
+        false => instructions(&addresses),
+    })?;
+    Ok(serving.await.context("the proxy broke")?)
+}
+
+/// One part until it is told to end.
+async fn alone(part: Part, arguments: &Arguments) -> Result<(), Failure> {
+    let say = |name: &str, what: &str, address: SocketAddr| {
+        let address = reachable(address);
+        let json = arguments.json.then(|| format!("{}\n", serde_json::json!({ name: address })));
+        print(&json.unwrap_or_else(|| format!("{what} is at http://{address}\n")))
+    };
+    let stopped = run::signals(1)?;
+    match part {
+        Part::Idp => {
+            let idp = entra(settings(arguments)?, arguments.idp, &Clock::system()).await?;
+            say("idp", "an emulated Entra", idp.address())?;
+            stopped.await;
+        }
+        Part::Upstream => {
+            let echo = echo(arguments).await?;
+            say("upstream", "an echo API", echo.address())?;
+            stopped.await;
+        }
+    }
+    Ok(())
+}
+
+/// What the emulated Entra has registered.
+fn settings(arguments: &Arguments) -> anyhow::Result<Settings> {
+    let mut settings = Settings::default();
+    if let Some(file) = &arguments.client_secret {
+        let secret =
+            std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        settings.client_secret = Secret::new(secret.trim_end().into());
+    }
+    Ok(settings)
+}
+
+async fn entra(settings: Settings, address: SocketAddr, clock: &Clock) -> anyhow::Result<Entra> {
+    Entra::start(settings, listen(address, "--idp").await?, clock.clone()).await
+}
+
+async fn echo(arguments: &Arguments) -> anyhow::Result<Echo> {
+    Ok(Echo::start(listen(arguments.upstream, "--upstream").await?, Transport::Plain)?)
 }
 
 async fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
@@ -91,18 +180,25 @@ async fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> 
         .with_context(|| format!("cannot bind {address}; choose another one with {flag}"))
 }
 
-/// The demo's configuration, read like anyone's.
-fn configuration(arguments: &Arguments, idp: SocketAddr, upstream: SocketAddr) -> anyhow::Result<Config> {
+/// The demo's configuration.
+fn configuration(
+    arguments: &Arguments,
+    settings: &Settings,
+    idp: SocketAddr,
+    upstream: SocketAddr,
+) -> String {
     let Arguments { proxy, telemetry, admin, .. } = arguments;
-    let Settings { tenant, client_id, client_secret, .. } = Settings::default();
-    let text = format!(
-        r#"
+    let Settings { tenant, client_id, client_secret, .. } = settings;
+    let (idp, upstream, client_secret) = (reachable(idp), reachable(upstream), client_secret.expose());
+    format!(
+        r#"# What `obo-proxy demo` runs with: {idp} is its emulated Entra, {upstream} its echo API.
 listeners: {{ default: {{ address: "{proxy}" }} }}
 identity_providers:
   demo:
     entra: {{ tenant: {tenant}, authority: "http://{idp}" }}
     client_id: {client_id}
-    credential: {{ secret: {{ env: OBO_DEMO_SECRET }} }}
+    # The demo's, which everybody knows. Yours belongs into a file: {{ secret: {{ file: PATH }} }}
+    credential: {{ secret: {{ value: {client_secret} }} }}
 upstreams:
   echo: {{ url: "http://{upstream}" }}
 defaults: {{ upstream: echo }}
@@ -125,9 +221,12 @@ telemetry: {{ address: "{telemetry}" }}
 admin: {{ address: "{admin}" }}
 shutdown: {{ delay: 0s, drain: 2s }}
 "#
-    );
-    let secret = ("OBO_DEMO_SECRET".to_owned(), client_secret.expose().to_owned());
-    match config::load_text("demo.yaml", &text, &[secret]) {
+    )
+}
+
+/// Read like anyone's.
+fn read(text: &str) -> anyhow::Result<Config> {
+    match config::load_text("demo.yaml", text, &[]) {
         Ok(loaded) => Ok(loaded.config),
         Err(report) => anyhow::bail!("the demo's own configuration is wrong:\n{report}"),
     }
@@ -153,7 +252,7 @@ fn instructions(addresses: &Addresses) -> String {
    {}
 
 Status page: http://{admin}/     Metrics: curl -s http://{telemetry}/metrics | grep obo_
-All users: curl http://{idp}/     Ctrl-C ends it.
+All users: curl http://{idp}/     Its configuration: the same command with --print-config     Ctrl-C ends it.
 ",
         call("/orders/7", "alice"),
         call("/reports/q3", "alice"),

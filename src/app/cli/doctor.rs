@@ -4,12 +4,15 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::anyhow;
+
+use crate::app::cli::complain;
 use crate::app::cli::exit_code;
 use crate::app::cli::load;
+use crate::app::cli::paint;
 use crate::app::cli::run;
 use crate::app::doctor;
 use crate::app::doctor::report;
-use crate::app::paint::Paint;
 use crate::config::Look;
 use crate::domain::clock::Clock;
 
@@ -27,7 +30,7 @@ Exit codes: 0 all is well, warnings aside; 69 something cannot be reached; 1 som
             2 usage; 74 a file or the output fails; 78 the configuration is wrong.
 
 It asks the identity provider for one token of its own with each credential, writes and deletes one entry of its own in Redis,
-sends each upstream HEAD /, and keeps nothing.";
+sends each upstream HEAD /, and keeps nothing. Read on: docs/troubleshooting.md, by symptom.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -46,7 +49,7 @@ pub(super) fn run(files: &[PathBuf], arguments: &Arguments) -> ExitCode {
         Err(problems) => {
             let text = match arguments.json {
                 true => report::json(&[report::configuration(problems.problems())]),
-                false => problems.to_string(),
+                false => problems.to_text(paint::of_stdout()),
             };
             return written(&text, exit_code(&problems));
         }
@@ -54,7 +57,7 @@ pub(super) fn run(files: &[PathBuf], arguments: &Arguments) -> ExitCode {
     let runtime = match run::runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            complain(&error);
             return ExitCode::from(74);
         }
     };
@@ -64,7 +67,7 @@ pub(super) fn run(files: &[PathBuf], arguments: &Arguments) -> ExitCode {
     let mut groups = match examined {
         Ok(groups) => groups,
         Err(known) => {
-            eprintln!("error: --only names nothing that is configured; there is: {}", known.join(", "));
+            complain(&anyhow!("--only names nothing that is configured; there is: {}", known.join(", ")));
             return ExitCode::from(2);
         }
     };
@@ -74,8 +77,10 @@ pub(super) fn run(files: &[PathBuf], arguments: &Arguments) -> ExitCode {
             report::json(&groups)
         }
         false => {
-            let warnings: String = loaded.warnings.iter().map(|warning| format!("{warning}\n")).collect();
-            warnings + &report::human(&groups, Paint::of_stdout())
+            let paint = paint::of_stdout();
+            let warnings: String =
+                loaded.warnings.iter().map(|warning| warning.to_text(paint) + "\n").collect();
+            warnings + &report::human(&groups, paint)
         }
     };
     written(&text, report::code(&groups))

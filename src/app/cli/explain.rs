@@ -16,11 +16,11 @@ use crate::app::cli::Failure;
 use crate::app::cli::input;
 use crate::app::cli::judge::Judge;
 use crate::app::cli::load;
+use crate::app::cli::paint;
 use crate::app::cli::print;
 use crate::app::explain;
 use crate::app::explain::Outcome;
 use crate::app::explain::Question;
-use crate::app::paint::Paint;
 use crate::config::Access;
 use crate::config::Config;
 use crate::config::Look;
@@ -29,16 +29,17 @@ use crate::pipeline::authenticate;
 use crate::pipeline::authenticate::Kind;
 
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Exit code: 0 it would go on, or be answered as it should; 1 it would be refused; 2 usage; 69 the identity provider
-cannot be reached (--verify); 78 the configuration is wrong.
-
+#[command(after_help = "\
 Examples:
   obo-proxy explain GET https://orders.example/api/orders/7
   obo-proxy explain POST /api/orders --header 'X-Channel: web' --listener public
   echo \"$TOKEN\" | obo-proxy explain GET /api/orders --token-file - --verify
-  obo-proxy explain GET /api/orders --json | jq .outcome"
-)]
+  obo-proxy explain GET /api/orders --json | jq .outcome
+
+Exit codes: 0 it would go on, or be answered as it should; 1 it would be refused; 2 usage; 69 the identity provider cannot be
+            reached (--verify); 74 a file cannot be read; 78 the configuration is wrong.
+
+Read on: docs/routes.md says which route takes a request, docs/answers.md what refusals mean.")]
 pub(super) struct Arguments {
     /// The request's method
     method: Method,
@@ -96,7 +97,7 @@ pub(super) fn run(files: &[PathBuf], arguments: &Arguments) -> Result<ExitCode, 
         .map_err(|error| Failure::Usage(error.into()))?;
     print(&match arguments.json {
         true => json(&explanation)?,
-        false => explanation.to_text(Paint::of_stdout()),
+        false => explanation.to_text(paint::of_stdout()),
     })?;
     Ok(match (&explanation.outcome, verdict) {
         (_, Some(Err(error))) if is_silence(error.kind) => ExitCode::from(69),

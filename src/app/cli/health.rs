@@ -9,7 +9,9 @@ use anyhow::ensure;
 use bytes::Bytes;
 use http_body_util::Full;
 
+use crate::app::cli::complain;
 use crate::app::cli::load;
+use crate::app::cli::paint;
 use crate::config::Look;
 use crate::config::problem::Report;
 use crate::net::client::Bounds;
@@ -17,7 +19,18 @@ use crate::net::client::Client;
 
 const BOUNDS: Bounds = Bounds { timeout: Duration::from_secs(2), body: 64 * 1024 };
 
+const EXAMPLES: &str = "\
+Examples:
+  obo-proxy health                                 asks where the configuration says that probes are served
+  obo-proxy health --address 127.0.0.1:9902        needs no configuration
+  HEALTHCHECK CMD [\"obo-proxy\", \"health\"]        in a Dockerfile
+
+Exit codes: 0 it is ready; 1 in every other case: it is not, nobody answers, the configuration cannot be read; 2 usage.
+
+Read on: docs/operations.md. When it is not ready, the answer says why; `obo-proxy doctor` says what to do.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// The telemetry address to ask [default: the configuration's]
     #[arg(long, value_name = "HOST:PORT")]
@@ -34,8 +47,8 @@ pub(super) fn run(files: &[PathBuf], arguments: &Arguments) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             match error.downcast_ref::<Report>() {
-                Some(report) => eprint!("{report}"),
-                None => eprintln!("error: {error:#}"),
+                Some(report) => eprint!("{}", report.to_text(paint::of_stderr())),
+                None => complain(&error),
             }
             ExitCode::from(1)
         }

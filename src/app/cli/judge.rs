@@ -9,6 +9,7 @@ use http::header;
 use tokio::runtime::Runtime;
 
 use crate::app::cli::Failure;
+use crate::app::cli::paint;
 use crate::app::cli::run;
 use crate::app::machine::Outbound;
 use crate::config::AccessLog;
@@ -91,6 +92,6 @@ impl<'p> Judge<'p> {
 fn log_warnings(clock: &Clock) -> anyhow::Result<()> {
     let logs = Logs { format: LogFormat::Human, level: "warn".into(), access: AccessLog::Off };
     let setting = Setting::of(&logs).context("there is no log level `warn`")?;
-    let subscriber = logs::subscriber(Dial::at(setting), clock.clone());
+    let subscriber = logs::subscriber(Dial::at(setting), clock.clone(), paint::of_stderr());
     tracing::subscriber::set_global_default(subscriber).context("logging is set up already")
 }

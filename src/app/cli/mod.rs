@@ -8,14 +8,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
-use clap::Subcommand;
 
+use crate::app::cli::usage::Arguments;
+use crate::app::cli::usage::Command;
 use crate::app::reload::Source;
 use crate::config::Loaded;
 use crate::config::Look;
 use crate::config::problem::Cause;
 use crate::config::problem::Report;
+use crate::domain::paint::Paint;
 
 mod check;
 mod completions;
@@ -27,51 +28,11 @@ mod health;
 mod init;
 mod input;
 mod judge;
+mod paint;
 mod run;
 mod schema;
 mod token;
-
-const DEFAULT_CONFIG: &str = "/etc/obo-proxy/config.yaml";
-
-/// Exchanges each caller's bearer token On-Behalf-Of the user for the token the API behind wants.
-#[derive(Debug, Parser)]
-#[command(name = "obo-proxy", version, after_help = "Start here:  obo-proxy demo")]
-struct Arguments {
-    /// The configuration file; several are merged, later ones win
-    #[arg(short, long = "config", global = true, env = "OBO_CONFIG", value_name = "FILE", default_value = DEFAULT_CONFIG)]
-    config: Vec<PathBuf>,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Start the proxy
-    ///
-    /// A configuration file that changes is used within seconds, or at once on SIGHUP, without a request lost; a bad one is refused, and
-    /// the one before goes on. SIGTERM and SIGINT end the proxy when the requests under way are done; a second one ends it at once.
-    Run,
-    /// Start a complete playground on loopback: an emulated Entra, an echo API and the proxy
-    Demo(demo::Arguments),
-    /// Check a configuration: lists every problem, contacts nothing
-    Check(check::Arguments),
-    /// Contact everything that a configuration names, and say what is wrong and what to do
-    Doctor(doctor::Arguments),
-    /// Tell what the proxy would do with a request, and why; contacts nothing
-    Explain(explain::Arguments),
-    /// Decode, verify or exchange a token
-    Token(token::Arguments),
-    /// Print the configuration as it is in use, with where each value was written; secrets are masked
-    Config(config::Arguments),
-    /// Write a configuration to begin with
-    Init(init::Arguments),
-    /// Print the JSON Schema of the configuration
-    Schema,
-    /// Ask a running proxy whether it is ready, for HEALTHCHECK and exec probes: 0 yes, 1 no
-    Health(health::Arguments),
-    /// Print what makes a shell complete our commands
-    Completions(completions::Arguments),
-}
+mod usage;
 
 /// How a command ends when it does not end well.
 #[derive(Debug)]
@@ -92,7 +53,10 @@ impl From<anyhow::Error> for Failure {
 
 /// Runs the command the arguments name.
 pub fn main() -> ExitCode {
-    let Arguments { config, command } = Arguments::parse();
+    let Arguments { config, command } = match usage::parse() {
+        Ok(arguments) => arguments,
+        Err(said) => return refused(&said),
+    };
     let outcome = match command {
         Command::Run => run::run(&config),
         Command::Demo(arguments) => demo::run(&arguments),
@@ -103,7 +67,7 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => return ended(explain::run(&config, &arguments)),
         Command::Token(arguments) => return ended(token::run(&config, &arguments)),
         Command::Config(arguments) => config::run(&config, &arguments),
-        Command::Init(arguments) => init::run(&arguments),
+        Command::Init(arguments) => init::run(arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     };
     ended(outcome.map(|()| ExitCode::SUCCESS))
@@ -114,18 +78,38 @@ fn ended(outcome: Result<ExitCode, Failure>) -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(Failure::No(error)) => {
-            eprintln!("error: {error:#}");
+            complain(&error);
             ExitCode::from(failure_code(&error))
         }
         Err(Failure::Config(report)) => {
-            eprint!("{report}");
+            eprint!("{}", report.to_text(paint::of_stderr()));
             ExitCode::from(exit_code(&report))
         }
         Err(Failure::Usage(error)) => {
-            eprintln!("error: {error:#}");
+            complain(&error);
             ExitCode::from(2)
         }
     }
+}
+
+/// Tells what is wrong with the arguments, or what they ask to be told.
+fn refused(said: &clap::Error) -> ExitCode {
+    let painted = |paint| match paint {
+        Paint::Colours => said.render().ansi().to_string(),
+        Paint::Plain => said.render().to_string(),
+    };
+    match said.use_stderr() {
+        true => {
+            eprint!("{}", painted(paint::of_stderr()));
+            ExitCode::from(2)
+        }
+        false => ended(print(&painted(paint::of_stdout())).map(|()| ExitCode::SUCCESS)),
+    }
+}
+
+/// Tells of an error.
+fn complain(error: &anyhow::Error) {
+    eprintln!("{}: {error:#}", paint::of_stderr().bad("error"));
 }
 
 /// Prints what a command has to say.

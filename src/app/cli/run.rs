@@ -5,16 +5,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-use tokio::signal::unix::Signal;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 use tokio::sync::Notify;
 
 use crate::app::App;
 use crate::app::cli::Failure;
+use crate::app::cli::paint;
 use crate::app::cli::source;
 use crate::app::reload::Watch;
 use crate::app::reload::report;
+use crate::app::supervisor::Supervisor;
 use crate::config::Config;
 use crate::config::Loaded;
 use crate::domain::clock::Clock;
@@ -24,16 +25,23 @@ use crate::telemetry::logs;
 
 pub(super) fn run(files: &[PathBuf]) -> Result<(), Failure> {
     let (clock, bell) = (Clock::system(), Arc::new(Notify::new()));
-    let begun = Watch::begin(source(files), bell.clone(), clock.clone());
+    let source = source(files);
+    let supervisor = Supervisor::of(&source.environment, std::process::id());
+    let begun = Watch::begin(source, bell.clone(), clock.clone());
     let (watch, Loaded { config, warnings, .. }) = begun.map_err(Failure::Config)?;
     let dial = log_to_stderr(&config, &clock)?;
     warnings.iter().for_each(report::problem);
+    let supervisor = supervisor.unwrap_or_else(|error| {
+        let error = logs::report(&error);
+        tracing::warn!(error, "the service manager cannot be told how things go");
+        Supervisor::default()
+    });
     let runtime = runtime()?;
     runtime.block_on(async {
         // before anything else: without a handler SIGHUP ends the process
         ring_on_hangup(bell)?;
         let app = App::bind(config, clock).await?;
-        serve(app.warned(&warnings).watching(watch, dial)).await
+        serve(app.warned(&warnings).watching(watch, dial).supervised_by(supervisor)).await
     })?;
     // what is still running was cut by the end of the drain; it must not hold the process
     runtime.shutdown_background();
@@ -41,8 +49,8 @@ pub(super) fn run(files: &[PathBuf]) -> Result<(), Failure> {
 }
 
 async fn serve(app: App) -> anyhow::Result<()> {
-    // before anybody is told that it listens: what comes before somebody waits for it is lost, or ends the process
-    let (stopped, stopped_twice) = (stopped()?, stopped_twice()?);
+    // before anybody is told that we listen: a signal that one of the two does not see would end nothing
+    let (stopped, stopped_at_once) = (signals(1)?, signals(2)?);
     for (listener, address) in app.listeners()? {
         tracing::info!(%listener, %address, "listening");
     }
@@ -52,7 +60,7 @@ async fn serve(app: App) -> anyhow::Result<()> {
     }
     tokio::select! {
         () = app.serve(stopped) => {}
-        () = stopped_twice => {}
+        () = stopped_at_once => tracing::warn!("second signal: stopping at once"),
     }
     Ok(())
 }
@@ -61,7 +69,7 @@ async fn serve(app: App) -> anyhow::Result<()> {
 pub(super) fn log_to_stderr(config: &Config, clock: &Clock) -> anyhow::Result<Dial> {
     let setting = Setting::of(&config.telemetry.logs).context("telemetry.logs.level is no log filter")?;
     let dial = Dial::at(setting);
-    let subscriber = logs::subscriber(dial.clone(), clock.clone());
+    let subscriber = logs::subscriber(dial.clone(), clock.clone(), paint::of_stderr());
     tracing::subscriber::set_global_default(subscriber).context("logging is set up already")?;
     Ok(dial)
 }
@@ -76,15 +84,6 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .context("cannot start threads")
 }
 
-/// Waits from now on for the first SIGTERM or SIGINT, also while nobody asks.
-///
-/// # Errors
-/// If the system does not say when signals come.
-pub(super) fn stopped() -> anyhow::Result<impl Future<Output = ()>> {
-    let mut signals = Signals::from_now_on()?;
-    Ok(async move { signals.next().await })
-}
-
 /// Has the configuration read anew whenever SIGHUP comes.
 fn ring_on_hangup(bell: Arc<Notify>) -> anyhow::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
@@ -96,32 +95,16 @@ fn ring_on_hangup(bell: Arc<Notify>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits from now on for the second one.
-fn stopped_twice() -> anyhow::Result<impl Future<Output = ()>> {
-    let mut signals = Signals::from_now_on()?;
+/// Resolves once so many SIGTERM or SIGINT have come, those counted that come before it is awaited.
+pub(super) fn signals(count: usize) -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
-        signals.next().await;
-        signals.next().await;
-        tracing::warn!("second signal: stopping at once");
-    })
-}
-
-/// What asks the process to end.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn from_now_on() -> anyhow::Result<Self> {
-        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        Ok(Self { terminate, interrupt })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+        for _ in 0..count {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
         }
-    }
+    })
 }

@@ -6,9 +6,9 @@ use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
 
-use crate::app::paint::Paint;
 use crate::app::words;
 use crate::domain::clock::UnixTime;
+use crate::domain::paint::Paint;
 use crate::pipeline::authenticate::jws;
 
 mod remarks;

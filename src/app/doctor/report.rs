@@ -8,9 +8,9 @@ use serde_json::json;
 use crate::app::doctor::Check;
 use crate::app::doctor::Finding;
 use crate::app::doctor::Group;
-use crate::app::paint::Paint;
 use crate::config::problem::Problem;
 use crate::config::problem::Severity;
+use crate::domain::paint::Paint;
 
 /// Names are no longer than this as far as their column goes.
 const WIDEST: usize = 52;

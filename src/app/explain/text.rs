@@ -13,7 +13,7 @@ use crate::app::explain::fields::Claim;
 use crate::app::explain::fields::State;
 use crate::app::explain::routes::Fared;
 use crate::app::explain::routes::Looked;
-use crate::app::paint::Paint;
+use crate::domain::paint::Paint;
 
 /// How wide the first column is.
 const COLUMN: usize = 10;

@@ -15,6 +15,8 @@ use tokio::time::MissedTickBehavior;
 use crate::app::admin::desk::Outcome;
 use crate::app::machine::Machine;
 use crate::app::reload::prints::Prints;
+use crate::app::supervisor::State;
+use crate::app::supervisor::Supervisor;
 use crate::config;
 use crate::config::Config;
 use crate::config::Loaded;
@@ -108,8 +110,8 @@ impl Watch {
         Ok((watch, loaded))
     }
 
-    /// Keeps `machine` running under the newest good configuration, for as long as it is polled.
-    pub async fn over(mut self, machine: &mut Machine) {
+    /// Keeps `machine` running under the newest good configuration, for as long as it is polled, and tells `supervisor` of it.
+    pub async fn over(mut self, machine: &mut Machine, supervisor: &Supervisor) {
         let mut period = tokio::time::interval_at(Instant::now() + PERIOD, PERIOD);
         period.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -120,12 +122,19 @@ impl Watch {
                 _ = period.tick() => Occasion::Period,
             };
             // one look at a time: what hangs is waited for, and nothing else waits for it
-            if let Some(seen) = self.look(machine, occasion).await {
+            let seen = self.look(machine, occasion).await;
+            // who has rung waits to hear that it is done, whatever came of it
+            if seen.is_none() && occasion == Occasion::Period {
+                continue;
+            }
+            supervisor.tell(State::Reloading);
+            if let Some(seen) = seen {
                 self.act(machine, occasion, seen).await;
             }
             if occasion == Occasion::Bell {
                 machine.refresh_certificates().await;
             }
+            supervisor.tell_of(machine.desk());
         }
     }
 

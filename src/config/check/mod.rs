@@ -12,7 +12,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
-use crate::config::Shown;
+use crate::config::Written;
 use crate::config::mask;
 use crate::config::node::Kind;
 use crate::config::node::Node;
@@ -123,7 +123,7 @@ fn whole(file: &File, root: At<'_>) -> Option<Config> {
         limits: server::limits(file.limits.as_ref(), &root.key("limits")),
         shutdown: server::shutdown(file.shutdown.as_ref()),
         admin,
-        shown: Shown::of(&root.check.tree.root),
+        written: Written::of(&root.check.tree.root, &root.check.tree.sources),
     })
 }
 

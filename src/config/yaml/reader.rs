@@ -142,7 +142,7 @@ impl<'a> Reader<'a> {
             let below_secret = mask::is_secret_value(&path);
             let nothing = style == TScalarStyle::Plain && matches!(text.as_str(), "" | "~" | "null");
             let lost = std::mem::replace(&mut self.lacks_secret, nothing && below_secret);
-            let secret = below_secret || lost || mask::looks_secret(&text);
+            let secret = lost || mask::is_secret(&path, &text);
             self.tokens.push(Token { start: at, end, secret });
             let kind = if nothing { ValueKind::Nil } else { ValueKind::String(text) };
             return self.complete_value(Value::new(None, kind), span);

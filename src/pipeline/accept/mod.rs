@@ -184,6 +184,7 @@ pub struct Accepted {
     peer: Arc<Peer>,
     listener: Arc<config::Listener>,
     tls: Option<Arc<Terminator>>,
+    metrics: Arc<Metrics>,
     _counted: InFlight,
     _permit: OwnedSemaphorePermit,
 }
@@ -203,7 +204,7 @@ impl Accepted {
         U: Fn(unread::Error) + Send + Sync,
         F: Future<Output = Response<net::Body>> + Send + Unpin + 'static,
     {
-        let Self { stream, peer, listener, tls, _counted, _permit } = self;
+        let Self { stream, peer, listener, tls, metrics, _counted, _permit } = self;
         let stream = match TcpStream::from_std(stream) {
             Ok(stream) => stream,
             Err(error) => return tracing::debug!(%peer, %error, "cannot watch a connection"),
@@ -213,7 +214,7 @@ impl Accepted {
         if let Err(error) = nodelay {
             tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
         }
-        let opening = Opening::new(limits, &drain);
+        let opening = Opening::new(limits, &drain, &metrics);
         if tls.is_some() || listener.proxy_protocol == ProxyProtocol::Required {
             // on the heap: connections that need nothing of it are not to be as large
             return Box::pin(opening.serve(stream, peer, listener, tls, handler, tell_unread)).await;
@@ -246,6 +247,7 @@ pub async fn accept<D>(
             peer: Arc::new(Peer::new(address, trust)),
             listener: Arc::clone(&settings),
             tls: tls.clone(),
+            metrics: Arc::clone(&metrics),
             _counted: metrics.connected(&settings.name),
             _permit: permit,
         });

@@ -28,6 +28,7 @@ use crate::pipeline::accept::stream::Stream;
 use crate::pipeline::accept::tls;
 use crate::pipeline::accept::tls::Terminator;
 use crate::pipeline::accept::unread;
+use crate::telemetry::metrics::Metrics;
 
 /// How long a connection without a request is kept once the drain started: a request may be on its way.
 const GRACE: Duration = Duration::from_millis(500);
@@ -60,13 +61,14 @@ pub struct Opening<'a> {
     until: Instant,
     limits: Limits,
     drain: &'a Drain,
+    metrics: &'a Metrics,
 }
 
 impl<'a> Opening<'a> {
     /// It begins now.
-    pub fn new(limits: Limits, drain: &'a Drain) -> Self {
+    pub fn new(limits: Limits, drain: &'a Drain, metrics: &'a Metrics) -> Self {
         let opened = Instant::now();
-        Self { opened, until: opened + limits.header_timeout, limits, drain }
+        Self { opened, until: opened + limits.header_timeout, limits, drain, metrics }
     }
 
     /// What comes of `step`, if it comes in time; [`Error`] if not. On the heap: it lasts a moment, and what comes after it
@@ -102,7 +104,7 @@ impl<'a> Opening<'a> {
         if listener.proxy_protocol == ProxyProtocol::Required {
             match self.within(relayed(&mut stream, &peer, &listener)).await {
                 Ok(behind) => peer = Arc::new(behind),
-                Err(error) => return tracing::debug!(%peer, %error, "a connection is not taken"),
+                Err(error) => return self.refuse(&error, &peer, &listener),
             }
         }
         let Some(tls) = tls else {
@@ -111,7 +113,10 @@ impl<'a> Opening<'a> {
         };
         let stream = match self.within(tls.accept(stream)).await {
             Ok(stream) => stream,
-            Err(error) => return tracing::debug!(%peer, %error, "a TLS handshake failed"),
+            Err(error) => {
+                self.metrics.connection_refused(&listener.name, "tls_handshake");
+                return tracing::debug!(%peer, %error, "a TLS handshake failed");
+            }
         };
         if let Some(certificate) = tls::caller(&stream) {
             Arc::make_mut(&mut peer).certificate = Some(certificate);
@@ -137,6 +142,22 @@ impl<'a> Opening<'a> {
         let (conversation, activity) =
             connection::conversation(stream, protocol, self.opened, self.limits, handler, self.drain);
         connection::converse(conversation, &activity, &peer, self.drain, &tell_unread).await;
+    }
+
+    /// Counts and logs a connection that is closed for what it begins with. One that just ends or says nothing is as likely a health
+    /// check as a mistake.
+    fn refuse(&self, error: &Error, peer: &Peer, listener: &Listener) {
+        let reason = match error {
+            Error::NotTrusted => "untrusted_proxy",
+            Error::Header(_) => "no_proxy_header",
+            Error::TooLate | Error::Io(_) => {
+                return tracing::debug!(%peer, %error, "a connection is not taken");
+            }
+        };
+        let name = &listener.name;
+        self.metrics.connection_refused(name, reason);
+        // of those with a reason one a second is written
+        tracing::warn!(reason, listener = name.as_str(), %peer, %error, "a connection is refused");
     }
 }
 

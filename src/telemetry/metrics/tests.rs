@@ -36,6 +36,7 @@ fn used() -> Metrics {
     metrics.ends().listener(&name, UnixTime::from_seconds(8));
     metrics.spans(SpanResult::Dropped, 3);
     std::mem::forget(metrics.connected(&name));
+    metrics.connection_refused(&name, "no_proxy_header");
     let requests = metrics.requests(None, Some("127.0.0.1:8000"));
     let brew = http::Method::from_bytes(b"BREW").unwrap();
     requests.answered(Some(&brew), 200, Duration::from_millis(1));
@@ -64,6 +65,7 @@ fn metrics_have_the_names_of_the_contract() {
         "obo_credential_expiry_timestamp_seconds{identity_provider=\"contoso\"} 7",
         "obo_listener_certificate_expiry_timestamp_seconds{listener=\"contoso\"} 8",
         "obo_connections{listener=\"contoso\"} 1",
+        "obo_connections_refused_total{listener=\"contoso\",reason=\"no_proxy_header\"} 1",
         "http_server_request_duration_seconds_count{http_route=\"\",http_request_method=\"_OTHER\",http_response_status_code=\"200\"} 1",
         "http_client_request_duration_seconds_count{server_address=\"127.0.0.1:8000\"} 1",
         "obo_trace_spans_total{result=\"queue_full\"} 3",

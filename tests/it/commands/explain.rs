@@ -9,10 +9,11 @@ use obo_proxy::app::demo::entra::settings::Settings;
 use obo_proxy::app::explain;
 use obo_proxy::app::explain::Outcome;
 use obo_proxy::app::explain::Question;
-use obo_proxy::app::paint::Paint;
+
 use obo_proxy::config;
 use obo_proxy::config::Config;
 use obo_proxy::domain::clock::UnixTime;
+use obo_proxy::domain::paint::Paint;
 use obo_proxy::domain::token::UserToken;
 use serde_json::Value;
 use serde_json::json;

@@ -3,6 +3,7 @@
 mod explain;
 mod snapshot;
 mod start;
+mod terminal;
 mod token;
 
 use std::fs;

@@ -146,6 +146,33 @@ async fn without_a_good_header_the_connection_is_closed_without_an_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn connections_without_the_header_are_counted_and_told_of_once_a_second() {
+    for (trusted, bytes, reason) in [
+        ("127.0.0.1", GET, "no_proxy_header"),
+        ("192.0.2.0/24", &b"PROXY UNKNOWN\r\n"[..], "untrusted_proxy"),
+    ] {
+        let front = Front::start(&format!("proxy_protocol: true, trusted_proxies: {trusted}"), "").await;
+        if reason == "no_proxy_header" {
+            // one that comes and goes is a health check
+            drop(TcpStream::connect(&front.proxy.address).await.unwrap());
+        }
+        let begun = Instant::now();
+        for _ in 0..40 {
+            ask(&front, bytes).await;
+        }
+        let counted = format!("obo_connections_refused_total{{listener=\"default\",reason=\"{reason}\"}} 40");
+        let metrics = front.metrics().await;
+        assert!(metrics.contains(&counted), "{counted}: {metrics}");
+        let lines = front.proxy.lines(|message| message == "a connection is refused");
+        let most = usize::try_from(begun.elapsed().as_secs()).unwrap() + 1;
+        assert!((1..=most).contains(&lines.len()), "{lines:?}");
+        let line = &lines[0];
+        assert_eq!((&line["level"], &line["reason"]), (&"warn".into(), &reason.into()), "{line}");
+        assert_eq!((&line["listener"], line["peer"].is_string()), (&"default".into(), true), "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_header_comes_before_tls_and_at_unix_sockets_too() {
     let directory = files(&Authority::new());
     let listener = tls(directory.path(), "") + ", proxy_protocol: true, trusted_proxies: 127.0.0.1";

@@ -49,6 +49,17 @@ async fn both_versions_of_http_are_spoken_over_tls_and_the_api_is_told_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn handshakes_that_fail_are_counted() {
+    let directory = files(&Authority::new());
+    let front = Front::start(&tls(directory.path(), ""), "").await;
+    let plain = curl(&[&format!("http://localhost:{}/", front.port())]).await;
+    let mistrustful = curl(&[&format!("https://localhost:{}/", front.port())]).await;
+    assert!(plain.is_err() && mistrustful.is_err(), "{plain:?} {mistrustful:?}");
+    let counted = "obo_connections_refused_total{listener=\"default\",reason=\"tls_handshake\"} 2";
+    until("they are counted", async || front.metrics().await.contains(counted)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_trusted_proxy_says_itself_how_it_was_reached() {
     let directory = files(&Authority::new());
     let listener = tls(directory.path(), "") + ", trusted_proxies: 127.0.0.0/8";

@@ -42,6 +42,7 @@ pub mod load;
 pub mod process;
 pub mod redis;
 pub mod sidecar;
+pub mod terminal;
 
 /// Where the manual clock of a world stands at first.
 pub const NOW: i64 = 1_795_000_000;

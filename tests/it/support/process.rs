@@ -53,8 +53,12 @@ impl Demo {
     pub fn start() -> Self {
         let free = "127.0.0.1:0";
         let flags = ["--proxy", "--idp", "--upstream", "--telemetry", "--admin"].map(|flag| [flag, free]);
-        let arguments: Vec<&str> =
-            ["demo", "--json"].into_iter().chain(flags.into_iter().flatten()).collect();
+        Self::start_with(flags.as_flattened())
+    }
+
+    /// The same with other flags.
+    pub fn start_with(flags: &[&str]) -> Self {
+        let arguments = [&["demo", "--json"], flags].concat();
         let mut child = obo_proxy(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -75,11 +79,25 @@ impl Demo {
         signal(self.child.id(), name);
     }
 
-    /// Waits for its end: its exit code and what it logged.
+    /// From now on nobody reads its log.
+    pub fn ignore(&mut self) {
+        drop(self.child.stderr.take());
+    }
+
+    /// Waits for its end: its exit code and what it logged that was read.
     pub fn wait(mut self) -> (Option<i32>, String) {
         let mut log = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-        (self.child.wait().unwrap().code(), log)
+        if let Some(mut stderr) = self.child.stderr.take() {
+            stderr.read_to_string(&mut log).unwrap();
+        }
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return (status.code(), log);
+            }
+            assert!(begun.elapsed() < PATIENCE, "it does not end: {log}");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 

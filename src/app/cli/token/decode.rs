@@ -5,19 +5,20 @@ use std::process::ExitCode;
 
 use crate::app::cli::Failure;
 use crate::app::cli::input;
+use crate::app::cli::paint;
 use crate::app::cli::print;
 use crate::app::decode::Decoded;
-use crate::app::paint::Paint;
 use crate::domain::clock::Clock;
 
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Exit code: 0 it can be read; 1 it is no JWT; 2 there is none; 74 the file cannot be read.
-
+#[command(after_help = "\
 Examples:
   echo \"$TOKEN\" | obo-proxy token decode
-  obo-proxy token decode --token-file token.txt --json | jq .claims.aud"
-)]
+  obo-proxy token decode --token-file token.txt --json | jq .claims.aud
+
+Exit codes: 0 it can be read; 1 it is no JWT; 2 usage, or there is none; 74 the file cannot be read.
+
+Read on: `obo-proxy token verify` says whether it would be let in; docs/troubleshooting.md has the usual mistakes.")]
 pub(super) struct Arguments {
     /// The file that holds the token; `-` = standard input [default: -]
     #[arg(long, value_name = "FILE")]
@@ -33,7 +34,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         .map_err(|error| Failure::No(anyhow::Error::new(error)))?;
     print(&match arguments.json {
         true => format!("{:#}\n", decoded.to_json()),
-        false => decoded.to_text(Paint::of_stdout()),
+        false => decoded.to_text(paint::of_stdout()),
     })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -13,10 +13,10 @@ use crate::app::cli::explain::is_silence;
 use crate::app::cli::input;
 use crate::app::cli::judge::Judge;
 use crate::app::cli::load;
+use crate::app::cli::paint;
 use crate::app::cli::print;
 use crate::app::cli::token::route;
 use crate::app::explain::Outcome;
-use crate::app::paint::Paint;
 use crate::app::words;
 use crate::config::Access;
 use crate::config::Exchange;
@@ -26,20 +26,22 @@ use crate::config::Route;
 use crate::config::ValidatedToken;
 use crate::domain::clock::Clock;
 use crate::domain::clock::UnixTime;
+use crate::domain::paint::Paint;
 use crate::pipeline::exchange::Kind;
 use crate::pipeline::exchange::rehearsal::Rehearsal;
 use crate::pipeline::respond::refusal::Refusal;
 use crate::telemetry::logs;
 
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Exit code: 0 token B was granted; 1 it was not; 2 usage; 69 the identity provider cannot be reached; 74 the file
-cannot be read; 78 the configuration is wrong.
-
+#[command(after_help = "\
 Examples:
   echo \"$TOKEN\" | obo-proxy token exchange --route orders
-  obo-proxy token exchange --route orders --token-file a.txt --print-token | obo-proxy token decode"
-)]
+  obo-proxy token exchange --route orders --token-file a.txt --print-token | obo-proxy token decode
+
+Exit codes: 0 token B was granted; 1 it was not; 2 usage; 69 the identity provider cannot be reached; 74 the file cannot be read;
+            78 the configuration is wrong.
+
+Read on: docs/entra-registration.md (what has to be registered), docs/answers.md, docs/troubleshooting.md.")]
 pub(super) struct Arguments {
     /// The file that holds token A; `-` = standard input [default: -]
     #[arg(long, value_name = "FILE")]
@@ -101,7 +103,7 @@ fn terms(route: &Route) -> Option<(&Policy, &Arc<Exchange>)> {
 
 /// Where there is token B on stdout, everything else has no place there.
 fn tell(arguments: &Arguments, told: &Told) -> Result<(), Failure> {
-    let paint = if arguments.print_token { Paint::Plain } else { Paint::of_stdout() };
+    let paint = if arguments.print_token { Paint::Plain } else { paint::of_stdout() };
     let text = if arguments.json { format!("{:#}\n", told.to_json()) } else { told.to_text(paint) };
     match arguments.print_token {
         true => {

@@ -15,9 +15,26 @@ mod exchange;
 mod verify;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  echo \"$TOKEN\" | obo-proxy token decode                        what does it say?
+  echo \"$TOKEN\" | obo-proxy token verify --route orders         would it be let in?
+  echo \"$TOKEN\" | obo-proxy token exchange --route orders       what does the identity provider say?
+
+Exit codes: 0 yes; 1 the answer is no; 2 usage; 69 the identity provider cannot be reached; 74 the file cannot be read;
+            78 the configuration is wrong.
+
+Read on: docs/troubleshooting.md, docs/answers.md.")]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Command,
+}
+
+impl Arguments {
+    /// Whether the configuration matters.
+    pub(super) fn reads_configuration(&self) -> bool {
+        !matches!(self.command, Command::Decode(_))
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -12,10 +12,10 @@ use crate::app::cli::explain::is_silence;
 use crate::app::cli::input;
 use crate::app::cli::judge::Judge;
 use crate::app::cli::load;
+use crate::app::cli::paint;
 use crate::app::cli::print;
 use crate::app::cli::token::route;
 use crate::app::explain::verdict::Verdict;
-use crate::app::paint::Paint;
 use crate::config::Access;
 use crate::config::Config;
 use crate::config::Demand;
@@ -25,14 +25,15 @@ use crate::config::Principals;
 use crate::domain::clock::Clock;
 
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Exit code: 0 it is good; 1 it is not; 2 usage; 69 the identity provider cannot be reached; 74 the file cannot be
-read; 78 the configuration is wrong.
-
+#[command(after_help = "\
 Examples:
   echo \"$TOKEN\" | obo-proxy token verify --route orders
-  obo-proxy token verify --identity-provider contoso --token-file token.txt --json | jq -r .reason"
-)]
+  obo-proxy token verify --identity-provider contoso --token-file token.txt --json | jq -r .reason
+
+Exit codes: 0 it is good; 1 it is not; 2 usage; 69 the identity provider cannot be reached; 74 the file cannot be read;
+            78 the configuration is wrong.
+
+Read on: docs/answers.md says what each reason means, docs/troubleshooting.md what to do.")]
 pub(super) struct Arguments {
     /// The file that holds the token; `-` = standard input [default: -]
     #[arg(long, value_name = "FILE")]
@@ -79,7 +80,7 @@ pub(super) fn run(files: &[PathBuf], arguments: &Arguments) -> Result<ExitCode, 
     let verdict = Verdict::of(&config, policy, &token, certificate.as_ref(), &result, clock.now());
     print(&match arguments.json {
         true => format!("{:#}\n", with(verdict.to_json(), &asked)),
-        false => verdict.to_text(&asked, Paint::of_stdout()),
+        false => verdict.to_text(&asked, paint::of_stdout()),
     })?;
     Ok(match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -19,6 +19,8 @@ use crate::config::EntraVersion;
 pub enum Endpoint<'a> {
     /// The list of what there is.
     Index,
+    /// That it serves, for `obo-proxy health`.
+    Ready,
     /// A token A.
     DemoToken,
     /// The metadata of a tenant.
@@ -35,6 +37,7 @@ impl<'a> Endpoint<'a> {
         let (first, rest) = path.strip_prefix('/')?.split_once('/').unwrap_or(("", ""));
         Some(match (first, rest) {
             _ if path == "/" => Self::Index,
+            _ if path == "/readyz" => Self::Ready,
             ("demo", "token") => Self::DemoToken,
             ("", _) => return None,
             (tenant, "v2.0/.well-known/openid-configuration") => Self::Metadata(EntraVersion::V2, tenant),

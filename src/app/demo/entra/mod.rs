@@ -39,6 +39,7 @@ use crate::app::demo::entra::settings::Segment;
 use crate::app::demo::entra::settings::Settings;
 use crate::app::demo::entra::users::User;
 use crate::app::demo::entra::wish::TokenWish;
+use crate::app::demo::reachable;
 use crate::app::server::Server;
 use crate::app::server::Transport;
 use crate::app::server::whole;
@@ -111,7 +112,7 @@ impl Entra {
             Transport::Plain => "http",
             Transport::Tls(_) => "https",
         };
-        let authority = format!("{scheme}://{}", listener.local_addr()?);
+        let authority = format!("{scheme}://{}", reachable(listener.local_addr()?));
         let keys = tokio::task::spawn_blocking(KeyRing::generate).await??;
         let state = Arc::new(State {
             realm: Realm { settings, authority, seen: Seen::default() },
@@ -133,7 +134,7 @@ impl Entra {
         self.server.address()
     }
 
-    /// Its `authority`: scheme, address and port.
+    /// Its `authority`: scheme, address and port. One that listens everywhere calls itself by loopback.
     pub fn authority(&self) -> &str {
         &self.state.realm.authority
     }
@@ -224,6 +225,7 @@ impl State {
         match endpoint {
             Endpoint::Token(tenant) => self.exchange(tenant, head, body).await,
             _ if head.method != Method::GET => Ok(text_answer(StatusCode::METHOD_NOT_ALLOWED, "only GET\n")),
+            Endpoint::Ready => Ok(text_answer(StatusCode::OK, "ok\n")),
             Endpoint::Index => Ok(text_answer(StatusCode::OK, endpoints::index(&self.realm))),
             Endpoint::DemoToken => self.demo_token(head.uri.query().unwrap_or_default()),
             Endpoint::Metadata(version, tenant) => {

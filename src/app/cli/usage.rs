@@ -1,0 +1,175 @@
+//! What can be typed: the commands, the help of all of them together, and who reads a configuration.
+
+use std::path::PathBuf;
+
+use clap::Arg;
+use clap::ArgAction;
+use clap::CommandFactory;
+use clap::FromArgMatches;
+use clap::Parser;
+use clap::Subcommand;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::value_parser;
+
+use crate::app::cli::check;
+use crate::app::cli::completions;
+use crate::app::cli::config;
+use crate::app::cli::demo;
+use crate::app::cli::doctor;
+use crate::app::cli::explain;
+use crate::app::cli::health;
+use crate::app::cli::init;
+use crate::app::cli::token;
+
+const DEFAULT_CONFIG: &str = "/etc/obo-proxy/config.yaml";
+
+const OVERVIEW: &str = "\
+Start here:
+  obo-proxy demo                                   a playground that needs nothing
+  obo-proxy init                                   a first configuration; asks on a terminal
+  obo-proxy check --config obo-proxy.yaml          is it right?
+  obo-proxy run --config obo-proxy.yaml            the proxy
+
+When something is wrong:
+  obo-proxy doctor                                 contacts all that is configured: what is wrong, and what to do
+  obo-proxy explain GET https://orders.example/7   what would become of this request, and why
+  obo-proxy token verify --token-file token.txt    would this token be let in?
+
+Exit codes: 0 yes; 1 the answer is no; 2 usage; 69 something cannot be reached; 74 a file, an address or a stream cannot be
+            used; 78 the configuration is wrong.
+
+`obo-proxy help COMMAND` has examples of each. Read on: docs/README.md; by symptom: docs/troubleshooting.md.";
+
+const RUN: &str = "\
+Examples:
+  obo-proxy run                                            with /etc/obo-proxy/config.yaml
+  obo-proxy run --config base.yaml --config site.yaml      what the second says holds
+  OBO__TELEMETRY__LOGS__LEVEL=debug obo-proxy run          one setting by the environment
+
+Exit codes: 0 it was ended; 1 it cannot go on; 2 usage; 74 a file cannot be read, or an address not be bound;
+            78 the configuration is wrong.
+
+Read on: config/reference.yaml (every setting), docs/operations.md, docs/reload.md; by symptom: docs/troubleshooting.md.";
+
+const SCHEMA: &str = "\
+Examples:
+  obo-proxy schema > schema.json       then begin the file with: # yaml-language-server: $schema=schema.json
+
+Exit codes: 0 it is printed; 2 usage; 74 stdout cannot be written to.
+
+Read on: docs/configuration.md has every key as a page, config/reference.yaml as a file.";
+
+/// Exchanges each caller's bearer token On-Behalf-Of the user for the token the API behind wants.
+#[derive(Debug, Parser)]
+#[command(name = "obo-proxy", version, after_help = OVERVIEW)]
+pub(super) struct Arguments {
+    /// The configuration file; several are merged, later ones win
+    #[arg(short, long = "config", global = true, env = "OBO_CONFIG", value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub(super) config: Vec<PathBuf>,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Start the proxy
+    ///
+    /// A configuration file that changes is used within seconds, or at once on SIGHUP, without a request lost; a bad one is refused, and
+    /// the one before goes on. SIGTERM and SIGINT end the proxy when the requests under way are done; a second one ends it at once.
+    #[command(after_help = RUN)]
+    Run,
+    /// Start a complete playground on loopback: an emulated Entra, an echo API and the proxy
+    Demo(demo::Arguments),
+    /// Check a configuration: lists every problem, contacts nothing
+    Check(check::Arguments),
+    /// Contact everything that a configuration names, and say what is wrong and what to do
+    Doctor(doctor::Arguments),
+    /// Tell what the proxy would do with a request, and why; contacts nothing
+    Explain(explain::Arguments),
+    /// Decode, verify or exchange a token
+    Token(token::Arguments),
+    /// Print the configuration as it is in use, with where each value was written; secrets are masked
+    Config(config::Arguments),
+    /// Write a configuration to begin with
+    Init(init::Arguments),
+    /// Print the JSON Schema of the configuration
+    #[command(after_help = SCHEMA)]
+    Schema,
+    /// Ask a running proxy whether it is ready, for HEALTHCHECK and exec probes: 0 yes, 1 no
+    Health(health::Arguments),
+    /// Print what makes a shell complete our commands
+    Completions(completions::Arguments),
+}
+
+/// The command line as it is understood. Commands that read no configuration have no word for it.
+pub(super) fn command() -> clap::Command {
+    let hidden = |command: clap::Command| {
+        let files = Arg::new("config").short('c').long("config").value_parser(value_parser!(PathBuf));
+        command.arg(files.action(ArgAction::Append).hide(true))
+    };
+    let command = ["demo", "init", "schema", "completions"]
+        .into_iter()
+        .fold(Arguments::command(), |command, name| command.mut_subcommand(name, hidden));
+    command.mut_subcommand("token", |token| token.mut_subcommand("decode", hidden))
+}
+
+/// The arguments of this process, or what there is to tell instead.
+pub(super) fn parse() -> Result<Arguments, clap::Error> {
+    let matches = command().try_get_matches()?;
+    let arguments = Arguments::from_arg_matches(&matches)?;
+    let instead = match &arguments.command {
+        Command::Demo(_) => "`demo` has its own, which --print-config prints; `run` takes yours",
+        Command::Init(_) => "`init` reads none; --output says where it writes",
+        Command::Token(arguments) if !arguments.reads_configuration() => "`token decode` reads none",
+        Command::Schema => "`schema` reads none",
+        Command::Completions(_) => "`completions` reads none",
+        _ => return Ok(arguments),
+    };
+    match matches.value_source("config") {
+        Some(ValueSource::CommandLine) => {
+            let message = format!("--config names a configuration: {instead}");
+            Err(command().error(ErrorKind::ArgumentConflict, message))
+        }
+        // whoever has OBO_CONFIG set means the commands that read it
+        _ => Ok(arguments),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The help of a command and of those below it, with their names.
+    fn helps(command: &clap::Command) -> Vec<(String, String)> {
+        let own = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let below = command.get_subcommands().filter(|below| below.get_name() != "help").flat_map(helps);
+        [(command.get_name().to_owned(), own)].into_iter().chain(below).collect()
+    }
+
+    #[test]
+    fn every_help_has_examples_that_are_understood_exit_codes_and_where_to_read_on() {
+        let helps = helps(&command());
+        assert_eq!(helps.len(), 15);
+        for (name, help) in helps {
+            for part in ["obo-proxy ", "Exit codes: 0 ", "2 usage", "Read on: "] {
+                assert!(help.contains(part), "{name} lacks `{part}`");
+            }
+            let help = help.replace("\\\n", " ");
+            let examples =
+                help.lines().filter(|line| line.starts_with("  ")).flat_map(|line| line.split(" | "));
+            let mut number = 0;
+            for example in examples.filter_map(|line| line.rfind("obo-proxy ").and_then(|at| line.get(at..)))
+            {
+                // a comment stands behind three blanks, and where output goes is the shell's to know
+                let typed =
+                    example.split("   ").next().and_then(|line| line.split([')', '>']).next()).unwrap();
+                let words = typed.replace("'X-Channel: web'", "x-channel:web");
+                let said = command().try_get_matches_from(words.split_whitespace());
+                assert!(said.is_ok(), "{name}: {typed}: {}", said.unwrap_err());
+                number += 1;
+            }
+            assert!(number > 0, "{name} has no example");
+        }
+    }
+}

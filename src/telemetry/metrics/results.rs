@@ -1,0 +1,48 @@
+//! What became of what is counted, in the words of the labels.
+
+/// How a look-up in the cache went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheResult {
+    /// A live token B was there.
+    Hit,
+    /// Nothing usable was there.
+    Miss,
+    /// A live token B was there, and its renewal was begun.
+    Stale,
+    /// A live token B was in the tier that proxies share.
+    Shared,
+}
+
+impl CacheResult {
+    /// The label value and log word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Stale => "stale",
+            Self::Shared => "shared",
+        }
+    }
+}
+
+/// What became of a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpanResult {
+    /// The collector has it.
+    Exported,
+    /// There was no room for it in the queue.
+    Dropped,
+    /// The collector did not take it.
+    Failed,
+}
+
+impl SpanResult {
+    /// The label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Exported => "ok",
+            Self::Dropped => "queue_full",
+            Self::Failed => "export_failed",
+        }
+    }
+}
