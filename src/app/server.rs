@@ -226,3 +226,57 @@ where
         tracing::debug!(%error, "a connection to one of our own servers broke");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    const ASKED: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    /// More than kernels keep of what is not read.
+    const LONG: usize = 64 * 1024 * 1024;
+
+    async fn server(visitors: Visitors, length: usize) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Bound::new(listener).unwrap().serve(Transport::Plain, visitors, move |_| {
+            std::future::ready(Response::new(whole(vec![b'a'; length])))
+        })
+    }
+
+    #[tokio::test]
+    async fn who_comes_when_it_is_full_takes_the_place_of_the_oldest() {
+        let server = server(Visitors::Anybody, 2).await;
+        let mut guests = Vec::new();
+        for _ in 0..=MOST_GUESTS {
+            let mut guest = TcpStream::connect(server.address()).await.unwrap();
+            guest.write_all(ASKED).await.unwrap();
+            assert!(guest.read(&mut [0; 1024]).await.unwrap() > 0);
+            guests.push(guest);
+        }
+        assert_eq!(guests[0].read(&mut [0; 1024]).await.unwrap_or_default(), 0, "the oldest is still there");
+        for guest in guests.iter_mut().skip(1) {
+            guest.write_all(ASKED).await.unwrap();
+            assert!(guest.read(&mut [0; 1024]).await.unwrap() > 0);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_reads_nothing_is_gone_after_a_while_unless_we_know_who_it_is() {
+        for (visitors, is_cut) in [(Visitors::Anybody, true), (Visitors::Known, false)] {
+            let server = server(visitors, LONG).await;
+            let mut guest = TcpStream::connect(server.address()).await.unwrap();
+            guest.write_all(ASKED).await.unwrap();
+            assert!(guest.read(&mut [0; 1024]).await.unwrap() > 0);
+            tokio::time::sleep(STAY + FAREWELL + Duration::from_secs(1)).await;
+            let (mut piece, mut all) = (vec![0; 64 * 1024], 0);
+            while all < LONG / 2
+                && let Ok(read @ 1..) = guest.read(&mut piece).await
+            {
+                all += read;
+            }
+            assert_eq!(all < LONG / 2, is_cut, "{visitors:?} {all}");
+        }
+    }
+}

@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_pipe_that_was_named_is_read_as_it_is_written() {
-        let (reader, mut writer) = std::io::pipe().unwrap();
+        let (reader, mut writer) = io::pipe().unwrap();
         let path = PathBuf::from(format!("/dev/fd/{}", reader.as_raw_fd()));
         let writing = thread::spawn(move || {
             for piece in ["one ", "two ", "three"] {
