@@ -261,7 +261,7 @@ async fn who_asks_and_never_reads_keeps_no_probe_out() {
     for _ in 0..600 {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(2048).unwrap();
-        let mut connection = socket.connect(address).await.unwrap();
+        let connection = socket.connect(address).await.unwrap();
         // as much as it takes: it may be gone already, for others
         let _ = connection.try_write(asked.as_bytes());
         stalled.push(connection);

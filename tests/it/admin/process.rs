@@ -199,7 +199,8 @@ fn behind(silence: &TcpListener) -> String {
 /// Has `proxy` read another configuration: every status that `ask` got until it was in use, and a second after.
 fn meanwhile(proxy: &Proxy, config: &str, ask: impl Fn() -> String) -> Vec<String> {
     let before = proxy.verdicts().len();
-    proxy.write(config);
+    // at this level the log says what is in use
+    proxy.write(&config.replace("level: warn", "level: info"));
     signal(proxy.id(), "HUP");
     let (begun, mut seen) = (Instant::now(), Vec::new());
     while proxy.verdicts().len() == before {

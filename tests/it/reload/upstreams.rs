@@ -147,8 +147,9 @@ async fn a_pipe_in_place_of_a_file_of_an_upstream_is_told_of_and_holds_nothing_u
         assert_eq!((successful(), curl(&proxy.address, "").0), (Some(1.0), "200".into()));
     });
     // of files that are renewed without being asked
+    let told = said(NOT_RENEWED);
     put(files, "ca.pem", "nonsense");
-    until("it is told", async || said(NOT_RENEWED) == 2 && successful() == Some(0.0)).await;
+    until("it is told", async || said(NOT_RENEWED) > told && successful() == Some(0.0)).await;
     put(files, "ca.pem", &Authority::new().pem());
     until("it is mended", async || said(RENEWED) == 1 && successful() == Some(1.0)).await;
 }
