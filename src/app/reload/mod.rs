@@ -241,6 +241,8 @@ impl Watch {
         let now = self.named.only(&own);
         let renewed = self.built.differing(&now);
         if renewed.is_empty() {
+            // also where what was there before is there again
+            self.mended(machine);
             return;
         }
         let config = machine.config().clone();
@@ -248,11 +250,7 @@ impl Watch {
             Ok(()) => {
                 report::renewed(&renewed);
                 self.built = now;
-                if self.standing == Standing::NotRenewed {
-                    self.standing = Standing::InUse;
-                    machine.metrics().config_loaded(self.clock.now());
-                    machine.desk().reloaded(Outcome::InUse(Changes::default()));
-                }
+                self.mended(machine);
             }
             Err(error) => {
                 report::not_renewed(&renewed, &error);
@@ -262,6 +260,15 @@ impl Watch {
                     machine.desk().reloaded(Outcome::Unusable(logs::report(error.as_ref())));
                 }
             }
+        }
+    }
+
+    /// Its files are those that the configuration in use is made of.
+    fn mended(&mut self, machine: &Machine) {
+        if self.standing == Standing::NotRenewed {
+            self.standing = Standing::InUse;
+            machine.metrics().config_loaded(self.clock.now());
+            machine.desk().reloaded(Outcome::InUse(Changes::default()));
         }
     }
 

@@ -39,8 +39,10 @@ fn start(admin: &str) -> Proxy {
 
 /// Where the admin interface is that came up last.
 fn admin(proxy: &Proxy) -> String {
-    let lines = proxy.lines(|message| message == "admin interface");
-    lines.last().unwrap()["address"].as_str().unwrap().to_owned()
+    let lines = || proxy.lines(|message| message == "admin interface");
+    // it is the last of what is told at the start
+    until("there is one", || !lines().is_empty());
+    lines().last().unwrap()["address"].as_str().unwrap().to_owned()
 }
 
 fn get(address: &str, options: &str) -> String {

@@ -150,6 +150,12 @@ async fn a_pipe_in_place_of_a_file_of_an_upstream_is_told_of_and_holds_nothing_u
     let told = said(NOT_RENEWED);
     put(files, "ca.pem", "nonsense");
     until("it is told", async || said(NOT_RENEWED) > told && successful() == Some(0.0)).await;
+    put(files, "ca.pem", &authority.pem());
+    until("what was there is there again", async || successful() == Some(1.0)).await;
+    assert_eq!(said(RENEWED), 0);
+    let told = said(NOT_RENEWED);
+    put(files, "ca.pem", "nonsense");
+    until("it is told", async || said(NOT_RENEWED) > told && successful() == Some(0.0)).await;
     put(files, "ca.pem", &Authority::new().pem());
     until("it is mended", async || said(RENEWED) == 1 && successful() == Some(1.0)).await;
 }
