@@ -107,7 +107,7 @@ pub const ALL: &[Metric] = &[
         kind: Kind::Counter,
         labels: &[],
         help: "Requests that waited for another one's token request",
-        alert: "never by itself",
+        alert: "it rises faster than `obo_exchanges_total`: many requests of one user come while an exchange takes long",
     },
     Metric {
         name: "obo_cache_requests_total",
@@ -223,7 +223,7 @@ pub const ALL: &[Metric] = &[
         kind: Kind::Gauge,
         labels: &[],
         help: "Virtual memory",
-        alert: "never by itself",
+        alert: "the address space is limited (`ulimit -v`), and it comes near",
     },
     Metric {
         name: "process_resident_memory_bytes",

@@ -30,8 +30,20 @@ const RUN: [&str; 11] = [
 ];
 
 /// What wants a cluster, a tenant, a container engine, root, or the source and time.
-const ELSEWHERE: [&str; 11] =
-    ["az", "kubectl", "helm", "docker", "podman", "sudo", "systemctl", "journalctl", "cargo", "bash", "cd"];
+const ELSEWHERE: [&str; 12] = [
+    "az",
+    "kubectl",
+    "helm",
+    "docker",
+    "podman",
+    "sudo",
+    "systemctl",
+    "journalctl",
+    "cargo",
+    "bash",
+    "cd",
+    "cp",
+];
 
 #[derive(Debug, PartialEq, Eq)]
 enum Kind {

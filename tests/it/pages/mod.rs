@@ -3,6 +3,7 @@
 mod answers;
 mod commands;
 mod configurations;
+mod errors;
 mod links;
 mod names;
 mod page;

@@ -83,15 +83,6 @@ fn every_metric_in_the_pages_exists_with_its_labels_and_their_values() {
     assert!(seen.len() > 15, "{seen:?}");
 }
 
-#[test]
-fn the_page_on_operations_names_every_metric() {
-    let codes = Page::read("docs/operations.md").codes();
-    for metric in catalogue::ALL {
-        let name = if metric.name.starts_with("process_") { "process_*" } else { metric.name };
-        assert!(codes.iter().any(|code| code.starts_with(name)), "{name} is missing");
-    }
-}
-
 /// The statuses among the words of a text.
 fn statuses(text: &str) -> Vec<u16> {
     let words = text.split(|letter: char| !letter.is_ascii_alphanumeric());
