@@ -11,29 +11,27 @@ use std::time::Duration;
 
 use anyhow::Context;
 use anyhow::bail;
-use http::header;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::app::admin::Desk;
-use crate::app::admin::Interface;
+use crate::app::admin::Lobby;
 use crate::app::admin::Probes;
-use crate::app::bind;
+use crate::app::admin::lobby::Newcomers;
 use crate::app::lines::Behind;
 use crate::app::lines::Lines;
 use crate::app::lines::Prepared;
-use crate::app::server::Server;
-use crate::app::server::Transport;
 use crate::app::traces::Exporter;
 use crate::app::workers::Workers;
 use crate::config;
-use crate::config::Address;
 use crate::config::Config;
 use crate::config::Scheme;
 use crate::config::Upstream;
+use crate::domain::name::Name;
 use crate::net::clients::Clients;
 use crate::net::tls;
 use crate::pipeline::Pipeline;
+use crate::pipeline::accept::LocalAddress;
 use crate::telemetry::dial::Dial;
 use crate::telemetry::dial::Setting;
 use crate::telemetry::metrics::Metrics;
@@ -41,6 +39,9 @@ use crate::telemetry::trace::Tracer;
 
 /// How long the identity providers that are new may take to give us their keys before requests come that need them.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long everything may take that a configuration is made of, before it is given up: a file system can hang, and so can who
+/// knows the address of a name.
+const LIMIT: Duration = Duration::from_secs(30);
 /// How long a collector of traces that is not used any more may take for the last of them.
 const FAREWELL: Duration = Duration::from_secs(10);
 /// How often to see whether they did, and whether anyone still uses what was replaced.
@@ -51,14 +52,33 @@ pub struct Machine {
     config: Arc<Config>,
     parts: Parts,
     lines: Lines,
-    telemetry: Server,
-    admin: Option<Interface>,
+    lobby: Lobby,
     /// What a log shows; `None` = that is not ours to say.
     dial: Option<Dial>,
     /// Sends traces, if there are any.
     exporter: Option<Exporter>,
     /// What others still use, to be let go after them.
     leaving: JoinSet<()>,
+}
+
+/// All that can fail of another configuration, done, and nothing of it in use.
+struct Change {
+    config: Arc<Config>,
+    setting: Setting,
+    listeners: Prepared,
+    /// Those of the listeners that are new.
+    addresses: Vec<(Name, LocalAddress)>,
+    newcomers: Newcomers,
+    traces: Traces,
+    parts: Parts,
+}
+
+/// What becomes of traces.
+enum Traces {
+    /// They go on.
+    Same,
+    /// They go there from now on, if anywhere.
+    Other(Option<Exporter>),
 }
 
 /// What is made of a configuration and outlives it in part.
@@ -107,18 +127,17 @@ impl Machine {
     /// A machine of these `parts` with these `workers`, which serves probes and metrics, and nobody else yet.
     ///
     /// # Errors
-    /// If an address cannot be bound.
+    /// If an address cannot be bound or a thread not be started.
     pub async fn new(
         config: Arc<Config>,
         parts: Parts,
         workers: Workers,
         exporter: Option<Exporter>,
     ) -> anyhow::Result<Self> {
-        let telemetry = serve_telemetry(&config, &parts.probes).await?;
-        let admin = serve_admin(&config, &parts.desk).await?;
+        let lobby = Lobby::open(&config, &parts.probes, &parts.desk).await?;
         let lines = Lines::new(workers, config.limits, parts.metrics.clone());
         let leaving = JoinSet::new();
-        Ok(Self { config, parts, lines, telemetry, admin, dial: None, exporter, leaving })
+        Ok(Self { config, parts, lines, lobby, dial: None, exporter, leaving })
     }
 
     /// What is logged under another configuration is to stand on `dial`.
@@ -158,12 +177,12 @@ impl Machine {
 
     /// Where it says that.
     pub fn telemetry(&self) -> SocketAddr {
-        self.telemetry.address()
+        self.lobby.telemetry()
     }
 
     /// Where operators look and steer, if anywhere.
     pub fn admin(&self) -> Option<SocketAddr> {
-        self.admin.as_ref().map(Interface::address)
+        self.lobby.admin()
     }
 
     /// What operators may know.
@@ -174,46 +193,50 @@ impl Machine {
     /// Runs under `config` from now on. What was made of the files in `renewed` is made anew.
     ///
     /// # Errors
-    /// If an address cannot be bound or a file of an upstream cannot be used: then nothing has changed.
+    /// If an address cannot be bound, a file of an upstream cannot be used, or that takes too long: then nothing has changed.
     pub async fn adopt(&mut self, config: Arc<Config>, renewed: BTreeSet<PathBuf>) -> anyhow::Result<()> {
+        let change = tokio::time::timeout(LIMIT, self.prepare(config, renewed)).await;
+        let change = change.with_context(|| {
+            format!("it could not be made ready within {LIMIT:?}: a file system hangs, or a name server")
+        })??;
+        self.publish(change);
+        Ok(())
+    }
+
+    async fn prepare(&self, config: Arc<Config>, renewed: BTreeSet<PathBuf>) -> anyhow::Result<Change> {
         let setting = setting(&config)?;
         let listeners = self.lines.prepare(&config.listeners).await?;
-        let telemetry = match config.telemetry.address == self.config.telemetry.address {
-            true => None,
-            false => Some(serve_telemetry(&config, &self.parts.probes).await?),
+        let newcomers = self.lobby.prepare(&self.config, &config).await?;
+        let traces = match (&config.telemetry.traces, &self.exporter) {
+            (Some(traces), Some(exporter)) if exporter.is_as(traces) => Traces::Same,
+            _ => Traces::Other(exporter(&config, &self.parts.metrics)?),
         };
-        let admin = match address_of_admin(&config) == address_of_admin(&self.config) {
-            true => None,
-            false => Some(serve_admin(&config, &self.parts.desk).await?),
+        let exporter = match &traces {
+            Traces::Same => &self.exporter,
+            Traces::Other(newer) => newer,
         };
-        let newer = match (&config.telemetry.traces, &self.exporter) {
-            (Some(traces), Some(exporter)) if exporter.is_as(traces) => None,
-            _ => exporter(&config, &self.parts.metrics)?,
-        };
-        let are_same = newer.is_none() && config.telemetry.traces.is_some();
-        let tracer = if are_same { &self.exporter } else { &newer }.as_ref().map(Exporter::tracer);
+        let tracer = exporter.as_ref().map(Exporter::tracer);
         let (parts, wanted) = (self.parts.clone(), config.clone());
         // certificates and roots are read from files
         let making = tokio::task::spawn_blocking(move || parts.under(&wanted, tracer, &renewed));
         let parts = making.await.context("the configuration's parts could not be made")??;
-        let Some(first) = parts.pipelines.first().cloned() else { bail!("there is no worker") };
-        until_warm(&first).await;
+        until_warm(parts.first()?).await;
+        let addresses = listeners.addresses()?;
+        Ok(Change { config, setting, listeners, addresses, newcomers, traces, parts })
+    }
 
-        let new = listeners.addresses()?;
-        // from here on nothing fails and nothing is waited for
+    /// Nothing of it fails, and nothing is waited for.
+    fn publish(&mut self, change: Change) {
+        let Change { config, setting, listeners, addresses, newcomers, traces, parts } = change;
         self.lines.publish(listeners, behind(&config, &parts.pipelines));
-        parts.probes.follow(first);
+        if let Some(first) = parts.pipelines.first() {
+            parts.probes.follow(first.clone());
+        }
         parts.desk.follow(config.clone());
-        for (listener, address) in new {
+        for (listener, address) in addresses {
             tracing::info!(%listener, %address, "listening");
         }
-        if let Some(telemetry) = telemetry {
-            tracing::info!(address = %telemetry.address(), "probes and metrics");
-            self.telemetry = telemetry;
-        }
-        if let Some(admin) = admin {
-            self.replace_admin(admin);
-        }
+        self.lobby.receive(newcomers, &config, &parts.probes, &parts.desk);
         if let Some(dial) = &self.dial {
             dial.turn(setting);
         }
@@ -231,7 +254,10 @@ impl Machine {
         let before = std::mem::replace(&mut self.parts, parts).pipelines;
         self.config = config;
         while self.leaving.try_join_next().is_some() {}
-        let gone = if are_same { None } else { std::mem::replace(&mut self.exporter, newer) };
+        let gone = match traces {
+            Traces::Same => None,
+            Traces::Other(newer) => std::mem::replace(&mut self.exporter, newer),
+        };
         self.leaving.spawn(async move {
             outlive(before).await;
             // requests that began before are recorded with it
@@ -239,15 +265,6 @@ impl Machine {
                 gone.finish(FAREWELL).await;
             }
         });
-        Ok(())
-    }
-
-    /// From now on operators look and steer there.
-    fn replace_admin(&mut self, admin: Option<Interface>) {
-        if let Some(admin) = &admin {
-            tracing::info!(address = %admin.address(), "admin interface");
-        }
-        self.admin = admin;
     }
 
     /// Has the certificates of the listeners looked at now.
@@ -272,12 +289,16 @@ impl Machine {
             exporter.finish(end.saturating_duration_since(Instant::now())).await;
         }
         // they answer until the end
-        drop((self.telemetry, self.admin));
+        drop(self.lobby);
         tracing::info!("stopped");
     }
 }
 
 impl Parts {
+    fn first(&self) -> anyhow::Result<&Pipeline> {
+        self.pipelines.first().map(|first| &**first).context("there is no worker")
+    }
+
     /// The parts that take the place of these under `config`.
     fn under(
         &self,
@@ -310,29 +331,6 @@ fn behind<'a>(config: &Config, pipelines: &'a [Arc<Pipeline>]) -> Behind<'a> {
 
 fn setting(config: &Config) -> anyhow::Result<Setting> {
     Setting::of(&config.telemetry.logs).context("telemetry.logs.level is no log filter")
-}
-
-fn address_of_admin(config: &Config) -> Option<&Address> {
-    config.admin.as_ref().map(|admin| &admin.address)
-}
-
-/// Serves the admin interface where `config` says, if it does.
-async fn serve_admin(config: &Config, desk: &Desk) -> anyhow::Result<Option<Interface>> {
-    match &config.admin {
-        Some(admin) => Ok(Some(Interface::serve(admin, desk).await?)),
-        None => Ok(None),
-    }
-}
-
-/// Serves probes and metrics where `config` says.
-async fn serve_telemetry(config: &Config, probes: &Probes) -> anyhow::Result<Server> {
-    let answers = probes.clone();
-    let listener = bind("telemetry.address", &config.telemetry.address).await?;
-    let answer = move |request: http::Request<_>| {
-        let (answers, (head, _)) = (answers.clone(), request.into_parts());
-        async move { answers.answer(head.uri.path(), head.headers.get(header::ACCEPT)).await }
-    };
-    Ok(Server::start(listener, Transport::Plain, answer)?)
 }
 
 /// Keeps `pipelines` until nobody else does, and lets them go where nobody waits for it: all that one remembers takes a while

@@ -1,13 +1,14 @@
 //! From files and environment to a checked configuration, or to everything that is wrong with it.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::path::PathBuf;
+
+use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::config::check;
 use crate::config::check::Look;
+use crate::config::file;
 use crate::config::layers::Input;
 use crate::config::layers::Layers;
 use crate::config::mask;
@@ -47,9 +48,9 @@ pub fn load(files: &[PathBuf], environment: &[(String, String)], look: Look) -> 
     for (order, path) in files.iter().enumerate() {
         let name: String = path.display().to_string().chars().map(mask::printable).collect();
         let (message, help) = match read(path) {
-            Ok(bytes) => match String::from_utf8(bytes) {
+            Ok(bytes) => match std::str::from_utf8(&bytes) {
                 Ok(text) => {
-                    inputs.push(Input { name, text });
+                    inputs.push(Input { name, text: text.to_owned() });
                     continue;
                 }
                 Err(_) => ("the file is not UTF-8 text".to_owned(), None),
@@ -57,7 +58,7 @@ pub fn load(files: &[PathBuf], environment: &[(String, String)], look: Look) -> 
             Err(error) => {
                 cause = Cause::Unreadable;
                 let help = "name the configuration with --config FILE or in OBO_CONFIG";
-                (format!("the file cannot be read: {error}"), Some(help.to_owned()))
+                (error.to_string(), Some(help.to_owned()))
             }
         };
         problems.push(Problem {
@@ -83,16 +84,12 @@ pub fn load_text(name: &str, text: &str, environment: &[(String, String)]) -> Re
     load_inputs(&inputs, environment, Look::Away)
 }
 
-/// Reads a little more than may be read, so that a longer file is noticed.
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX).saturating_add(4);
-    File::open(path)?.take(limit).read_to_end(&mut bytes)?;
-    if bytes.len() > MAX_BYTES {
-        // a character may be cut in two at the end: what follows only reports the length
-        bytes = vec![b'#'; MAX_BYTES + 1];
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, file::Error> {
+    match file::read_given(path, u64::try_from(MAX_BYTES).unwrap_or(u64::MAX)) {
+        // whoever reads it reports the length
+        Err(file::Error::TooLong) => Ok(Zeroizing::new(vec![b'#'; MAX_BYTES + 1])),
+        read => read,
     }
-    Ok(bytes)
 }
 
 fn load_inputs(inputs: &[Input], environment: &[(String, String)], look: Look) -> Result<Loaded, Report> {

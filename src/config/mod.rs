@@ -17,6 +17,7 @@ use http::uri::Authority;
 
 use crate::domain::name::Name;
 
+pub mod file;
 pub mod problem;
 
 mod admin;

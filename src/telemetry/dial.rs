@@ -21,6 +21,7 @@ use crate::config::AccessLog;
 use crate::config::LogFormat;
 use crate::config::Logs;
 use crate::telemetry::access_log;
+use crate::telemetry::audit;
 use crate::telemetry::interventions;
 
 /// Says what is logged from now on. Clones turn the same.
@@ -34,6 +35,8 @@ pub struct Dial {
 #[derive(Debug)]
 pub struct Setting {
     filter: EnvFilter,
+    /// Of exchanges: as configured, whatever is turned by hand.
+    audit: EnvFilter,
     form: Form,
     /// What it was made of.
     logs: Logs,
@@ -64,6 +67,14 @@ pub struct Standing {
     pub turn: Option<Turn>,
 }
 
+/// What decides whether a line is written.
+enum Judge<'a> {
+    /// It is decided.
+    Settled(bool),
+    /// This one does.
+    Filter(&'a EnvFilter),
+}
+
 /// The form of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -79,21 +90,30 @@ impl Setting {
     /// # Errors
     /// If the level is no filter that `tracing` understands.
     pub fn of(logs: &Logs) -> Result<Self, ParseError> {
-        let access = match logs.access {
-            AccessLog::On => "trace",
-            AccessLog::Off => "off",
-        };
-        // who turns it down does not hide what was done by hand
-        let interventions = interventions::TARGET;
-        let filter =
-            format!("{},{}={access},{interventions}=info", logs.level, access_log::TARGET).parse()?;
+        Self::at_level(logs, &logs.level)
+    }
+
+    /// What `logs` says, but for the level.
+    fn at_level(logs: &Logs, level: &str) -> Result<Self, ParseError> {
+        let (filter, audit) = (level.parse()?, logs.level.parse()?);
         let form = match logs.format {
             LogFormat::Json => Form::Json,
             LogFormat::Human => Form::Human,
             LogFormat::Auto if std::io::stderr().is_terminal() => Form::Human,
             LogFormat::Auto => Form::Json,
         };
-        Ok(Self { filter, form, logs: logs.clone() })
+        Ok(Self { filter, audit, form, logs: logs.clone() })
+    }
+
+    /// Who decides about lines like that. What a record is made of is nobody's to turn: a directive may name its target, and
+    /// one that names its fields as well would win over any that we could add.
+    fn judge(&self, metadata: &Metadata<'_>) -> Judge<'_> {
+        match metadata.target() {
+            access_log::TARGET => Judge::Settled(self.logs.access == AccessLog::On),
+            interventions::TARGET => Judge::Settled(*metadata.level() <= LevelFilter::INFO),
+            audit::TARGET => Judge::Filter(&self.audit),
+            _ => Judge::Filter(&self.filter),
+        }
     }
 }
 
@@ -108,7 +128,7 @@ impl Dial {
     pub fn turn(&self, setting: Setting) {
         let mut hand = self.hand();
         hand.configured = setting.logs.clone();
-        let by_hand = hand.level.as_ref().map(|(level, _)| with_level(&hand.configured, level));
+        let by_hand = hand.level.as_ref().map(|(level, _)| Setting::at_level(&hand.configured, level));
         // one by hand was a filter before
         self.set(by_hand.and_then(Result::ok).unwrap_or(setting));
     }
@@ -119,7 +139,7 @@ impl Dial {
     /// If that is no filter that `tracing` understands.
     pub fn turn_by_hand(&self, level: &str) -> Result<Turn, ParseError> {
         let mut hand = self.hand();
-        let setting = with_level(&hand.configured, level)?;
+        let setting = Setting::at_level(&hand.configured, level)?;
         hand.turns = hand.turns.wrapping_add(1);
         let turn = Turn(hand.turns);
         hand.level = Some((level.to_owned(), turn));
@@ -168,22 +188,26 @@ impl Dial {
     }
 }
 
-fn with_level(logs: &Logs, level: &str) -> Result<Setting, ParseError> {
-    Setting::of(&Logs { level: level.to_owned(), ..logs.clone() })
-}
-
 /// Whatever stands on the dial decides.
 impl<S: Subscriber> Filter<S> for Dial {
     fn enabled(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool {
-        self.ask(|filter| Filter::<S>::enabled(filter, metadata, context))
+        match self.setting.load().judge(metadata) {
+            Judge::Settled(is_on) => is_on,
+            Judge::Filter(filter) => Filter::<S>::enabled(filter, metadata, context),
+        }
     }
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
-        self.ask(|filter| Filter::<S>::callsite_enabled(filter, metadata))
+        match self.setting.load().judge(metadata) {
+            Judge::Settled(true) => Interest::always(),
+            Judge::Settled(false) => Interest::never(),
+            Judge::Filter(filter) => Filter::<S>::callsite_enabled(filter, metadata),
+        }
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        self.ask(Filter::<S>::max_level_hint)
+        // what is not the filter's to say is at info at most
+        self.ask(Filter::<S>::max_level_hint).map(|most| most.max(LevelFilter::INFO))
     }
 
     fn on_new_span(&self, attributes: &span::Attributes<'_>, id: &span::Id, context: Context<'_, S>) {
@@ -259,17 +283,58 @@ mod tests {
     }
 
     #[test]
+    fn no_level_hides_what_is_recorded_and_none_by_hand_what_is_recorded_of_exchanges() {
+        let logged = |dial: &Dial| {
+            let count = Count::default();
+            let subscriber = tracing_subscriber::registry().with(count.clone().with_filter(dial.clone()));
+            tracing::subscriber::with_default(subscriber, || {
+                [
+                    || tracing::info!(target: access_log::TARGET, request_id = "a", "request"),
+                    || tracing::info!(target: interventions::TARGET, action = "a", "intervention"),
+                    || tracing::info!(target: audit::TARGET, outcome = "ok", "exchange"),
+                ]
+                .map(|log| {
+                    let before = *count.0.lock().unwrap();
+                    log();
+                    *count.0.lock().unwrap() - before
+                })
+            })
+        };
+        for level in [
+            "off",
+            "info,admin[{action}]=off,access[{request_id}]=off,audit[{outcome}]=off",
+            "info,admin=off,access=off,audit=off",
+            "info,[{action}]=off,[{request_id}]=off,[{outcome}]=off",
+            "off,admin[{action=a}]=off",
+        ] {
+            let dial = Dial::at(setting("info", AccessLog::On));
+            dial.turn_by_hand(level).unwrap();
+            assert_eq!(logged(&dial), [1, 1, 1], "{level} by hand");
+            // configured, it says what it says of exchanges: docs/operations.md has that
+            let [access, interventions, _] = logged(&Dial::at(setting(level, AccessLog::On)));
+            assert_eq!((access, interventions), (1, 1), "{level}");
+        }
+        for (level, expected) in
+            [("info", 1), ("warn", 0), ("info,audit=off", 0), ("warn,audit=info", 1), ("off", 0)]
+        {
+            let dial = Dial::at(setting(level, AccessLog::Off));
+            assert_eq!(logged(&dial), [0, 1, expected], "{level}");
+            dial.turn_by_hand("trace").unwrap();
+            assert_eq!(logged(&dial), [0, 1, expected], "{level}, and trace by hand");
+        }
+    }
+
+    #[test]
     fn a_level_by_hand_holds_until_it_is_taken_back_whatever_is_configured() {
         let dial = Dial::at(setting("info", AccessLog::On));
         let stands = |level: &str, configured: &str| {
             let standing = dial.standing();
             assert_eq!((standing.level.as_str(), standing.configured.as_str()), (level, configured));
-            let max = dial.ask(Filter::<tracing_subscriber::Registry>::max_level_hint);
-            // request lines are at every level
-            assert_eq!(max, Some(LevelFilter::TRACE));
-            let filter = dial.ask(ToString::to_string);
-            assert!(filter.split(',').any(|directive| directive == level), "{filter}");
-            assert!(filter.contains("admin=info"), "{filter}");
+            let max = Filter::<tracing_subscriber::Registry>::max_level_hint(&dial);
+            let level: LevelFilter = level.parse().unwrap();
+            // request lines go up to info
+            assert_eq!(max, Some(level.max(LevelFilter::INFO)));
+            assert_eq!(dial.ask(ToString::to_string), level.to_string());
         };
         stands("info", "info");
         let first = dial.turn_by_hand("debug").unwrap();

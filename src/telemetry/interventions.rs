@@ -37,3 +37,9 @@ impl Intervention<'_> {
         );
     }
 }
+
+/// Somebody was not let in, for that reason: one line a second at most.
+pub fn refused(reason: &str, peer: Option<SocketAddr>) {
+    let peer = peer.map(tracing::field::display);
+    tracing::warn!(target: TARGET, reason, peer, "the admin interface was refused to somebody");
+}

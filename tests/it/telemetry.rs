@@ -3,6 +3,7 @@
 use http::StatusCode;
 use obo_proxy::app::demo::entra::settings::Settings;
 use serde_json::Value;
+use tokio::net::TcpSocket;
 
 use crate::support::World;
 use crate::support::process::Demo;
@@ -244,4 +245,31 @@ fn at_trace_level_no_token_secret_or_claims_reach_the_log() {
         let line = log.lines().find(|line| line.contains(secret));
         assert!(line.is_none(), "{what} is in the log: {line:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_and_never_reads_keeps_no_probe_out() {
+    let proxy = tokio::task::block_in_place(|| {
+        Proxy::start(
+            "listeners: { default: { address: \"127.0.0.1:0\" } }\nroutes: { all: { match: /, auth: anonymous, upstream: \"http://127.0.0.1:1\" } }\ntelemetry: { address: \"127.0.0.1:0\", logs: { format: json } }\nshutdown: { delay: 0s, drain: 2s }",
+            &[],
+        )
+    });
+    let address = proxy.telemetry.parse().unwrap();
+    let asked = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(400);
+    let mut stalled = Vec::new();
+    for _ in 0..600 {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(2048).unwrap();
+        let connection = socket.connect(address).await.unwrap();
+        // as much as it takes: it may be gone already, for others
+        let _ = connection.try_write(asked.as_bytes());
+        stalled.push(connection);
+    }
+    tokio::task::block_in_place(|| {
+        for _ in 0..3 {
+            assert_eq!(shell(&format!("curl -sf -m 10 http://{}/livez", proxy.telemetry)), "ok\n");
+        }
+    });
+    drop(stalled);
 }

@@ -3,8 +3,7 @@
 //! **In:** a request, whoever sent it. **Out:** an answer that no browser keeps, frames or hands to another origin. **Never:** waits
 //! for a body for ever; reads more of one than a purge takes.
 
-use std::fs::File;
-use std::io::Read;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -27,6 +26,7 @@ use serde_json::json;
 use crate::app::admin::Desk;
 use crate::app::admin::guard;
 use crate::app::admin::guard::Refused;
+use crate::app::admin::lobby::Turns;
 use crate::app::admin::page;
 use crate::app::admin::steer;
 use crate::app::admin::view::Sources;
@@ -34,8 +34,10 @@ use crate::app::server::From;
 use crate::app::server::whole;
 use crate::config::Admin;
 use crate::config::SecretSource;
+use crate::config::file;
 use crate::domain::secret::Secret;
 use crate::net::Body;
+use crate::telemetry::interventions;
 use crate::telemetry::interventions::Intervention;
 
 /// The longest body.
@@ -97,12 +99,9 @@ impl Place {
     }
 }
 
-/// The answer to `request`.
-pub async fn answer(desk: &Desk, request: Request<Incoming>) -> Response<Body> {
+/// The answer to `request`, at an interface guarded as `admin` says.
+pub async fn answer(desk: &Desk, admin: &Admin, turns: &Turns, request: Request<Incoming>) -> Response<Body> {
     let (head, body) = request.into_parts();
-    let config = desk.config();
-    // on a reload the interface may go a moment later than its settings
-    let Some(admin) = &config.admin else { return finished(refused(&not_found())) };
     let place = Place::of(head.uri.path());
     let action = place.and_then(Place::action).filter(|_| head.method == Method::POST);
     let answered = match admitted(admin, &head, action).await {
@@ -110,11 +109,18 @@ pub async fn answer(desk: &Desk, request: Request<Incoming>) -> Response<Body> {
             (None, _) => Err(not_found()),
             (Some(place), Some(_)) => steered(desk, place, &head, body).await,
             (Some(place), None) if is_read(&head.method) && place.action().is_none() => {
+                let _turn = turns.next().await;
                 Ok(shown(desk, admin, place, &head))
             }
             (Some(place), None) => return finished(not_allowed(place)),
         },
-        Err(refusal) => Err(refusal.into()),
+        Err(refusal) => {
+            // of who wants to change something there is a line in any case
+            if action.is_none() {
+                told(refusal, &head);
+            }
+            Err(refusal.into())
+        }
     };
     let response = answered.unwrap_or_else(|refusal| {
         if let Some(action) = action {
@@ -127,6 +133,14 @@ pub async fn answer(desk: &Desk, request: Request<Incoming>) -> Response<Body> {
 
 fn is_read(method: &Method) -> bool {
     method == Method::GET || method == Method::HEAD
+}
+
+/// Tells the log of somebody who wanted to look and has the wrong token, or that nobody can have the right one. Who shows none may
+/// be a browser that is about to ask for it.
+fn told(refusal: Refused, head: &Parts) {
+    if matches!(refusal, Refused::WrongToken | Refused::TokenUnreadable) {
+        interventions::refused(refusal.word(), peer(head));
+    }
 }
 
 /// Whether the request may go on: first of all for this host, then by whoever has the token, then as one that is meant.
@@ -151,12 +165,8 @@ async fn token(source: &SecretSource) -> Option<Secret> {
 }
 
 fn read(path: &Path) -> Option<Secret> {
-    // what a pipe holds can be read once, and not by us
-    std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
-    let mut text = String::new();
-    let read = File::open(path).ok()?.take(LONGEST_TOKEN).read_to_string(&mut text);
-    let text = Secret::new(text);
-    read.ok().and_then(|_| Secret::from_line(text.expose()))
+    let text = file::read(path, LONGEST_TOKEN).ok()?;
+    std::str::from_utf8(&text).ok().and_then(Secret::from_line)
 }
 
 /// What somebody looks at.
@@ -206,8 +216,11 @@ async fn steered(desk: &Desk, place: Place, head: &Parts, body: Incoming) -> Res
 }
 
 fn intervention<'a>(head: &Parts, action: &'a str, outcome: &'a str) -> Intervention<'a> {
-    let peer = head.extensions.get::<From>().map(|From(peer)| *peer);
-    Intervention { action, peer, outcome, user: None, tokens: None, level: None }
+    Intervention { action, peer: peer(head), outcome, user: None, tokens: None, level: None }
+}
+
+fn peer(head: &Parts) -> Option<SocketAddr> {
+    head.extensions.get::<From>().map(|From(peer)| *peer)
 }
 
 async fn collected(body: Incoming) -> Result<Bytes, Refusal> {
@@ -225,15 +238,7 @@ async fn collected(body: Incoming) -> Result<Bytes, Refusal> {
 
 impl std::convert::From<Refused> for Refusal {
     fn from(refused: Refused) -> Self {
-        let word = match refused {
-            Refused::ForeignHost => "foreign_host",
-            Refused::NoToken => "no_token",
-            Refused::TokenUnreadable => "token_unreadable",
-            Refused::NotMeant => "not_meant",
-            Refused::ForeignOrigin => "foreign_origin",
-            Refused::NotJson => "not_json",
-        };
-        Self { status: refused.status(), word, detail: refused.to_string() }
+        Self { status: refused.status(), word: refused.word(), detail: refused.to_string() }
     }
 }
 

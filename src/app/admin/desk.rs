@@ -11,6 +11,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use tokio::task::AbortHandle;
 
 use crate::app::admin::Probes;
 use crate::config::Changes;
@@ -43,10 +44,21 @@ struct Known {
 #[derive(Clone, Default)]
 struct Notes {
     dial: Option<Dial>,
-    /// When a level by hand ends, if it ends by itself.
-    until: Option<(Turn, Duration)>,
+    /// What ends a level by hand, if it ends by itself.
+    timer: Option<Timer>,
     warnings: Vec<Problem>,
     reload: Option<Reload>,
+}
+
+/// Takes a turn by hand back when its time is over.
+#[derive(Clone)]
+pub struct Timer {
+    /// Which.
+    pub turn: Turn,
+    /// When, since 1970-01-01 UTC.
+    pub at: Duration,
+    /// The task that does.
+    pub task: AbortHandle,
 }
 
 #[derive(Clone, Copy)]
@@ -187,14 +199,16 @@ impl Desk {
         self.notes().dial.clone()
     }
 
-    /// That turn by hand ends then, since 1970-01-01 UTC.
-    pub fn ends(&self, turn: Turn, at: Duration) {
-        self.notes().until = Some((turn, at));
+    /// What ends a level by hand from now on, if anything does. What was to end one before has nothing to do any more.
+    pub fn ends(&self, timer: Option<Timer>) {
+        if let Some(before) = std::mem::replace(&mut self.notes().timer, timer) {
+            before.task.abort();
+        }
     }
 
     /// When that turn by hand ends, if it does by itself.
     pub fn end_of(&self, turn: Turn) -> Option<Duration> {
-        self.notes().until.filter(|(own, _)| *own == turn).map(|(_, at)| at)
+        self.notes().timer.as_ref().filter(|timer| timer.turn == turn).map(|timer| timer.at)
     }
 
     /// What is noted is whole after each change, so a poisoned lock is too.

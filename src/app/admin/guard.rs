@@ -39,6 +39,9 @@ pub enum Refused {
     /// It does not show the token.
     #[error("show the token of `admin.token`: as a bearer token, or as the password of any user")]
     NoToken,
+    /// It shows another one.
+    #[error("this is not the token of `admin.token`")]
+    WrongToken,
     /// The token it should show is not known.
     #[error("the token of `admin.token` cannot be read")]
     TokenUnreadable,
@@ -58,10 +61,23 @@ impl Refused {
     pub fn status(self) -> StatusCode {
         match self {
             Self::ForeignHost => StatusCode::MISDIRECTED_REQUEST,
-            Self::NoToken => StatusCode::UNAUTHORIZED,
+            Self::NoToken | Self::WrongToken => StatusCode::UNAUTHORIZED,
             Self::TokenUnreadable => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotMeant | Self::ForeignOrigin => StatusCode::FORBIDDEN,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        }
+    }
+
+    /// What the log calls it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::ForeignHost => "foreign_host",
+            Self::NoToken => "no_token",
+            Self::WrongToken => "wrong_token",
+            Self::TokenUnreadable => "token_unreadable",
+            Self::NotMeant => "not_meant",
+            Self::ForeignOrigin => "foreign_origin",
+            Self::NotJson => "not_json",
         }
     }
 }
@@ -95,10 +111,13 @@ pub fn check_host(admin: &Admin, uri: &Uri, headers: &HeaderMap) -> Result<(), R
 /// # Errors
 /// If it does not.
 pub fn check_token(token: &Secret, headers: &HeaderMap) -> Result<(), Refused> {
-    let shown = sole(headers, &header::AUTHORIZATION).and_then(shown).ok_or(Refused::NoToken)?;
+    if !headers.contains_key(header::AUTHORIZATION) {
+        return Err(Refused::NoToken);
+    }
+    let shown = sole(headers, &header::AUTHORIZATION).and_then(shown).ok_or(Refused::WrongToken)?;
     // of equal length, whatever is shown
     let digests = [shown.as_slice(), token.expose().as_bytes()].map(Digest::of);
-    verify_slices_are_equal(digests[0].as_bytes(), digests[1].as_bytes()).map_err(|_| Refused::NoToken)
+    verify_slices_are_equal(digests[0].as_bytes(), digests[1].as_bytes()).map_err(|_| Refused::WrongToken)
 }
 
 /// Whether a request to change something is meant by whoever sends it.

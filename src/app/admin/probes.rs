@@ -26,6 +26,9 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 /// A worker that takes longer to come round is hung.
 const HUNG: Duration = Duration::from_secs(5);
 
+/// The one thing here that takes a while to make.
+const METRICS: &str = "/metrics";
+
 /// Whether the proxy lives, has started and is ready. Cloning shares the state.
 #[derive(Clone)]
 pub struct Probes {
@@ -85,6 +88,11 @@ impl Probes {
         (!self.pipeline.load().is_ready()).then_some("no identity provider's keys could be loaded yet\n")
     }
 
+    /// Whether the answer for `path` is more than a word.
+    pub fn takes_a_while(path: &str) -> bool {
+        path == METRICS
+    }
+
     /// The answer for `path` to who takes what the field `Accept` says.
     pub async fn answer(&self, path: &str, accept: Option<&HeaderValue>) -> Response<Body> {
         match path {
@@ -97,7 +105,7 @@ impl Probes {
                 None => text(StatusCode::OK, "ok\n".into()),
                 Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, why.into()),
             },
-            "/metrics" => {
+            METRICS => {
                 self.metrics.cache_entries(self.pipeline.load().cached_tokens());
                 let accepted = accept.and_then(|accept| accept.to_str().ok());
                 let (metrics, form) = match accepted

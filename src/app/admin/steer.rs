@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::app::admin::Desk;
+use crate::app::admin::desk::Timer;
 use crate::app::admin::view::Moment;
 use crate::config;
 use crate::domain::tenant::TenantId;
@@ -117,24 +118,28 @@ pub fn log_level(desk: &Desk, body: &[u8]) -> Result<Level, Error> {
         body.span.as_deref().map(|text| config::duration(text).filter(|span| !span.is_zero()).ok_or(WHAT));
     let span: Option<Duration> = span.transpose()?;
     let dial = desk.dial().ok_or(Error::NoLog)?;
-    match (&body.level, span) {
-        (None, None) => dial.take_back(None),
+    let timer = match (&body.level, span) {
+        (None, None) => {
+            dial.take_back(None);
+            None
+        }
         (None, Some(_)) => return Err(WHAT),
         (Some(level), span) => {
             if !config::is_log_filter(level) {
                 return Err(WHAT);
             }
             let turn = dial.turn_by_hand(level).map_err(|_| WHAT)?;
-            if let Some(span) = span {
-                desk.ends(turn, desk.now().saturating_add(span));
-                let dial = dial.clone();
-                tokio::spawn(async move {
+            span.map(|span| {
+                let (dial, at) = (dial.clone(), desk.now().saturating_add(span));
+                let task = tokio::spawn(async move {
                     tokio::time::sleep(span).await;
                     dial.take_back(Some(turn));
                 });
-            }
+                Timer { turn, at, task: task.abort_handle() }
+            })
         }
-    }
+    };
+    desk.ends(timer);
     let standing = dial.standing();
     let until = standing.turn.and_then(|turn| desk.end_of(turn));
     Ok(Level { level: standing.level, configured: standing.configured, until: until.map(Moment::new) })

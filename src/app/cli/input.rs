@@ -17,7 +17,7 @@ use crate::domain::token::UserToken;
 use crate::net::tls;
 use crate::pipeline::accept::certificate;
 
-/// More is no token.
+/// More is no token, nor a certificate.
 const LONGEST: u64 = 256 * 1024;
 
 /// The scheme before a token (RFC 6750 section 2.1).
@@ -32,10 +32,7 @@ pub fn token(path: &Path) -> Result<Secret, Failure> {
         }
         std::io::stdin().take(LONGEST).read_to_end(&mut bytes).context("cannot read standard input")?;
     } else {
-        let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-        file.take(LONGEST)
-            .read_to_end(&mut bytes)
-            .with_context(|| format!("cannot read {}", path.display()))?;
+        bytes = read(path)?;
     }
     let text = zeroize::Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
     zeroize::Zeroize::zeroize(&mut bytes);
@@ -62,9 +59,17 @@ pub fn user_token(token: &Secret) -> Result<UserToken, Failure> {
 /// The certificate that a caller would show: the first one in a PEM file.
 pub fn certificate(path: Option<&PathBuf>) -> Result<Option<ClientCertificate>, Failure> {
     let Some(path) = path else { return Ok(None) };
-    File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let all = tls::certificates(path).map_err(|error| Failure::Usage(error.into()))?;
+    let pem = read(path)?;
+    let all = tls::certificates_in(path, &pem).map_err(|error| Failure::Usage(error.into()))?;
     Ok(all.first().map(|der| certificate::read(der)))
+}
+
+/// What a file holds, which may be a pipe: somebody has named it just now.
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(LONGEST).read_to_end(&mut bytes));
+    read.with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(bytes)
 }
 
 /// The token in `text`, which may be a whole header field, as it is pasted from a browser.

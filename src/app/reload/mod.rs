@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio::time::MissedTickBehavior;
 
@@ -18,6 +19,7 @@ use crate::app::reload::prints::Prints;
 use crate::app::supervisor::State;
 use crate::app::supervisor::Supervisor;
 use crate::config;
+use crate::config::Changes;
 use crate::config::Config;
 use crate::config::Loaded;
 use crate::config::Look;
@@ -34,8 +36,10 @@ pub mod report;
 const PERIOD: Duration = Duration::from_secs(5);
 /// A file that has changed is read when it has stopped changing: this long.
 const SETTLED: Duration = Duration::from_millis(250);
-/// A file system that takes longer is said to be slow.
+/// A file system that takes longer hangs.
 const SLOW: Duration = Duration::from_secs(30);
+/// So many threads may wait for one that hangs, each for ever.
+const MOST_HANGING: usize = 4;
 
 /// What a configuration is read from.
 #[derive(Clone, Debug)]
@@ -60,13 +64,18 @@ pub struct Watch {
     /// The other files when the machine was last made from them.
     built: Prints,
     standing: Standing,
+    readers: Readers,
 }
 
 /// How the configuration that was read last fared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     InUse,
+    /// It is in use, and some of its files have changed and are not.
+    NotRenewed,
     Refused,
+    /// Nobody knows what it says.
+    Unread,
 }
 
 /// Why the files are looked at.
@@ -77,6 +86,13 @@ enum Occasion {
     /// Someone asked.
     Bell,
 }
+
+/// Threads that read files, of which a few may hang.
+struct Readers(Arc<Semaphore>);
+
+/// What was asked of a file system has not been done in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Hangs;
 
 /// What the files hold now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,8 +121,9 @@ impl Watch {
         let read = Prints::of(source.files.iter().cloned());
         let loaded = source.load(Look::Into(clock.now()))?;
         let named = Prints::of(files(&loaded.config));
-        let (source, outline, standing) = (Arc::new(source), loaded.outline.clone(), Standing::InUse);
-        let watch = Self { source, bell, clock, outline, read, named: named.clone(), built: named, standing };
+        let (source, outline, built) = (Arc::new(source), loaded.outline.clone(), named.clone());
+        let (standing, readers) = (Standing::InUse, Readers::new());
+        let watch = Self { source, bell, clock, outline, read, named, built, standing, readers };
         Ok((watch, loaded))
     }
 
@@ -121,52 +138,61 @@ impl Watch {
                 () = bell.notified() => Occasion::Bell,
                 _ = period.tick() => Occasion::Period,
             };
-            // one look at a time: what hangs is waited for, and nothing else waits for it
             let seen = self.look(machine, occasion).await;
+            let is_news = match &seen {
+                Ok(seen) => seen.is_some(),
+                Err(Hangs) => self.standing != Standing::Unread,
+            };
             // who has rung waits to hear that it is done, whatever came of it
-            if seen.is_none() && occasion == Occasion::Period {
+            if !is_news && occasion == Occasion::Period {
                 continue;
             }
             supervisor.tell(State::Reloading);
-            if let Some(seen) = seen {
-                self.act(machine, occasion, seen).await;
+            match seen {
+                Ok(Some(seen)) => self.act(machine, occasion, seen).await,
+                Ok(None) => {}
+                // what hangs may be a file that is not needed any more
+                Err(Hangs) if occasion == Occasion::Bell => _ = self.reload(machine).await,
+                Err(Hangs) => self.unread(machine),
             }
             if occasion == Occasion::Bell {
-                machine.refresh_certificates().await;
+                // what hangs there is found out again by who needs it
+                let _ = tokio::time::timeout(SLOW, machine.refresh_certificates()).await;
             }
             supervisor.tell_of(machine.desk());
         }
     }
 
     /// What the files hold, if that is not what they held before, or someone asked.
-    async fn look(&self, machine: &Machine, occasion: Occasion) -> Option<Seen> {
+    async fn look(&self, machine: &Machine, occasion: Occasion) -> Result<Option<Seen>, Hangs> {
         let mut seen = self.glance(machine).await?;
-        if occasion == Occasion::Bell {
-            return Some(seen);
+        if occasion == Occasion::Bell || self.standing == Standing::Unread {
+            return Ok(Some(seen));
         }
         while seen.read != self.read || seen.named != self.named {
             // a file may be half written, unless someone says that it is not
             tokio::select! {
-                () = self.bell.notified() => return self.glance(machine).await,
+                () = self.bell.notified() => return self.glance(machine).await.map(Some),
                 () = tokio::time::sleep(SETTLED) => {}
             }
             let again = self.glance(machine).await?;
             if again == seen {
-                return Some(seen);
+                return Ok(Some(seen));
             }
             seen = again;
         }
-        None
+        Ok(None)
     }
 
-    async fn glance(&self, machine: &Machine) -> Option<Seen> {
+    async fn glance(&self, machine: &Machine) -> Result<Seen, Hangs> {
         let source = self.source.clone();
         let named: BTreeSet<PathBuf> = self.named.files().cloned().chain(files(machine.config())).collect();
-        aside(move || Seen { read: Prints::of(source.files.iter().cloned()), named: Prints::of(named) }).await
+        let look = move || Seen { read: Prints::of(source.files.iter().cloned()), named: Prints::of(named) };
+        self.readers.read(look).await
     }
 
     async fn act(&mut self, machine: &mut Machine, occasion: Occasion, seen: Seen) {
-        let is_other = seen.read != self.read;
+        let is_other = seen.read != self.read || self.standing == Standing::Unread;
         let may_fare_better = self.standing == Standing::Refused && seen.named != self.named;
         (self.read, self.named) = (seen.read, seen.named);
         let is_in_use = match occasion == Occasion::Bell || is_other || may_fare_better {
@@ -182,7 +208,7 @@ impl Watch {
     async fn reload(&mut self, machine: &mut Machine) -> bool {
         self.standing = Standing::Refused;
         let source = self.source.clone();
-        let loaded = aside(move || {
+        let loaded = self.readers.read(move || {
             // what is in the files is for those to judge who read them: some may be half replaced, and not be needed
             let loaded = source.load(Look::At)?;
             // before anything is made of them: what changes from here on is a change
@@ -190,14 +216,17 @@ impl Watch {
             Ok::<_, Report>((loaded, named))
         });
         let (loaded, named) = match loaded.await {
-            Some(Ok(loaded)) => loaded,
-            Some(Err(problems)) => {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(problems)) => {
                 machine.metrics().config_refused();
                 machine.desk().reloaded(Outcome::Invalid(problems.problems().to_vec()));
                 report::invalid(&problems);
                 return false;
             }
-            None => return false,
+            Err(Hangs) => {
+                self.unread(machine);
+                return false;
+            }
         };
         let renewed = self.built.differing(&named);
         self.named = self.named.clone().and(&named);
@@ -224,6 +253,8 @@ impl Watch {
         let now = self.named.only(&own);
         let renewed = self.built.differing(&now);
         if renewed.is_empty() {
+            // also where what was there before is there again
+            self.mended(machine);
             return;
         }
         let config = machine.config().clone();
@@ -231,9 +262,34 @@ impl Watch {
             Ok(()) => {
                 report::renewed(&renewed);
                 self.built = now;
+                self.mended(machine);
             }
-            Err(error) => report::not_renewed(&renewed, &error),
+            Err(error) => {
+                report::not_renewed(&renewed, &error);
+                if matches!(self.standing, Standing::InUse | Standing::NotRenewed) {
+                    self.standing = Standing::NotRenewed;
+                    machine.metrics().config_refused();
+                    machine.desk().reloaded(Outcome::Unusable(logs::report(error.as_ref())));
+                }
+            }
         }
+    }
+
+    /// Its files are those that the configuration in use is made of.
+    fn mended(&mut self, machine: &Machine) {
+        if self.standing == Standing::NotRenewed {
+            self.standing = Standing::InUse;
+            machine.metrics().config_loaded(self.clock.now());
+            machine.desk().reloaded(Outcome::InUse(Changes::default()));
+        }
+    }
+
+    /// Nobody knows what the files hold.
+    fn unread(&mut self, machine: &Machine) {
+        self.standing = Standing::Unread;
+        machine.metrics().config_refused();
+        machine.desk().reloaded(Outcome::Unusable(report::UNREAD.to_owned()));
+        report::unread();
     }
 }
 
@@ -242,15 +298,51 @@ fn files(config: &Config) -> impl Iterator<Item = PathBuf> + use<'_> {
     config.files_read_once().into_iter().map(PathBuf::from)
 }
 
-/// Does `work` on a thread that nobody else waits for: a file system can hang.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    let mut working = tokio::task::spawn_blocking(work);
-    let done = match tokio::time::timeout(SLOW, &mut working).await {
-        Ok(done) => done,
-        Err(_) => {
-            tracing::warn!("the configuration's files cannot be read at the moment; what is in use goes on");
-            working.await
+impl Readers {
+    fn new() -> Self {
+        Self(Arc::new(Semaphore::new(MOST_HANGING)))
+    }
+
+    /// What comes of `work`, on a thread that is left alone with it if it hangs.
+    async fn read<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Hangs> {
+        let permit = self.0.clone().try_acquire_owned().map_err(|_| Hangs)?;
+        let working = tokio::task::spawn_blocking(move || {
+            let done = work();
+            // not before: whoever waited may be gone, the thread is not
+            drop(permit);
+            done
+        });
+        tokio::time::timeout(SLOW, working).await.ok().and_then(Result::ok).ok_or(Hangs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_hangs_is_left_alone_and_only_so_many_times() {
+        let readers = Arc::new(Readers::new());
+        let (mut hanging, mut waiting) = (Vec::new(), Vec::new());
+        for _ in 0..MOST_HANGING {
+            let (release, released) = mpsc::channel::<()>();
+            hanging.push(release);
+            assert_eq!(readers.read(|| 1).await, Ok(1));
+            let reading = readers.clone();
+            waiting.push(tokio::spawn(async move { reading.read(move || released.recv()).await.err() }));
+            tokio::task::yield_now().await;
+            tokio::time::advance(SLOW).await;
         }
-    };
-    done.ok()
+        for waiting in waiting {
+            assert_eq!(waiting.await.unwrap(), Some(Hangs));
+        }
+        assert_eq!(readers.read(|| 1).await, Err(Hangs), "there is a thread more for what hangs");
+        drop(hanging);
+        // a thread that is let go is gone soon
+        while readers.read(|| 1).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    }
 }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io;
 use std::io::Read;
 use std::path::Path;
 use std::path::PathBuf;
 
+use crate::config::file;
 use crate::domain::digest::Digest;
 use crate::domain::digest::Hasher;
 
@@ -28,7 +28,7 @@ impl Prints {
     /// Those of `files` as they are now. Each is looked up by its path: a symbolic link may lead elsewhere than before.
     pub fn of(files: impl IntoIterator<Item = PathBuf>) -> Self {
         let print = |file: PathBuf| {
-            let print = digest(&file).map_or_else(|error| Print::Unreadable(error.kind()), Print::Content);
+            let print = digest(&file).map_or_else(Print::Unreadable, Print::Content);
             (file, print)
         };
         Self(files.into_iter().map(print).collect())
@@ -58,19 +58,20 @@ impl Prints {
     }
 }
 
-fn digest(file: &Path) -> io::Result<Digest> {
-    // what a pipe holds can be read once, and not by us
-    if !std::fs::metadata(file)?.is_file() {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    let (mut file, mut hasher) = (File::open(file)?.take(LONGEST), Hasher::new());
+fn digest(file: &Path) -> Result<Digest, io::ErrorKind> {
+    let file = file::open(file).map_err(|error| match error {
+        file::Error::Unreadable(error) => error.kind(),
+        // what a pipe holds can be read once, and not by us
+        _ => io::ErrorKind::InvalidInput,
+    })?;
+    let (mut file, mut hasher) = (file.take(LONGEST), Hasher::new());
     let mut piece = vec![0; 64 * 1024];
     loop {
         match file.read(&mut piece) {
             Ok(0) => return Ok(hasher.finish()),
             Ok(read) => hasher.update(piece.get(..read).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.kind()),
         }
     }
 }

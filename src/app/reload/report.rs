@@ -12,6 +12,9 @@ use crate::telemetry::logs;
 /// The most names in one list.
 const MOST: usize = 50;
 
+/// Why nothing is known of what was not read.
+pub const UNREAD: &str = "its files could not be read in time: the file system hangs";
+
 /// Another configuration is in use.
 pub fn in_use(changes: &Changes, warnings: &[Problem]) {
     warnings.iter().for_each(problem);
@@ -33,6 +36,11 @@ pub fn invalid(report: &Report) {
 /// What was read could be used elsewhere, but not here and now.
 pub fn unusable(error: &anyhow::Error) {
     refused(Some(logs::report(error.as_ref())));
+}
+
+/// What was to be read is not there in time.
+pub fn unread() {
+    refused(Some(UNREAD.to_owned()));
 }
 
 /// Files were read anew.

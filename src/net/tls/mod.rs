@@ -12,6 +12,12 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
+use zeroize::Zeroizing;
+
+use crate::config::file;
+
+/// Longer than any PEM file is.
+const LONGEST: u64 = 16 * 1024 * 1024;
 
 /// Why a TLS client cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +54,7 @@ pub fn client_config(
     match client_certificate {
         None => Ok(builder.with_no_client_auth()),
         Some((chain, key)) => {
-            let key = PrivateKeyDer::from_pem_file(key).map_err(|error| pem_error(key, error))?;
+            let key = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| pem_error(key, error))?;
             builder.with_client_auth_cert(certificates(chain)?, key).map_err(Error::ClientCertificate)
         }
     }
@@ -105,13 +111,25 @@ fn pem_roots(path: &Path) -> Result<RootCertStore, Error> {
 /// # Errors
 /// If it cannot be read, or holds none.
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let found = CertificateDer::pem_file_iter(path)
-        .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>())
+    certificates_in(path, &read(path)?)
+}
+
+/// The certificates in what the PEM file `path` holds: one at least.
+///
+/// # Errors
+/// If it holds none.
+pub fn certificates_in(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let found = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<Vec<_>, _>>()
         .map_err(|error| pem_error(path, error))?;
     match found.is_empty() {
         true => Err(pem_error(path, "it holds no certificate")),
         false => Ok(found),
     }
+}
+
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
+    file::read(path, LONGEST).map_err(|error| pem_error(path, error))
 }
 
 fn pem_error(path: &Path, why: impl std::fmt::Display) -> Error {

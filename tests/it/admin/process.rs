@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::net::TcpListener;
 use std::net::TcpStream;
 use std::process::Command;
 use std::thread;
@@ -12,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::support::process::Proxy;
 use crate::support::process::shell;
+use crate::support::process::signal;
 use crate::support::process::text;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,8 +39,10 @@ fn start(admin: &str) -> Proxy {
 
 /// Where the admin interface is that came up last.
 fn admin(proxy: &Proxy) -> String {
-    let lines = proxy.lines(|message| message == "admin interface");
-    lines.last().unwrap()["address"].as_str().unwrap().to_owned()
+    let lines = || proxy.lines(|message| message == "admin interface");
+    // it is the last of what is told at the start
+    until("there is one", || !lines().is_empty());
+    lines().last().unwrap()["address"].as_str().unwrap().to_owned()
 }
 
 fn get(address: &str, options: &str) -> String {
@@ -179,4 +183,115 @@ fn a_token_from_a_file_is_read_anew_and_without_it_nobody_may() {
         .output()
         .unwrap();
     assert!(text(&page.stdout).contains("cannot be read"));
+}
+
+/// A port of this machine that somebody listens at, who never answers.
+fn silence() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").unwrap()
+}
+
+/// A provider whose keys a reload waits for in vain.
+fn behind(silence: &TcpListener) -> String {
+    format!(
+        "identity_providers: {{ slow: {{ oidc: {{ issuer: \"http://{}\" }}, client_id: x, audiences: [x], credential: {{ secret: {{ value: hunter2 }} }} }} }}",
+        silence.local_addr().unwrap()
+    )
+}
+
+/// Has `proxy` read another configuration: every status that `ask` got until it was in use, and a second after.
+fn meanwhile(proxy: &Proxy, config: &str, ask: impl Fn() -> String) -> Vec<String> {
+    let before = proxy.verdicts().len();
+    // at this level the log says what is in use
+    proxy.write(&config.replace("level: warn", "level: info"));
+    signal(proxy.id(), "HUP");
+    let (begun, mut seen) = (Instant::now(), Vec::new());
+    while proxy.verdicts().len() == before {
+        assert!(begun.elapsed() < PATIENCE, "{}", proxy.log());
+        seen.push(ask());
+    }
+    let in_use = Instant::now();
+    while in_use.elapsed() < Duration::from_secs(1) {
+        seen.push(ask());
+    }
+    seen.dedup();
+    seen
+}
+
+/// The status that somebody gets who has no token; 000 is none.
+fn status(address: &str) -> String {
+    shell(&format!(
+        "curl -s -m 1 -o /dev/null -w '%{{http_code}}' -H 'Host: localhost' 'http://{address}/api/v1/config' || true"
+    ))
+}
+
+#[test]
+fn an_interface_that_comes_answers_nothing_before_its_own_token_is_asked_for() {
+    let (silence, proxy) = (silence(), start(ON));
+    let first = admin(&proxy);
+    let port = free_port();
+    let wider = format!("admin: {{ address: \"0.0.0.0:{port}\", token: {{ value: s3cret-of-admins }} }}\n");
+    let seen =
+        meanwhile(&proxy, &(config(&wider) + &behind(&silence)), || status(&format!("127.0.0.1:{port}")));
+    assert!(seen.ends_with(&["401".to_owned()]) && !seen.contains(&"200".to_owned()), "{seen:?}");
+    assert_eq!(status(&first), "000", "the one before is gone");
+}
+
+#[test]
+fn an_interface_asks_for_its_own_token_until_it_goes() {
+    let (silence, port) = (silence(), free_port());
+    let wide = format!("admin: {{ address: \"0.0.0.0:{port}\", token: {{ value: s3cret-of-admins }} }}\n");
+    let proxy = start(&wide);
+    let ask = || status(&format!("127.0.0.1:{port}"));
+    assert_eq!(ask(), "401");
+    let narrow = config("admin: { address: \"127.0.0.1:0\" }\n") + &behind(&silence);
+    let seen = meanwhile(&proxy, &narrow, ask);
+    assert_eq!(seen, ["401", "000"]);
+}
+
+#[test]
+fn where_the_address_stays_the_token_comes_and_goes_with_the_configuration() {
+    let port = free_port();
+    let with = |token: &str| config(&format!("admin: {{ address: \"localhost:{port}\"{token} }}"));
+    let proxy = start("");
+    let ask = || status(&format!("127.0.0.1:{port}"));
+    for (token, expected) in [("", "200"), (", token: { value: a }", "401"), ("", "200")] {
+        let seen = meanwhile(&proxy, &with(token), ask);
+        assert_eq!(seen.last().map(String::as_str), Some(expected), "{token} {seen:?}");
+    }
+}
+
+#[test]
+fn no_level_hides_what_operators_do() {
+    let proxy = start(ON);
+    let address = admin(&proxy);
+    let lines = |message: &str| proxy.lines(|own| own == message).len();
+    let quiet = "{\"level\":\"off,admin[{action}]=off,access[{request_id}]=off\"}";
+    for done in 1..4 {
+        set_level(&address, quiet);
+        shell(&format!("curl -s -o /dev/null 'http://{}/'", proxy.address));
+        until("each has its line", || lines("an operator intervened") == done && lines("request") == done);
+    }
+}
+
+#[test]
+fn who_looks_with_a_wrong_token_leaves_a_trace_and_not_too_many() {
+    let proxy = start("admin: { address: \"127.0.0.1:0\", token: { value: s3cret-of-admins } }");
+    let address = admin(&proxy);
+    let lines = || proxy.lines(|message| message == "the admin interface was refused to somebody");
+    assert_eq!((get(&address, "-o /dev/null"), lines().len()), (" 401".into(), 0));
+    let begun = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(get(&address, "-o /dev/null -H 'Authorization: Bearer gu3ss'"), " 401");
+    }
+    let most = usize::try_from(begun.elapsed().as_secs()).unwrap() + 1;
+    until("there is a line", || !lines().is_empty());
+    assert!(lines().len() <= most, "{}", proxy.log());
+    let line = &lines()[0];
+    assert_eq!((&line["level"], &line["reason"]), (&"warn".into(), &"wrong_token".into()));
+    assert!(line["peer"].as_str().unwrap().starts_with("127.0.0.1:"), "{line}");
+    assert!(!proxy.log().contains("gu3ss"));
+}
+
+fn free_port() -> u16 {
+    silence().local_addr().unwrap().port()
 }

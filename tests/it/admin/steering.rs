@@ -1,12 +1,21 @@
 //! What operators change.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use obo_proxy::app::admin::Desk;
+use obo_proxy::app::admin::steer;
+use obo_proxy::config;
+use obo_proxy::telemetry::dial::Dial;
+use obo_proxy::telemetry::dial::Setting;
 use serde_json::Value;
 use serde_json::json;
+use tokio::runtime::Handle;
 
 use crate::admin::world;
 use crate::support::World;
+use crate::support::until;
 
 const PURGE: &str = "/api/v1/cache/purge";
 
@@ -96,4 +105,26 @@ async fn what_names_no_user_or_no_level_is_refused_with_what_to_write() {
         // where there is no log to turn, what is well-formed meets that first
         assert!(status == 400 || (status == 409 && body["level"] == "a=b=c"), "{body}: {status}");
     }
+}
+
+#[tokio::test]
+async fn a_level_by_hand_leaves_nothing_behind_of_those_before_it() {
+    let world = world().await;
+    let text = "routes: { all: { match: /, auth: anonymous, upstream: \"http://127.0.0.1:1\" } }";
+    let config = config::load_text("test.yaml", text, &[]).unwrap_or_else(|report| panic!("{report}")).config;
+    let dial = Dial::at(Setting::of(&config.telemetry.logs).unwrap());
+    let desk = Desk::new(world.probes.clone(), Arc::new(config), 1, world.clock.clone());
+    desk.log_by(dial);
+    let turn = |body: Value| steer::log_level(&desk, body.to_string().as_bytes()).unwrap();
+    let tasks = || Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    for _ in 0..1000 {
+        assert!(turn(json!({ "level": "debug", "for": "8760h" })).until.is_some());
+    }
+    until("one of them is left", async || tasks() <= before + 1).await;
+    assert!(turn(json!({ "level": "trace" })).until.is_none());
+    until("none of them is left", async || tasks() <= before).await;
+    turn(json!({ "level": "debug", "for": "8760h" }));
+    assert_eq!(turn(json!({ "level": null })).level, "info");
+    until("none of them is left", async || tasks() <= before).await;
 }

@@ -16,8 +16,9 @@ use crate::reload::leading_to;
 use crate::reload::metric;
 use crate::support::process::Proxy;
 use crate::support::process::obo_proxy;
+use crate::support::process::repository;
+use crate::support::process::run;
 use crate::support::process::shell;
-use crate::support::process::signal;
 use crate::support::process::text;
 
 const SUCCESSFUL: &str = "obo_config_last_reload_successful ";
@@ -132,23 +133,48 @@ async fn what_is_logged_follows_and_what_takes_a_restart_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_system_that_hangs_stops_nothing() {
+async fn a_pipe_in_place_of_the_configuration_is_refused_and_the_next_good_one_is_used() {
     let echo = echo().await;
+    let good = leading_to(&echo, "/one", "").replace("delay: 1s", "delay: 0s");
     tokio::task::block_in_place(|| {
-        let proxy = Proxy::start(&leading_to(&echo, "", "").replace("delay: 1s", "delay: 0s"), &[]);
-        let pipe = proxy.directory().join("pipe");
-        // to open it is to wait for a writer, who never comes
-        shell(&format!("mkfifo {}", pipe.display()));
-        fs::rename(pipe, proxy.directory().join("config.yaml")).unwrap();
-        for _ in 0..5 {
-            signal(proxy.id(), "HUP");
-            thread::sleep(Duration::from_millis(100));
-            assert_eq!(curl(&proxy.address, ""), ("200".into(), "/x".into()));
+        let proxy = Proxy::start(&good, &[]);
+        for round in ["/two", "/three"] {
+            let pipe = proxy.directory().join("pipe");
+            // to open it and wait would be to wait for a writer, who never comes
+            shell(&format!("mkfifo {}", pipe.display()));
+            fs::rename(pipe, proxy.directory().join("config.yaml")).unwrap();
+            check(&proxy.read_again(), REFUSED, &proxy);
+            assert!(proxy.log().contains("a pipe that nobody writes into"), "{}", proxy.log());
+            assert_eq!(metric(&proxy, SUCCESSFUL), Some(0.0));
+            assert_eq!(curl(&proxy.address, "").0, "200");
+            check(&proxy.reload(&good.replace("/one", round)), IN_USE, &proxy);
+            assert_eq!(metric(&proxy, SUCCESSFUL), Some(1.0));
+            assert_eq!(curl(&proxy.address, ""), ("200".into(), format!("{round}/x")));
         }
-        assert!(proxy.verdicts().is_empty(), "{}", proxy.log());
         let (code, log) = proxy.stop();
         assert_eq!(code, Some(0), "{log}");
     });
+}
+
+#[test]
+fn a_pipe_that_nobody_writes_into_is_no_configuration_to_begin_with() {
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("pipe");
+    let pipe = pipe.to_str().unwrap();
+    shell(&format!("mkfifo {pipe}"));
+    for command in ["run", "check"] {
+        let ended = run(&[command, "--config", pipe]);
+        let said = text(&ended.stdout) + &text(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(74), "{command}: {said}");
+        assert!(said.contains("a pipe that nobody writes into"), "{said}");
+    }
+    // what a shell makes of a command's output is one that somebody writes into, in a while
+    let checked = shell(&format!(
+        "{} check --config <(sleep 0.2; cat {})",
+        env!("CARGO_BIN_EXE_obo-proxy"),
+        repository("config/minimal.yaml").display()
+    ));
+    assert!(checked.contains("ok: 1 identity provider"), "{checked}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

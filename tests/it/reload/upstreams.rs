@@ -17,6 +17,7 @@ use crate::support::certificates::Authority;
 use crate::support::listen;
 use crate::support::load::Load;
 use crate::support::process::Proxy;
+use crate::support::process::shell;
 use crate::support::until;
 
 const RENEWED: &str = "files have changed and were read anew";
@@ -120,4 +121,41 @@ async fn files_are_followed_while_a_bad_configuration_waits_to_be_mended() {
     })
     .await;
     assert_eq!(metric(&proxy, "obo_config_last_reload_successful "), Some(0.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_in_place_of_a_file_of_an_upstream_is_told_of_and_holds_nothing_up() {
+    let authority = Authority::new();
+    let (echo, directory) = (secure_echo(&authority).await, tempfile::tempdir().unwrap());
+    let files = directory.path();
+    put(files, "ca.pem", &authority.pem());
+    put_pair(files, &authority);
+    let proxy = tokio::task::block_in_place(|| Proxy::start(&config(&echo, files, ""), &[]));
+    let said = |what: &str| proxy.lines(|message| message == what).len();
+    let successful = || metric(&proxy, "obo_config_last_reload_successful ");
+    tokio::task::block_in_place(|| {
+        shell(&format!("mkfifo {0}/pipe && mv {0}/pipe {0}/ca.pem", files.display()));
+    });
+    until("it is told", async || said(NOT_RENEWED) == 1).await;
+    assert!(proxy.log().contains("this is not a regular file"), "{}", proxy.log());
+    until("the metric says so", async || successful() == Some(0.0)).await;
+    tokio::task::block_in_place(|| {
+        assert_eq!(curl(&proxy.address, "").0, "200");
+        check(&proxy.read_again(), REFUSED, &proxy);
+        put(files, "ca.pem", &authority.pem());
+        check(&proxy.read_again(), "the configuration was read again", &proxy);
+        assert_eq!((successful(), curl(&proxy.address, "").0), (Some(1.0), "200".into()));
+    });
+    // of files that are renewed without being asked
+    let told = said(NOT_RENEWED);
+    put(files, "ca.pem", "nonsense");
+    until("it is told", async || said(NOT_RENEWED) > told && successful() == Some(0.0)).await;
+    put(files, "ca.pem", &authority.pem());
+    until("what was there is there again", async || successful() == Some(1.0)).await;
+    assert_eq!(said(RENEWED), 0);
+    let told = said(NOT_RENEWED);
+    put(files, "ca.pem", "nonsense");
+    until("it is told", async || said(NOT_RENEWED) > told && successful() == Some(0.0)).await;
+    put(files, "ca.pem", &Authority::new().pem());
+    until("it is mended", async || said(RENEWED) == 1 && successful() == Some(1.0)).await;
 }

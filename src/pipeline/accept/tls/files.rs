@@ -1,9 +1,6 @@
 //! The files of a listener's TLS, and what is made of their content.
 
-use std::fs;
-use std::fs::File;
 use std::io;
-use std::io::Read;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,6 +24,7 @@ use crate::config::HostPattern;
 use crate::config::ListenerTls;
 use crate::config::ServerCertificate;
 use crate::config::TlsVersion;
+use crate::config::file;
 use crate::domain::clock::UnixTime;
 use crate::domain::digest::Digest;
 use crate::domain::digest::Hasher;
@@ -207,19 +205,11 @@ impl ResolvesServerCert for Certificates {
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
     let unreadable = |source| Error::Unreadable { path: path.into(), source };
-    let metadata = fs::metadata(path).map_err(unreadable)?;
-    // a pipe would be waited for, maybe for ever
-    if !metadata.is_file() {
-        return Err(unusable(path, "is no regular file"));
-    }
-    // room for everything from the start: growing would leave copies of keys behind
-    let room = metadata.len().min(LONGEST).saturating_add(2);
-    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(room).unwrap_or_default()));
-    File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
-    match u64::try_from(bytes.len()) {
-        Ok(length) if length <= LONGEST => Ok(bytes),
-        _ => Err(unusable(path, "is far too long")),
-    }
+    file::read(path, LONGEST).map_err(|error| match error {
+        file::Error::Unreadable(source) => unreadable(source),
+        file::Error::TooLong => unusable(path, "is far too long"),
+        file::Error::NotRegular | file::Error::Deserted => unusable(path, "is no regular file"),
+    })
 }
 
 fn pair(settings: &ServerCertificate, pem: &Pem, provider: &CryptoProvider) -> Result<CertifiedKey, Error> {

@@ -1,9 +1,7 @@
 //! The files our credentials are in, read anew each time: whoever rotates one only has to replace the file.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io;
-use std::io::Read;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
+use crate::config::file;
 use crate::domain::secret::Secret;
 use crate::pipeline::exchange::credential::error::Error;
 use crate::pipeline::exchange::credential::error::What;
@@ -76,20 +75,11 @@ impl Reader {
 fn read(what: What, path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
     let unreadable = |source| Error::Unreadable { what, path: path.into(), source };
     let unusable = |problem| Error::Unusable { what, path: path.into(), problem };
-    // a pipe would be waited for, maybe for ever
-    let metadata = std::fs::metadata(path).map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err(unusable("is no regular file"));
-    }
-    let longest = what.longest();
-    // room for everything from the start: growing would leave copies behind
-    let room = metadata.len().min(longest).saturating_add(2);
-    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(room).unwrap_or_default()));
-    File::open(path).and_then(|file| file.take(longest + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
-    match u64::try_from(bytes.len()) {
-        Ok(length) if length <= longest => Ok(bytes),
-        _ => Err(unusable("is far too long")),
-    }
+    file::read(path, what.longest()).map_err(|error| match error {
+        file::Error::Unreadable(source) => unreadable(source),
+        file::Error::TooLong => unusable("is far too long"),
+        file::Error::NotRegular | file::Error::Deserted => unusable("is no regular file"),
+    })
 }
 
 #[cfg(test)]
