@@ -30,7 +30,7 @@ const RUN: [&str; 11] = [
 ];
 
 /// What wants a cluster, a tenant, a container engine, root, or the source and time.
-const ELSEWHERE: [&str; 12] = [
+const ELSEWHERE: [&str; 14] = [
     "az",
     "kubectl",
     "helm",
@@ -43,6 +43,8 @@ const ELSEWHERE: [&str; 12] = [
     "bash",
     "cd",
     "cp",
+    "jq",
+    "mkdir",
 ];
 
 #[derive(Debug, PartialEq, Eq)]

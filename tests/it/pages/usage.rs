@@ -140,13 +140,16 @@ fn every_command_of_ours_in_the_pages_exists_with_its_flags() {
 #[test]
 fn every_flag_named_by_itself_is_one_of_ours_or_of_a_program_that_is_named() {
     /// Those of others, and whose they are.
-    const OTHERS: [(&str, &str); 6] = [
+    const OTHERS: [(&str, &str); 9] = [
         ("--append", "az"),
         ("--interop", "tests/run.sh"),
         ("--deploy", "tests/run.sh"),
         ("--public-client-redirect-uris", "az"),
         ("--web-redirect-uris", "az"),
         ("--bench", "cargo"),
+        ("--build-arg", "docker"),
+        ("--format", "podman"),
+        ("--output", "docker"),
     ];
     let mut helps = String::new();
     for command in commands().into_iter().filter(|command| command != "help") {
