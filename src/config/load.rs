@@ -10,7 +10,6 @@ use crate::config::check;
 use crate::config::check::Look;
 use crate::config::layers::Input;
 use crate::config::layers::Layers;
-use crate::config::mask;
 use crate::config::outline::Outline;
 use crate::config::problem;
 use crate::config::problem::Cause;
@@ -22,6 +21,7 @@ use crate::config::tree::Tree;
 use crate::config::wire;
 use crate::config::written::Written;
 use crate::config::yaml::MAX_BYTES;
+use crate::domain::printable;
 
 /// A configuration that can be used.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ pub fn load_written(
     let mut problems = Vec::new();
     let mut cause = Cause::Invalid;
     for (order, path) in files.iter().enumerate() {
-        let name: String = path.display().to_string().chars().map(mask::printable).collect();
+        let name = printable::line(&path.display().to_string());
         let (message, help) = match read(path) {
             Ok(bytes) => match String::from_utf8(bytes) {
                 Ok(text) => {

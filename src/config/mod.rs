@@ -33,6 +33,7 @@ mod loopback;
 mod mask;
 mod node;
 mod outline;
+mod places;
 mod redis;
 mod schema;
 mod settled;

@@ -9,6 +9,7 @@ use crate::config::node::Kind;
 use crate::config::node::Node;
 use crate::config::node::Path;
 use crate::config::node::Segment;
+use crate::domain::printable;
 
 /// What was written, masked. What was left out is not there: its default holds.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +31,7 @@ fn shown(path: &Path, node: &Node) -> Value {
     match &node.kind {
         Kind::Nil => Value::Null,
         Kind::Scalar(text) if mask::is_hidden(path, text) => MASK.into(),
-        Kind::Scalar(text) => text.chars().map(mask::printable).collect::<String>().into(),
+        Kind::Scalar(text) => printable::line(text).into(),
         Kind::List(items) => {
             let item = |(at, item)| shown(&path.and(Segment::Item(at)), item);
             items.iter().enumerate().map(item).collect()

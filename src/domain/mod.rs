@@ -12,6 +12,7 @@ pub mod digest;
 pub mod holdings;
 pub mod name;
 pub mod peer;
+pub mod printable;
 pub mod scope;
 pub mod secret;
 pub mod tenant;

@@ -17,6 +17,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::domain::clock::Clock;
 use crate::domain::clock::Timestamp;
+use crate::domain::printable;
 use crate::telemetry::access_log;
 use crate::telemetry::dial::Dial;
 use crate::telemetry::dial::Form;
@@ -97,7 +98,8 @@ fn write_json(
     for (name, value) in &fields.members {
         member(name, value);
     }
-    writeln!(writer, "{line}}}")
+    line.push('}');
+    writeln!(writer, "{}", printable::json(line))
 }
 
 fn write_human(
@@ -118,7 +120,7 @@ fn write_human(
         }
         write!(writer, "{}ms", plain(&took))?;
     } else {
-        write!(writer, "{}", printable(&fields.message))?;
+        write!(writer, "{}", printable::escaped(&fields.message))?;
     }
     for (name, value) in &fields.members {
         write!(writer, " {name}={}", plain(value))?;
@@ -129,14 +131,10 @@ fn write_human(
 /// A value for a person: text without quotes, and nothing that could move the cursor or forge a line.
 fn plain(value: &Value) -> String {
     match value {
-        Value::String(text) => printable(text),
+        Value::String(text) => printable::escaped(text).into_owned(),
         Value::Null => "-".into(),
         other => other.to_string(),
     }
-}
-
-fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 #[derive(Default)]
@@ -281,6 +279,18 @@ mod tests {
         assert_eq!(members["msg"], "request");
         assert_eq!(members["url.path"], "/a\n{\"level\":\"forged\"}");
         assert_eq!(members["http.response.status_code"], 200);
+    }
+
+    #[test]
+    fn no_line_holds_what_a_terminal_obeys() {
+        let obeyed = "/\u{9b}2J\u{9d}0;x\u{9c}\u{202e}\u{2028}";
+        for form in [write_json, write_human] {
+            let members = Members(vec![("url.path", obeyed.into())]);
+            let (mut out, fields) = (String::new(), Fields { message: obeyed.into(), members });
+            let at = Timestamp::new(Duration::ZERO);
+            form(&mut Writer::new(&mut out), at, tracing::Level::INFO, "obo_proxy::app", fields).unwrap();
+            assert!(out.trim_end_matches('\n').chars().all(printable::is_printable), "{out:?}");
+        }
     }
 
     #[test]

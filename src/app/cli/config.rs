@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::app::cli::Failure;
 use crate::app::cli::print;
+use crate::app::cli::print_json;
 use crate::app::cli::source;
 use crate::config;
 use crate::config::Look;
@@ -23,14 +24,14 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(files: &[PathBuf], arguments: &Arguments) -> Result<(), Failure> {
-    let source = source(files);
+    let source = source(files).map_err(Failure::Config)?;
     let (loaded, mut written) =
         config::load_written(&source.files, &source.environment, Look::Away).map_err(Failure::Config)?;
     if arguments.defaults {
         written = config::with_defaults(written, &loaded.config);
     }
-    print(&match arguments.json {
-        true => format!("{:#}\n", written.to_json()),
-        false => written.to_yaml(),
-    })
+    match arguments.json {
+        true => print_json(format!("{:#}", written.to_json())),
+        false => print(&written.to_yaml()),
+    }
 }

@@ -1,8 +1,11 @@
 //! `init`: writes a configuration to begin with. Asks for what no flag says, on a terminal.
 
+use std::fs;
 use std::fs::File;
+use std::io;
 use std::io::IsTerminal;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -16,6 +19,7 @@ use crate::app::init::Credential;
 use crate::app::init::Plan;
 use crate::app::init::Server;
 use crate::config;
+use crate::domain::printable;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -97,24 +101,53 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     steps.push(format!("obo-proxy run --config {file}"));
     let steps: String =
         steps.iter().enumerate().map(|(at, step)| format!("  {}. {step}\n", at + 1)).collect();
-    eprint!("{file} is written. What comes next:\n{steps}");
+    eprint!("{}", printable::lines(&format!("{file} is written. What comes next:\n{steps}")));
     Ok(())
 }
 
 fn write(arguments: &Arguments, text: &str) -> Result<(), Failure> {
-    let mut options = File::options();
-    options.write(true);
-    match arguments.force {
-        true => options.create(true).truncate(true),
-        false => options.create_new(true),
-    };
     let path = &arguments.output;
-    let opened = options.open(path).with_context(|| match path.exists() && !arguments.force {
-        true => format!("{} is there already; --force replaces it", path.display()),
-        false => format!("cannot write {}", path.display()),
-    });
-    opened?.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+    let there = fs::symlink_metadata(path).ok();
+    let written = match (&there, arguments.force) {
+        (Some(_), false) => {
+            let error = io::Error::from(io::ErrorKind::AlreadyExists);
+            let said = format!("{} is there already; --force replaces it", path.display());
+            return Err(Failure::No(anyhow::Error::new(error).context(said)));
+        }
+        // whoever follows a link, or writes into a pipe, does not replace it
+        (Some(there), true) if !there.is_file() => {
+            let error = io::Error::from(io::ErrorKind::AlreadyExists);
+            let said = format!("{} is no file of its own, and is not replaced", path.display());
+            return Err(Failure::No(anyhow::Error::new(error).context(said)));
+        }
+        (Some(there), true) => replace(path, text, there.permissions()),
+        (None, _) => create(path, text, 0o666),
+    };
+    written.with_context(|| format!("cannot write {}", path.display()))?;
     Ok(())
+}
+
+/// Writes a file that is not there; one that cannot be written whole does not stay.
+fn create(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let mut file = File::options().write(true).create_new(true).mode(mode).open(path)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    if written.is_err() {
+        let _ = fs::remove_file(path);
+    }
+    written
+}
+
+/// Puts a new file in the place of the one at `path`, which is whole until then.
+fn replace(path: &Path, text: &str, permissions: fs::Permissions) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let beside = path.with_file_name(name);
+    create(&beside, text, 0o600)?;
+    let replaced = fs::set_permissions(&beside, permissions).and_then(|()| fs::rename(&beside, path));
+    if replaced.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    replaced
 }
 
 fn plan(arguments: &Arguments) -> Result<Plan, Failure> {
@@ -183,7 +216,7 @@ struct Asker {
 
 impl Asker {
     fn new() -> Self {
-        let is_heard = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+        let is_heard = io::stdin().is_terminal() && io::stderr().is_terminal();
         Self { is_heard, missing: Vec::new() }
     }
 
@@ -208,7 +241,7 @@ impl Asker {
         loop {
             eprint!("{question}: ");
             let mut line = String::new();
-            let read = std::io::stdin().read_line(&mut line).context("cannot read the terminal")?;
+            let read = io::stdin().read_line(&mut line).context("cannot read the terminal")?;
             let answer = line.trim();
             if !answer.is_empty() {
                 return Ok(Some(answer.to_owned()));

@@ -24,7 +24,7 @@ use crate::telemetry::logs;
 
 pub(super) fn run(files: &[PathBuf]) -> Result<(), Failure> {
     let (clock, bell) = (Clock::system(), Arc::new(Notify::new()));
-    let begun = Watch::begin(source(files), bell.clone(), clock.clone());
+    let begun = Watch::begin(source(files).map_err(Failure::Config)?, bell.clone(), clock.clone());
     let (watch, Loaded { config, warnings, .. }) = begun.map_err(Failure::Config)?;
     let dial = log_to_stderr(&config, &clock)?;
     warnings.iter().for_each(report::problem);

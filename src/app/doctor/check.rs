@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::domain::clock::Clock;
+use crate::domain::printable;
 
 /// How a look ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,8 +63,8 @@ impl Verdict {
 
     /// Some of what is seen are words of servers', which must not move about on a terminal.
     fn new(finding: Finding, seen: String, remedy: Option<String>) -> Self {
-        let seen = seen.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        Self { finding, seen, remedy }
+        let letter = |own: char| if printable::is_printable(own) { own } else { ' ' };
+        Self { finding, seen: seen.chars().map(letter).collect(), remedy }
     }
 }
 
