@@ -83,7 +83,7 @@ pub fn is_secret_key(path: &Path) -> bool {
 /// Whether `value` looks like a secret wherever it stands: a JWT, a PEM block, a client secret as Entra makes them, a
 /// URL with a password (even without its scheme), a query or a fragment, or a text that has swallowed part of the file.
 pub fn looks_secret(value: &str) -> bool {
-    let login = value.contains('@') && value.contains(':');
+    let login = value.contains(':') && (value.contains('@') || value.contains("%40"));
     let url = login || value.split_once("://").is_some_and(|(_, rest)| rest.contains(['?', '#']));
     let swallowed = value.contains('\n') || (value.contains(':') && secret_word_end(value).is_some());
     let of_entra = value.find("Q~") == Some(4);
@@ -300,6 +300,7 @@ mod tests {
             "https://host/?code=1",
             "user:pw@host",
             "pw@host:6379",
+            "https://user%3Apw%40host/",
             "eyJhbGciOiJub25lIn0",
             "-----BEGIN KEY-----",
             "abc8Q~abcdefghijklmnopqrstuvwxyz01234567",

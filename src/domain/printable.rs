@@ -63,7 +63,8 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
 /// it has no such letters but blanks.
 pub fn json(json: String) -> String {
     let is_plain = |letter: char| letter < ' ' || is_printable(letter);
-    if json.chars().all(is_plain) {
+    // nearly every line of a log is ASCII
+    if json.bytes().all(|byte| byte < 0x7f) || json.chars().all(is_plain) {
         return json;
     }
     let mut out = String::with_capacity(json.len() + 16);

@@ -27,7 +27,7 @@ const IDENTITY_PROVIDER: [&str; 16] = [
 ];
 
 /// Below its route.
-const ROUTE: [&str; 38] = [
+const ROUTE: [&str; 39] = [
     "headers: { set: { x-api-key: CANARY } }",
     "headers: { set: { x-a: \"{claims.oid}CANARY\" } }",
     "headers: { set: { x-a: \"{CANARY\" } }",
@@ -63,6 +63,7 @@ const ROUTE: [&str; 38] = [
     "match: { path: /, header: { x: CANARY } }",
     "match: { path: /, headers: { x: \"CANARY\\n\" } }",
     "upstream: https://h/#CANARY",
+    "upstream: https://u%3ACANARY%40h/",
     "upstream: https://h/?sig=CANARY",
     "cors: { origins: [\"https://u:CANARY@h\"] }",
     "cookie: CANARY",
