@@ -27,7 +27,7 @@ use crate::net::client::Client;
 use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::SpanResult;
-use crate::telemetry::trace::Span;
+use crate::telemetry::trace::Kept;
 use crate::telemetry::trace::Tracer;
 use crate::telemetry::trace::otlp;
 
@@ -131,7 +131,8 @@ impl Collector {
         Ok(Self { client, request, resource: traces.resource.clone(), timeout: traces.timeout })
     }
 
-    async fn send(&self, spans: &[Span]) -> Sent {
+    async fn send(&self, batch: &[Kept]) -> Sent {
+        let spans = batch.iter().map(|kept| &kept.span);
         let body = Full::new(Bytes::from(otlp::body(&self.resource, spans)));
         let request = self.request.clone().map(|()| body);
         let bounds = Bounds { timeout: self.timeout, body: LONGEST_ANSWER };
@@ -174,9 +175,9 @@ fn rejected(body: &[u8]) -> usize {
 struct Export {
     collector: Collector,
     metrics: Arc<Metrics>,
-    spans: mpsc::Receiver<Span>,
+    spans: mpsc::Receiver<Kept>,
     stopped: oneshot::Receiver<()>,
-    batch: Vec<Span>,
+    batch: Vec<Kept>,
 }
 
 impl Export {

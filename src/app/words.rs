@@ -54,16 +54,6 @@ fn joined<T: AsRef<str>>(words: &[T], conjunction: &str) -> String {
     }
 }
 
-/// `text` without what a terminal would obey.
-pub fn printable(text: &str) -> String {
-    let is_obeyed = |letter: char| {
-        letter.is_control()
-            || ('\u{200b}'..='\u{202e}').contains(&letter)
-            || ('\u{2066}'..='\u{2069}').contains(&letter)
-    };
-    text.chars().map(|letter| if is_obeyed(letter) { '\u{fffd}' } else { letter }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,10 +80,5 @@ mod tests {
         assert_eq!(any_of::<&str>(&[]), "none");
         assert_eq!(any_of(&["a"]), "a");
         assert_eq!(all_of(&["a", "b", "c"]), "a, b and c");
-    }
-
-    #[test]
-    fn a_terminal_is_given_nothing_to_obey() {
-        assert_eq!(printable("a\u{1b}[2Jb\u{202e}c\n"), "a\u{fffd}[2Jb\u{fffd}c\u{fffd}");
     }
 }

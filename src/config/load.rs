@@ -11,7 +11,6 @@ use crate::config::check::Look;
 use crate::config::file;
 use crate::config::layers::Input;
 use crate::config::layers::Layers;
-use crate::config::mask;
 use crate::config::outline::Outline;
 use crate::config::problem;
 use crate::config::problem::Cause;
@@ -22,6 +21,7 @@ use crate::config::problem::Severity;
 use crate::config::tree::Tree;
 use crate::config::wire;
 use crate::config::yaml::MAX_BYTES;
+use crate::domain::printable;
 
 /// A configuration that can be used.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub fn load(files: &[PathBuf], environment: &[(String, String)], look: Look) -> 
     let mut problems = Vec::new();
     let mut cause = Cause::Invalid;
     for (order, path) in files.iter().enumerate() {
-        let name: String = path.display().to_string().chars().map(mask::printable).collect();
+        let name = printable::line(&path.display().to_string());
         let (message, help) = match read(path) {
             Ok(bytes) => match std::str::from_utf8(&bytes) {
                 Ok(text) => {

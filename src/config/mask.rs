@@ -1,10 +1,13 @@
 //! What must not be shown: decided by where a value stands and what it looks like, never by what it is used for.
 //!
-//! A secret is most often shown by a mistake nobody foresaw: a mis-spelt key, a value on the wrong level. So words are
-//! compared loosely, and whatever hangs below one of them is hidden, but for the leaves that only name a secret's place.
+//! A secret is most often shown by a mistake nobody foresaw: a mis-spelt key, a value on the wrong level. So a value is shown
+//! only where the schema knows of one; words are compared loosely, and whatever hangs below one of them is hidden, but for the
+//! leaves that only name a secret's place.
 
 use crate::config::node::Path;
 use crate::config::node::Segment;
+use crate::config::places;
+use crate::domain::printable;
 
 /// What stands in a secret's place.
 pub const MASK: &str = "***";
@@ -86,24 +89,25 @@ pub fn is_secret(path: &Path, text: &str) -> bool {
 }
 
 /// Whether `value` looks like a secret wherever it stands: a JWT, a PEM block, a client secret as Entra makes them, a
-/// URL with a password (even without its scheme) or a query, or a text that has swallowed part of the file.
+/// URL with a password (even without its scheme), a query or a fragment, or a text that has swallowed part of the file.
 pub fn looks_secret(value: &str) -> bool {
-    let login = value.contains('@') && value.contains(':');
-    let url = login || value.split_once("://").is_some_and(|(_, rest)| rest.contains('?'));
+    let login = value.contains(':') && (value.contains('@') || value.contains("%40"));
+    let url = login || value.split_once("://").is_some_and(|(_, rest)| rest.contains(['?', '#']));
     let swallowed = value.contains('\n') || (value.contains(':') && secret_word_end(value).is_some());
     let of_entra = value.find("Q~") == Some(4);
     value.starts_with("eyJ") || of_entra || value.contains("-----BEGIN") || url || swallowed
 }
 
-/// Whether the scalar `text` at `path` of a configuration that holds must not be shown. What is sent to others and the same
-/// for every caller, or has to come from them, may be a secret whatever it is called: only who wrote it can tell.
+/// Whether the scalar `text` at `path` must not be shown: in the configuration in use, in an excerpt of a file, in a message.
+/// What is sent to others and the same for every caller, or has to come from them, may be a secret whatever it is called:
+/// only who wrote it can tell. And nobody can tell what a value is that stands where none belongs.
 pub fn is_hidden(path: &Path, text: &str) -> bool {
     let is_private = match path.keys().as_slice() {
         ["identity_providers", _, "parameters", ..] | ["routes", _, "match", "headers", ..] => true,
         ["routes", _, "headers", "set", ..] | ["defaults", "headers", "set", ..] => !is_one_claim(text),
         _ => false,
     };
-    is_private || is_secret(path, text)
+    is_private || is_secret(path, text) || !places::takes_value(path)
 }
 
 /// Whether `text` is the path of a file with a private key, where one belongs. A key itself, in PEM or bare base64, does not look
@@ -122,7 +126,7 @@ fn names_key_file(path: &Path, text: &str) -> bool {
 /// Whether a template is a claim and nothing else.
 fn is_one_claim(text: &str) -> bool {
     let claim = text.strip_prefix("{claims.").and_then(|rest| rest.strip_suffix('}'));
-    claim.is_some_and(|name| !name.contains(['{', '}']))
+    claim.is_some_and(|name| !name.contains(['{', '}', ' ']))
 }
 
 /// Whether `key` is the number of an item, as someone may write it who means a list.
@@ -132,10 +136,12 @@ pub fn is_position(key: &str) -> bool {
 
 /// `value` as a message may show it: masked, cut, and without control characters.
 pub fn shown(path: &Path, value: &str) -> String {
-    if is_secret(path, value) {
-        return MASK.into();
-    }
-    let mut text: String = value.chars().take(LONGEST_SHOWN).map(printable).collect();
+    if is_hidden(path, value) { MASK.into() } else { cut(value) }
+}
+
+/// `value` cut, and without control characters.
+fn cut(value: &str) -> String {
+    let mut text: String = value.chars().take(LONGEST_SHOWN).map(printable::letter).collect();
     if value.chars().nth(LONGEST_SHOWN).is_some() {
         text.push('…');
     }
@@ -146,7 +152,7 @@ pub fn shown(path: &Path, value: &str) -> String {
 pub fn shown_key(path: &Path) -> String {
     match path.0.last() {
         Some(Segment::Key(_)) if is_secret_key(path) => MASK.into(),
-        Some(Segment::Key(key)) => shown(&Path::default(), key),
+        Some(Segment::Key(key)) => cut(key),
         Some(Segment::Item(item)) => item.to_string(),
         None => String::new(),
     }
@@ -164,17 +170,6 @@ pub fn shown_path(path: &Path) -> String {
         };
     }
     shown.to_string()
-}
-
-/// `character`, or a sign for one that a terminal would obey.
-pub fn printable(character: char) -> char {
-    if character == '\t' {
-        ' '
-    } else if character.is_control() || ('\u{200b}'..='\u{202e}').contains(&character) {
-        '\u{fffd}'
-    } else {
-        character
-    }
 }
 
 /// Where the first secret word of a raw line ends, as a byte offset. Used where a file could not be parsed.
@@ -364,6 +359,7 @@ mod tests {
             "https://host/?code=1",
             "user:pw@host",
             "pw@host:6379",
+            "https://user%3Apw%40host/",
             "eyJhbGciOiJub25lIn0",
             "-----BEGIN KEY-----",
             "abc8Q~abcdefghijklmnopqrstuvwxyz01234567",

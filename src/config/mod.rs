@@ -34,6 +34,7 @@ mod loopback;
 mod mask;
 mod node;
 mod outline;
+mod places;
 mod redis;
 mod schema;
 mod settled;

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::config::mask;
 use crate::config::node::Span;
+use crate::domain::printable;
 
 /// A longer line is cut in an excerpt.
 const LONGEST_LINE: usize = 200;
@@ -44,7 +45,7 @@ impl Source {
         let text: Vec<char> = text.chars().collect();
         let breaks = text.iter().enumerate().filter(|(_, c)| **c == '\n').map(|(at, _)| at + 1);
         let line_starts = std::iter::once(0).chain(breaks).collect();
-        let name = name.chars().map(mask::printable).collect();
+        let name = printable::line(name);
         Self { name, text, line_starts, tokens: Vec::new(), hidden: Vec::new() }
     }
 
@@ -103,7 +104,7 @@ impl Source {
             let before = written;
             match masked {
                 Some(_) => line.push_str(mask::MASK),
-                None => line.extend(self.slice(at..next).iter().copied().map(mask::printable)),
+                None => line.extend(self.slice(at..next).iter().copied().map(printable::letter)),
             }
             written += if masked.is_some() { mask::MASK.len() } else { 1 };
             if at < wanted.end && wanted.start < next {

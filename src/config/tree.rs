@@ -16,6 +16,7 @@ use crate::config::problem::Location;
 use crate::config::problem::Problem;
 use crate::config::problem::Severity;
 use crate::config::source::Source;
+use crate::domain::printable;
 
 /// How many problems of form are looked for.
 const MAX_FAULTS: usize = 100;
@@ -53,7 +54,7 @@ impl Tree {
         for variable in layers.misnamed {
             problems.push(Problem {
                 severity: Severity::Error,
-                location: Location::Environment(variable.chars().map(mask::printable).collect()),
+                location: Location::Environment(printable::line(&variable)),
                 message: "this variable names no setting".into(),
                 help: Some("the form is OBO__SECTION__KEY, and each setting can be named once".into()),
                 excerpt: None,

@@ -12,6 +12,7 @@ use crate::config::node::Path;
 use crate::config::node::Place;
 use crate::config::node::Segment;
 use crate::config::source::Source;
+use crate::domain::printable;
 
 /// Where a value was written that nobody wrote: it is a default, or follows from settings elsewhere.
 const UNWRITTEN: &str = "in effect";
@@ -174,7 +175,7 @@ fn setting(path: &Path, node: &Node, sources: &[Source]) -> Setting {
         }
     };
     let (from, order) = match node.place() {
-        Place::Environment(variable) => (variable.chars().map(mask::printable).collect(), (usize::MAX, 0, 0)),
+        Place::Environment(variable) => (printable::line(variable), (usize::MAX, 0, 0)),
         Place::File { file, span } => {
             let name = sources.get(*file).map(|source| source.name.clone()).unwrap_or_default();
             match span {
@@ -190,7 +191,7 @@ fn setting(path: &Path, node: &Node, sources: &[Source]) -> Setting {
 fn shown(path: &Path, text: &str) -> String {
     match mask::is_hidden(path, text) {
         true => mask::MASK.into(),
-        false => text.chars().map(mask::printable).collect(),
+        false => printable::line(text),
     }
 }
 

@@ -13,6 +13,7 @@ pub mod holdings;
 pub mod name;
 pub mod paint;
 pub mod peer;
+pub mod printable;
 pub mod scope;
 pub mod secret;
 pub mod tenant;

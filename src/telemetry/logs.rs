@@ -18,6 +18,7 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::domain::clock::Clock;
 use crate::domain::clock::Timestamp;
 use crate::domain::paint::Paint;
+use crate::domain::printable;
 use crate::telemetry::access_log;
 use crate::telemetry::dial::Dial;
 use crate::telemetry::dial::Form;
@@ -101,7 +102,8 @@ fn write_json(
     for (name, value) in &fields.members {
         member(name, value);
     }
-    writeln!(writer, "{line}}}")
+    line.push('}');
+    writeln!(writer, "{}", printable::json(line))
 }
 
 fn write_human(
@@ -122,7 +124,7 @@ fn write_human(
         let status = painted(level, &plain(&status), paint);
         write!(writer, "{} {} {status} {}ms", plain(&method), plain(&path), plain(&took))?;
     } else {
-        write!(writer, "{}", printable(&fields.message))?;
+        write!(writer, "{}", printable::escaped(&fields.message))?;
     }
     for (name, value) in &fields.members {
         write!(writer, " {}{}", paint.dim(&format!("{name}=")), plain(value))?;
@@ -143,14 +145,10 @@ fn painted(level: tracing::Level, text: &str, paint: Paint) -> String {
 /// A value for a person: text without quotes, and nothing that could move the cursor or forge a line.
 fn plain(value: &Value) -> String {
     match value {
-        Value::String(text) => printable(text),
+        Value::String(text) => printable::escaped(text).into_owned(),
         Value::Null => "-".into(),
         other => other.to_string(),
     }
-}
-
-fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 #[derive(Default)]
@@ -295,6 +293,20 @@ mod tests {
         assert_eq!(members["msg"], "request");
         assert_eq!(members["url.path"], "/a\n{\"level\":\"forged\"}");
         assert_eq!(members["http.response.status_code"], 200);
+    }
+
+    #[test]
+    fn no_line_holds_what_a_terminal_obeys() {
+        let obeyed = "/\u{9b}2J\u{9d}0;x\u{9c}\u{202e}\u{2028}";
+        let (at, level, target) = (Timestamp::new(Duration::ZERO), tracing::Level::INFO, "obo_proxy::app");
+        let fields =
+            || Fields { message: obeyed.into(), members: Members(vec![("url.path", obeyed.into())]) };
+        let (mut json, mut human) = (String::new(), String::new());
+        write_json(&mut Writer::new(&mut json), at, level, target, fields()).unwrap();
+        write_human(&mut Writer::new(&mut human), at, level, target, fields(), Paint::Plain).unwrap();
+        for out in [json, human] {
+            assert!(out.trim_end_matches('\n').chars().all(printable::is_printable), "{out:?}");
+        }
     }
 
     #[test]

@@ -179,6 +179,32 @@ async fn a_request_and_its_steps_are_spans_of_the_callers_trace() {
 }
 
 #[tokio::test]
+async fn what_is_kept_of_a_path_is_bounded_and_holds_nothing_that_is_obeyed() {
+    let collector = Collector::answering(Some((200, ""))).await;
+    let url = collector.url();
+    let log = aside(move || {
+        let traced = Traced::start(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &url)]);
+        let long = format!("/{}", "a".repeat(40_000));
+        traced.get(&long, "none", &traceparent("01"));
+        let address = &traced.proxy.address;
+        // the introducer of a control sequence in one letter (C1), and one that turns the direction
+        shell(&format!("printf 'GET /\\302\\2332J\\342\\200\\256 HTTP/1.1\\r\\nHost: a\\r\\nConnection: close\\r\\n\\r\\n' | timeout 20 curl -s telnet://{address} || true"));
+        traced.proxy.stop().1
+    })
+    .await;
+    let spans = collector.spans();
+    let kept = spans.iter().find_map(|span| span.attribute("url.path").map(str::len)).unwrap();
+    assert!((1_000..1_100).contains(&kept), "{kept}");
+    assert!(log.lines().any(|line| line.contains("\"url.path\":\"/aaaa")), "{log}");
+    assert!(log.lines().all(|line| line.len() < 2_500), "{log}");
+    assert!(log.contains("2J"), "{log}");
+    assert!(
+        !log.chars().any(|letter| letter != '\n' && (letter.is_control() || letter == '\u{202e}')),
+        "{log:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_trace_may_begin_here_and_the_log_has_its_id() {
     let collector = Collector::answering(Some((200, ""))).await;
     let url = collector.url();

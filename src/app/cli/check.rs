@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::config::Look;
 use crate::config::problem::Problem;
 use crate::domain::clock::Clock;
+use crate::domain::printable;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -76,7 +77,7 @@ pub(super) fn run(files: &[PathBuf], arguments: &Arguments) -> ExitCode {
 
 fn json(problems: &[Problem]) -> String {
     let problems: serde_json::Value = problems.iter().map(Problem::to_json).collect();
-    format!("{problems:#}\n")
+    printable::json(format!("{problems:#}\n"))
 }
 
 fn summary(config: &Config, warnings: usize) -> String {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::app::cli::Failure;
 use crate::app::cli::load;
 use crate::app::cli::print;
+use crate::app::cli::print_json;
 use crate::config;
 use crate::config::Look;
 
@@ -33,8 +34,8 @@ pub(super) fn run(files: &[PathBuf], arguments: &Arguments) -> Result<(), Failur
         true => config::with_defaults(&in_use),
         false => in_use.written,
     };
-    print(&match arguments.json {
-        true => format!("{:#}\n", written.to_json()),
-        false => written.to_yaml(),
-    })
+    match arguments.json {
+        true => print_json(format!("{:#}", written.to_json())),
+        false => print(&written.to_yaml()),
+    }
 }

@@ -18,6 +18,7 @@ use crate::app::cli::judge::Judge;
 use crate::app::cli::load;
 use crate::app::cli::paint;
 use crate::app::cli::print;
+use crate::app::cli::print_json;
 use crate::app::explain;
 use crate::app::explain::Outcome;
 use crate::app::explain::Question;
@@ -95,10 +96,10 @@ pub(super) fn run(files: &[PathBuf], arguments: &Arguments) -> Result<ExitCode, 
     };
     let explanation = explain::explain(&config, &question, verdict.as_ref())
         .map_err(|error| Failure::Usage(error.into()))?;
-    print(&match arguments.json {
-        true => json(&explanation)?,
-        false => explanation.to_text(paint::of_stdout()),
-    })?;
+    match arguments.json {
+        true => print_json(json(&explanation)?)?,
+        false => print(&explanation.to_text(paint::of_stdout()))?,
+    }
     Ok(match (&explanation.outcome, verdict) {
         (_, Some(Err(error))) if is_silence(error.kind) => ExitCode::from(69),
         (Outcome::Refused { .. }, _) => ExitCode::from(1),
@@ -125,8 +126,7 @@ pub(super) fn is_silence(kind: Kind) -> bool {
 }
 
 fn json(explanation: &explain::Explanation) -> Result<String, Failure> {
-    let json = serde_json::to_string_pretty(explanation).map_err(|error| Failure::No(anyhow!(error)))?;
-    Ok(json + "\n")
+    serde_json::to_string_pretty(explanation).map_err(|error| Failure::No(anyhow!(error)))
 }
 
 /// `Name: value`.

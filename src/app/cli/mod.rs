@@ -3,6 +3,7 @@
 //! **In:** arguments and environment. **Out:** an exit code: 0 ok, 1 the answer is no, 2 usage, 69 nobody answers, 74 I/O,
 //! 78 configuration. **Never:** takes a token or a secret as an argument.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,8 +16,12 @@ use crate::app::reload::Source;
 use crate::config::Loaded;
 use crate::config::Look;
 use crate::config::problem::Cause;
+use crate::config::problem::Location;
+use crate::config::problem::Problem;
 use crate::config::problem::Report;
+use crate::config::problem::Severity;
 use crate::domain::paint::Paint;
+use crate::domain::printable;
 
 mod check;
 mod completions;
@@ -107,15 +112,20 @@ fn refused(said: &clap::Error) -> ExitCode {
     }
 }
 
-/// Tells of an error.
+/// Tells of an error. Arguments and names of files are in errors, and go to a terminal.
 fn complain(error: &anyhow::Error) {
-    eprintln!("{}: {error:#}", paint::of_stderr().bad("error"));
+    eprintln!("{}: {}", paint::of_stderr().bad("error"), printable::lines(&format!("{error:#}")));
 }
 
 /// Prints what a command has to say.
 fn print(text: &str) -> Result<(), Failure> {
     std::io::stdout().write_all(text.as_bytes()).context("cannot write to stdout")?;
     Ok(())
+}
+
+/// Prints JSON, of which no letter does anything to a terminal.
+fn print_json(json: String) -> Result<(), Failure> {
+    print(&(printable::json(json) + "\n"))
 }
 
 /// 74 for an address or stream that cannot be used, else 1.
@@ -133,13 +143,63 @@ fn exit_code(report: &Report) -> u8 {
 
 /// Reads the configuration with this process's environment, looking that closely at the files it names.
 fn load(files: &[PathBuf], look: Look) -> Result<Loaded, Report> {
-    source(files).load(look)
+    source(files)?.load(look)
 }
 
 /// What the configuration is read from, now and later.
-fn source(files: &[PathBuf]) -> Source {
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-    Source { files: files.to_vec(), environment }
+///
+/// # Errors
+/// If a variable that is meant for us cannot be read.
+fn source(files: &[PathBuf]) -> Result<Source, Report> {
+    let environment = environment(std::env::vars_os())?;
+    Ok(Source { files: files.to_vec(), environment })
+}
+
+/// The variables that are text. One of ours that is none would change nothing, and nobody would know.
+fn environment(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Vec<(String, String)>, Report> {
+    let (mut found, mut problems) = (Vec::new(), Vec::new());
+    for (name, value) in variables {
+        let shown = name.to_string_lossy().into_owned();
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => found.push((name, value)),
+            _ if shown.starts_with("OBO__") => problems.push(Problem {
+                severity: Severity::Error,
+                location: Location::Environment(printable::line(&shown)),
+                message: "this variable is not UTF-8 text".into(),
+                help: Some("write its name and its value in UTF-8, or unset it".into()),
+                excerpt: None,
+            }),
+            _ => {}
+        }
+    }
+    match problems.is_empty() {
+        true => Ok(found),
+        false => Err(Report::new(Cause::Invalid, problems)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    #[test]
+    fn a_variable_of_ours_that_is_no_text_is_an_error_and_anyone_elses_is_not_ours() {
+        let raw = |name: &[u8], value: &[u8]| {
+            (OsString::from_vec(name.to_vec()), OsString::from_vec(value.to_vec()))
+        };
+        let fine = environment([raw(b"OBO__WORKERS", b"2"), raw(b"LESS", b"\xff")].into_iter());
+        assert_eq!(fine.unwrap(), [("OBO__WORKERS".to_owned(), "2".to_owned())]);
+        for (name, value, shown) in [
+            (b"OBO__ADMIN__ADDRESS".as_slice(), b"hunter2\xff".as_slice(), "OBO__ADMIN__ADDRESS"),
+            (b"OBO__X\xff", b"1", "OBO__X\u{fffd}"),
+        ] {
+            let told = environment([raw(name, value)].into_iter()).unwrap_err().to_string();
+            assert!(told.contains(&format!("environment variable {shown}\n")), "{told}");
+            assert!(!told.contains("hunter2"), "{told}");
+        }
+    }
 }

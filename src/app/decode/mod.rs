@@ -9,6 +9,9 @@ use serde_json::json;
 use crate::app::words;
 use crate::domain::clock::UnixTime;
 use crate::domain::paint::Paint;
+use crate::domain::printable;
+use crate::pipeline::authenticate::claims;
+use crate::pipeline::authenticate::json as strict;
 use crate::pipeline::authenticate::jws;
 
 mod remarks;
@@ -24,6 +27,8 @@ const TIMES: [&str; 6] = ["auth_time", "exp", "iat", "nbf", "pwd_exp", "xms_tcdt
 pub struct Decoded {
     header: Map<String, Value>,
     claims: Map<String, Value>,
+    /// Its parts that can be read in two ways.
+    ambiguous: Vec<&'static str>,
     now: UnixTime,
 }
 
@@ -55,10 +60,14 @@ impl Decoded {
         let parts: Vec<&str> = token.split('.').collect();
         match parts.as_slice() {
             [header, claims, _] => {
-                let (header, claims) = (object(header, "header")?, object(claims, "payload")?);
-                Ok(Self { header, claims, now })
+                let mut ambiguous = Vec::new();
+                let header = object(header, "header", jws::HEADER_DEPTH, &mut ambiguous)?;
+                let claims = object(claims, "payload", claims::DEPTH, &mut ambiguous)?;
+                Ok(Self { header, claims, ambiguous, now })
             }
-            [header, _, _, _, _] if object(header, "header").is_ok() => Err(Error::Encrypted),
+            [header, _, _, _, _] if object(header, "header", 0, &mut Vec::new()).is_ok() => {
+                Err(Error::Encrypted)
+            }
             _ => Err(Error::NoJwt),
         }
     }
@@ -75,7 +84,7 @@ impl Decoded {
             "header": self.header,
             "claims": self.claims,
             "times": times,
-            "remarks": remarks::all(&self.header, &self.claims, self.now),
+            "remarks": self.remarks(),
         })
     }
 
@@ -85,7 +94,7 @@ impl Decoded {
         self.write(&mut text, &self.header, paint);
         text.push_str("\nclaims\n");
         self.write(&mut text, &self.claims, paint);
-        let remarks = remarks::all(&self.header, &self.claims, self.now);
+        let remarks = self.remarks();
         if !remarks.is_empty() {
             text.push_str("\nremarks\n");
         }
@@ -95,16 +104,27 @@ impl Decoded {
         text
     }
 
+    fn remarks(&self) -> Vec<String> {
+        let twice = |part: &&str| {
+            format!(
+                "Its {part} names a member twice, or is nested too deep: every proxy refuses it as malformed. What is told here may be what another reader does not see."
+            )
+        };
+        let mut remarks: Vec<String> = self.ambiguous.iter().map(twice).collect();
+        remarks.extend(remarks::all(&self.header, &self.claims, self.now));
+        remarks
+    }
+
     fn write(&self, out: &mut String, members: &Map<String, Value>, paint: Paint) {
         let longest = members.keys().map(|name| name.chars().count()).max().unwrap_or_default();
         let column = longest.clamp(COLUMN, 2 * COLUMN);
         for (name, value) in members {
             let shown = match value {
-                Value::String(text) => words::printable(text),
-                other => words::printable(&other.to_string()),
+                Value::String(text) => printable::line(text),
+                other => printable::line(&other.to_string()),
             };
             let time = self.moment(name, value).map(|time| format!("  ({time})")).unwrap_or_default();
-            let name = format!("{:column$}", words::printable(name));
+            let name = format!("{:column$}", printable::line(name));
             out.push_str(&format!("  {} {shown}{}\n", paint.dim(&name), paint.dim(&time)));
         }
     }
@@ -116,9 +136,19 @@ impl Decoded {
     }
 }
 
-fn object(part: &str, name: &'static str) -> Result<Map<String, Value>, Error> {
+/// The object that `part` is. If it is none to a proxy, its name is among `ambiguous`.
+fn object(
+    part: &str,
+    name: &'static str,
+    depth: usize,
+    ambiguous: &mut Vec<&'static str>,
+) -> Result<Map<String, Value>, Error> {
     let bytes = jws::decode(part).ok_or(Error::NotBase64(name))?;
-    serde_json::from_slice(&bytes).map_err(|_| Error::NoObject(name))
+    let object = serde_json::from_slice(&bytes).map_err(|_| Error::NoObject(name))?;
+    if strict::object(&bytes, depth).is_none() {
+        ambiguous.push(name);
+    }
+    Ok(object)
 }
 
 #[cfg(test)]
@@ -149,6 +179,21 @@ mod tests {
         assert_eq!(json["verified"], false);
         assert_eq!(json["claims"]["sub"], "a\u{1b}b");
         assert_eq!(json["times"]["exp"], "2026-11-18T11:01:40Z, 5 min ago");
+    }
+
+    #[test]
+    fn a_token_that_two_readers_read_in_two_ways_is_called_so() {
+        let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        let told = |header: &str, claims: &str| {
+            let token = format!("{}.{}.c2ln", part(header), part(claims));
+            Decoded::of(&token, NOW).unwrap().to_text(Paint::Plain)
+        };
+        let (fine, remark) = (r#"{"alg":"RS256"}"#, "names a member twice");
+        for claims in [r#"{"exp":1,"exp":2}"#, r#"{"tid":"a","TID":"b"}"#, r#"{"a":{"b":1,"b":2}}"#] {
+            assert!(told(fine, claims).contains(&format!("Its payload {remark}")), "{claims}");
+        }
+        assert!(told(r#"{"alg":"RS256","alg":"none"}"#, "{}").contains(&format!("Its header {remark}")));
+        assert!(!told(fine, r#"{"exp":1,"a":{"exp":2}}"#).contains(remark));
     }
 
     #[test]

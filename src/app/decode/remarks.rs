@@ -7,6 +7,7 @@ use crate::app::words;
 use crate::config::Algorithm;
 use crate::domain::caller::Principal;
 use crate::domain::clock::UnixTime;
+use crate::domain::printable;
 use crate::pipeline::authenticate::claims::Stated;
 use crate::pipeline::authenticate::jws;
 use crate::pipeline::authenticate::principal;
@@ -40,13 +41,13 @@ fn of_header(header: &Map<String, Value>, remarks: &mut Vec<String>) {
     match header.get("alg").and_then(Value::as_str) {
         None => remarks.push("The header names no algorithm.".into()),
         Some(name) if Algorithm::parse(name).is_none() => {
-            remarks.push(format!("No proxy takes a token signed with `{}`.", words::printable(name)));
+            remarks.push(format!("No proxy takes a token signed with `{}`.", printable::line(name)));
         }
         Some(_) => {}
     }
     let typ = header.get("typ").and_then(Value::as_str);
     if let Some(typ) = typ.filter(|typ| !["JWT", "at+jwt"].iter().any(|own| jws::media_type_is(own, typ))) {
-        remarks.push(format!("Its type is `{}`, not JWT or at+jwt: see token_types.", words::printable(typ)));
+        remarks.push(format!("Its type is `{}`, not JWT or at+jwt: see token_types.", printable::line(typ)));
     }
 }
 

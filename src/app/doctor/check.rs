@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::domain::clock::Clock;
+use crate::domain::printable;
 
 /// How a look ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,8 +63,9 @@ impl Verdict {
 
     /// Some of what is seen are words of servers', which must not move about on a terminal.
     fn new(finding: Finding, seen: String, remedy: Option<String>) -> Self {
-        let seen = seen.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        Self { finding, seen, remedy }
+        let letter = |own: char| if printable::is_printable(own) { own } else { ' ' };
+        let remedy = remedy.map(|text| printable::lines(&text));
+        Self { finding, seen: seen.chars().map(letter).collect(), remedy }
     }
 }
 
@@ -86,7 +88,7 @@ impl Check {
     /// A look that took no time.
     pub fn at_once(name: impl Into<String>, verdict: Verdict) -> Self {
         let Verdict { finding, seen, remedy } = verdict;
-        Self { name: name.into(), finding, took: Duration::ZERO, seen, remedy }
+        Self { name: printable::line(&name.into()), finding, took: Duration::ZERO, seen, remedy }
     }
 }
 
@@ -162,6 +164,15 @@ fn late(limit: Duration) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_that_is_told_of_a_look_is_obeyed_by_a_terminal() {
+        let odd = "a\u{1b}[31m\u{9b}\u{2066}";
+        let told = Check::at_once(odd, Verdict::wrong(odd, odd));
+        for text in [told.name, told.seen, told.remedy.unwrap()] {
+            assert!(text.starts_with('a') && text.chars().all(printable::is_printable), "{text:?}");
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn what_hangs_is_given_up_after_its_own_time_and_at_the_end_of_the_round() {

@@ -11,6 +11,7 @@ use crate::app::doctor::Group;
 use crate::config::problem::Problem;
 use crate::config::problem::Severity;
 use crate::domain::paint::Paint;
+use crate::domain::printable;
 
 /// Names are no longer than this as far as their column goes.
 const WIDEST: usize = 52;
@@ -53,7 +54,7 @@ pub fn json(groups: &[Group]) -> String {
     };
     let checks = groups.iter().flat_map(|group| group.checks.iter().map(move |own| check(group, own)));
     let checks: Vec<Value> = checks.collect();
-    format!("{:#}\n", json!({"checks": checks, "ok": code(groups) == 0}))
+    printable::json(format!("{:#}\n", json!({"checks": checks, "ok": code(groups) == 0})))
 }
 
 /// For a person.

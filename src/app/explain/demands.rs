@@ -14,6 +14,7 @@ use crate::domain::caller;
 use crate::domain::caller::Principal;
 use crate::domain::clock::UnixTime;
 use crate::domain::peer::AlternativeName;
+use crate::domain::printable;
 use crate::pipeline::accept;
 use crate::pipeline::authenticate;
 use crate::pipeline::authenticate::appraisal::About;
@@ -187,7 +188,7 @@ impl Judge<'_> {
             About::Holder => Demand::open("holder", "the certificate that the token is bound to".into()),
             About::Client if policy.clients.is_empty() => return None,
             About::Client => Demand::open("client", words::any_of(&policy.clients))
-                .having(said.and_then(|said| said.client.as_deref()).map(words::printable)),
+                .having(said.and_then(|said| said.client.as_deref()).map(printable::line)),
             About::Scopes if policy.scopes.words().is_empty() => return None,
             About::Scopes => Demand {
                 because: self.missing(|names| &names.scopes),
@@ -239,7 +240,7 @@ impl Judge<'_> {
             serde_json::Value::String(text) => text.clone(),
             other => other.to_string(),
         };
-        Some(words::printable(&text))
+        Some(printable::line(&text))
     }
 
     fn times(&self) -> Option<String> {
@@ -294,5 +295,5 @@ fn claim((name, wanted): &(String, String)) -> String {
 }
 
 fn shown(all: &[String]) -> String {
-    words::printable(&words::all_of(all))
+    printable::line(&words::all_of(all))
 }

@@ -23,6 +23,7 @@ use crate::config::Route;
 use crate::domain::clock::UnixTime;
 use crate::domain::peer::ClientCertificate;
 use crate::domain::peer::Peer;
+use crate::domain::printable;
 use crate::domain::token::UserToken;
 use crate::pipeline::accept;
 use crate::pipeline::authenticate;
@@ -48,6 +49,9 @@ pub use fields::Field;
 pub use onward::Onward;
 pub use routes::Looked;
 pub use token::Fate;
+
+/// What stands in the place of a query.
+const HIDDEN_QUERY: &str = "?***";
 
 /// A request that was not sent.
 #[derive(Clone)]
@@ -343,7 +347,8 @@ fn head(listener: &config::Listener, question: &Question) -> Result<Parts, Error
     let mut request = http::Request::builder().method(question.method.clone()).uri(target);
     request = request.version(Version::HTTP_11);
     let host = match (question.url.authority(), &listener.address) {
-        (Some(authority), _) => authority.to_string(),
+        // no client sends who logs in (RFC 9110 section 4.2.4)
+        (Some(authority), _) => authority.as_str().rsplit('@').next().unwrap_or_default().to_owned(),
         (None, config::ListenerAddress::Tcp(address)) => format!("localhost:{}", address.port),
         (None, config::ListenerAddress::Unix(_)) => "localhost".to_owned(),
     };
@@ -361,10 +366,19 @@ fn head(listener: &config::Listener, question: &Question) -> Result<Parts, Error
 fn asked(listener: &config::Listener, question: &Question, peer: &Peer) -> Asked {
     Asked {
         method: question.method.to_string(),
-        url: question.url.to_string(),
+        url: shown(&question.url),
         listener: listener.name.to_string(),
         address: format!("{}{}", listener.address, if listener.tls.is_some() { ", TLS" } else { "" }),
         peer: question.peer.to_string(),
         trusted_proxy: peer.trust == crate::domain::peer::Trust::Trusted,
     }
+}
+
+/// `url` without who logs in and without its query: tokens and passwords are kept there.
+fn shown(url: &Uri) -> String {
+    let scheme = url.scheme_str().map(|scheme| format!("{scheme}://")).unwrap_or_default();
+    let authority =
+        url.authority().map(|authority| authority.as_str().rsplit('@').next().unwrap_or_default());
+    let query = url.query().map(|_| HIDDEN_QUERY).unwrap_or_default();
+    printable::line(&format!("{scheme}{}{}{query}", authority.unwrap_or_default(), url.path()))
 }

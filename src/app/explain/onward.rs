@@ -9,6 +9,7 @@ use http::header;
 use http::request::Parts;
 use serde::Serialize;
 
+use crate::app::explain::HIDDEN_QUERY;
 use crate::app::words;
 use crate::config;
 use crate::config::Access;
@@ -22,6 +23,7 @@ use crate::config::Template;
 use crate::config::UnvalidatedToken;
 use crate::config::ValidatedToken;
 use crate::domain::peer::Peer;
+use crate::domain::printable;
 use crate::pipeline::forward;
 use crate::pipeline::forward::Authorization;
 use crate::pipeline::forward::retry;
@@ -105,7 +107,7 @@ pub fn upstream(
     let most = limits.concurrency.map(|most| ("requests at a time".to_owned(), most.to_string()));
     Ok(Onward {
         method: rewritten.method.to_string(),
-        url: format!("{scheme}://{}{}", upstream.authority, rewritten.target),
+        url: format!("{scheme}://{}{}", upstream.authority, without_query(&rewritten.target.to_string())),
         socket: upstream.socket.as_ref().map(|path| path.display().to_string()),
         set,
         removed: removed.collect(),
@@ -126,6 +128,14 @@ pub fn upstream(
     })
 }
 
+/// `target` with a sign for its query.
+fn without_query(target: &str) -> String {
+    match target.split_once('?') {
+        Some((path, _)) => printable::line(path) + HIDDEN_QUERY,
+        None => printable::line(target),
+    }
+}
+
 /// What is new in `after`, or has another value there.
 fn changed(
     before: &HeaderMap,
@@ -138,7 +148,7 @@ fn changed(
     };
     let value = |name: &http::HeaderName| {
         let values: Vec<&str> = after.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
-        (name.to_string(), words::printable(&values.join(", ")))
+        (name.to_string(), printable::line(&values.join(", ")))
     };
     after.keys().filter(is_new).map(value).collect()
 }

@@ -14,6 +14,7 @@ use crate::app::explain::fields::State;
 use crate::app::explain::routes::Fared;
 use crate::app::explain::routes::Looked;
 use crate::domain::paint::Paint;
+use crate::domain::printable;
 
 /// How wide the first column is.
 const COLUMN: usize = 10;
@@ -28,7 +29,7 @@ impl Explanation {
         let trust = if request.trusted_proxy { ", a trusted proxy" } else { "" };
         page.line("peer", &format!("{}{trust}", request.peer));
         if let Some(path) = &self.path {
-            page.line("path", path);
+            page.line("path", &printable::line(path));
         }
         page.routes(self);
         page.demands(&self.demands);

@@ -7,7 +7,6 @@ use serde::Serialize;
 use crate::app::explain::Walk;
 use crate::app::explain::demands;
 use crate::app::explain::demands::Demand;
-use crate::app::words;
 use crate::config::Config;
 use crate::config::Credential;
 use crate::config::IdentityProvider;
@@ -18,6 +17,7 @@ use crate::config::ValidatedToken;
 use crate::domain::caller::Principal;
 use crate::domain::digest::Digest;
 use crate::domain::name::Name;
+use crate::domain::printable;
 use crate::domain::tenant::TenantId;
 use crate::pipeline::authenticate;
 use crate::pipeline::authenticate::Kind;
@@ -218,7 +218,7 @@ pub(super) fn caller(found: &Appraisal) -> Caller {
     Caller {
         identity_provider: found.provider.as_ref().map(|provider| provider.name.to_string()),
         user: found.said.as_ref().map(|said| hash(&said.user)),
-        client: found.said.as_ref().and_then(|said| said.client.as_deref()).map(words::printable),
+        client: found.said.as_ref().and_then(|said| said.client.as_deref()).map(printable::line),
         is_user: found.judged.map(|judged| judged.principal == Principal::User),
     }
 }

@@ -120,7 +120,7 @@ fn is_among<'n>(mut names: impl Iterator<Item = &'n HeaderName>, name: &HeaderNa
 fn field(name: &str, at: &At<'_>) -> Option<HeaderName> {
     let Ok(field) = HeaderName::from_bytes(name.as_bytes()) else {
         let help = "write it as it is sent, as in x-user-id";
-        at.key_error(format!("`{}` is not a header name", at.shown(name)), help);
+        at.key_error(format!("`{}` is not a header name", at.shown_name(name)), help);
         return None;
     };
     let dashed = field.as_str().replace('_', "-");

@@ -346,7 +346,7 @@ fn parameters(
     };
     let one = |(name, value): (&String, &String)| {
         if is_own(name.to_lowercase().as_str()) {
-            let message = format!("the parameter `{}` is set by the exchange itself", at.shown(name));
+            let message = format!("the parameter `{}` is set by the exchange itself", at.shown_name(name));
             at.key(name).key_error(message, "leave it out");
         } else if name.is_empty() {
             at.key(name).key_error("a parameter needs a name", "write name: value");

@@ -179,7 +179,7 @@ fn headers(
 fn header(name: &str, value: &str, at: &At<'_>) -> Option<(HeaderName, HeaderValue)> {
     let Ok(header) = HeaderName::from_bytes(name.as_bytes()) else {
         at.key_error(
-            format!("`{}` is not a header name", at.shown(name)),
+            format!("`{}` is not a header name", at.shown_name(name)),
             "write it as it is sent, as in x-channel",
         );
         return None;

@@ -217,6 +217,11 @@ impl<'a> At<'a> {
         mask::shown(&self.path, value)
     }
 
+    /// `name`, a key that stands here, as a message may show it.
+    pub fn shown_name(&self, name: &str) -> String {
+        mask::shown_key(&self.path.key(name))
+    }
+
     /// How several values are written here.
     pub fn list_form(&self) -> &'static str {
         match self.place() {

@@ -7,9 +7,9 @@ use crate::config::check::At;
 use crate::config::check::pem;
 use crate::config::check::pem::Complaint;
 use crate::config::check::upstream;
-use crate::config::mask;
 use crate::config::problem::Severity;
 use crate::config::wire::upstream::ClientCertificate;
+use crate::domain::printable;
 
 /// The file of roots; `None` = the system's.
 pub fn ca(written: Option<&str>, at: &At<'_>) -> Option<PathBuf> {
@@ -98,6 +98,6 @@ pub fn look_at_pair(certificate: (&Path, &At<'_>), key: (&Path, &At<'_>), used: 
 
 /// The file is named: it was read, so it is the path of one, even where a path could have been taken for a secret.
 fn complain(message: &str, help: &str, path: &Path, used: Use, at: &At<'_>) {
-    let path: String = path.display().to_string().chars().map(mask::printable).collect();
+    let path = printable::line(&path.display().to_string());
     at.found(used.severity(), format!("{message}: {path}"), help);
 }

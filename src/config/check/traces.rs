@@ -6,6 +6,7 @@ use http::HeaderName;
 use http::HeaderValue;
 use url::Url;
 
+use crate::config::HOP_BY_HOP;
 use crate::config::OnParent;
 use crate::config::Sampler;
 use crate::config::Traces;
@@ -52,6 +53,9 @@ pub fn traces(written: Option<&wire::server::Traces>, at: &At<'_>) -> Option<Tra
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 const HEADERS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"];
 const TIMEOUTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"];
+
+/// Fields that say where a request goes, how long it is and what it holds, beside those of the connection.
+const OURS: [&str; 5] = ["host", "content-length", "content-type", "content-encoding", "trailer"];
 
 /// A variable that says something: an empty one is taken for absent.
 fn variable<'a>(at: &At<'a>, name: &str) -> Option<&'a str> {
@@ -137,12 +141,18 @@ fn headers(at: &At<'_>) -> Vec<(HeaderName, Secret)> {
         HeaderValue::from_str(&value).ok()?;
         Some((HeaderName::from_bytes(name.as_bytes()).ok()?, Secret::new(value)))
     };
+    let is_ours = |name: &HeaderName| OURS.contains(&name.as_str()) || HOP_BY_HOP.contains(&name.as_str());
     let headers = pairs(text).and_then(|pairs| pairs.into_iter().map(header).collect::<Option<Vec<_>>>());
-    headers.unwrap_or_else(|| {
+    let Some(headers) = headers else {
         // it may hold a key: nothing of it is shown
         ignored(at, name, "set it as name=value,name=value with values percent-encoded");
-        Vec::new()
-    })
+        return Vec::new();
+    };
+    if let Some((own, _)) = headers.iter().find(|(name, _)| is_ours(name)) {
+        ignored(at, name, &format!("take `{own}` out of it: the proxy itself says how a request is framed"));
+        return Vec::new();
+    }
+    headers
 }
 
 fn timeout(at: &At<'_>) -> Duration {

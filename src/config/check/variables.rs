@@ -5,12 +5,12 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::config::check::Check;
-use crate::config::mask;
 use crate::config::node::Kind;
 use crate::config::node::Node;
 use crate::config::node::Place;
 use crate::config::problem::Severity;
 use crate::config::schema::schema;
+use crate::domain::printable;
 
 /// What our own variables begin with, and what those begin with that are settings.
 const OURS: &str = "OBO_";
@@ -43,7 +43,7 @@ pub fn warn(check: &Check<'_>) {
             Some(path) => format!("did you mean `{SETTINGS}{}`?", path.join("__").to_ascii_uppercase()),
             None => "a variable that sets something is called OBO__SECTION__KEY, with two underscores; leave others out".into(),
         };
-        let shown: String = name.chars().map(mask::printable).collect();
+        let shown = printable::line(name);
         let place = Place::Environment(Arc::from(shown));
         let message = "this variable sets nothing".into();
         check.problems.borrow_mut().push(check.tree.problem(Severity::Warning, &place, message, Some(help)));

@@ -66,7 +66,7 @@ fn a_provider_is_entra_or_another() {
         (with(3, "    entra: { tenant: contoso.com }\n    oidc: { issuer: https://id.example }"), "4:5 error: `oidc` and `entra` exclude each other [each identity provider has a name of its own: leave one of them out]"),
         (with(3, ""), "2:3 error: `entra` is missing in `identity_providers.contoso` [write entra: { tenant: ID }, entra: {} to take it from AZURE_TENANT_ID, or oidc: { issuer: URL }]"),
         (with(3, "    entra: {}"), "3:5 error: `tenant` is missing in `identity_providers.contoso.entra` [write the tenant's id, or set AZURE_TENANT_ID]"),
-        (with(3, "    oidc: 5"), "3:11 error: `5` is not a map"),
+        (with(3, "    oidc: 5"), "3:11 error: `***` is not a map"),
         (with(5, "    credential: { secret: { file: /s } }\n    grant: token_exchange"), "6:12 error: Entra knows no `token_exchange` [leave it out: Entra exchanges by jwt_bearer, On-Behalf-Of]"),
         (with(5, "    credential: { secret: { file: /s } }\n    introspection: true"), "6:20 error: Entra cannot be asked about tokens [leave it out: all its access tokens for us are JWTs]"),
         (with(5, "    credential: { secret: { file: /s } }\n    client_capabilities: [a b]"), "6:27 error: `a b` is not a capability [write several as a list: [a, b]]"),
@@ -85,7 +85,7 @@ fn a_provider_is_entra_or_another() {
         (others_server("issuer: accounts.example, jwks_uri: https://id.example/keys"), "11:5 error: the token endpoint of `kc` is not given, and cannot be discovered [write token_endpoint in its `oidc`]"),
         (others_server("issuer: https://id.example, token_endpoint: http://id.example/token"), "3:57 error: `http://id.example/token` is not https [secrets and tokens are sent there: plain http is only for 127.0.0.0/8, ::1 and localhost]"),
         (others_server("issuer: https://id.example, jwks_uri: /keys"), "3:51 error: `/keys` is not a URL [write it as https://host, https://host:port or https://host/path]"),
-        (others_server("issuer: https://id.example, jwks_uri: 'https://id.example/#x'"), "3:51 error: `https://id.example/#x` cannot be used: a fragment does not belong here [write it as https://host, https://host:port or https://host/path]"),
+        (others_server("issuer: https://id.example, jwks_uri: 'https://id.example/#x'"), "3:51 error: `***` cannot be used: a fragment does not belong here [write it as https://host, https://host:port or https://host/path]"),
         (others_server("issuer: https://id.example, introspection_endpoint: https://id.example/i"), "3:65 warning: `introspection_endpoint` has no effect without `introspection: true` [add that beside `oidc`, or leave this out]"),
         (
             others_server("issuer: accounts.example, jwks_uri: https://a.example/k, token_endpoint: https://a.example/t")

@@ -16,7 +16,7 @@ fn a_problem_is_shown_with_its_line_underlined() {
 error: unknown setting `scpoes`
   --> config.yaml:11:7
    |
-11 |       scpoes: [api://orders-backend/.default]
+11 |       scpoes: [***]
    |       ^^^^^^
    = help: did you mean `scopes`?
 "

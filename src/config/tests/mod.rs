@@ -8,6 +8,7 @@ mod examples;
 mod files;
 mod listeners;
 mod malformed;
+mod placements;
 mod providers;
 mod redis;
 mod routes;

@@ -7,10 +7,10 @@ use crate::config::tests::FINE;
 use crate::config::tests::env;
 use crate::config::tests::told;
 
-const CANARY: &str = "hunter2canary";
+pub(super) const CANARY: &str = "hunter2canary";
 
 /// Everything there is to read about `text`: problems for people and for machines, `Debug` of what was loaded.
-fn everything(text: &str, environment: &[(&str, &str)]) -> String {
+pub(super) fn everything(text: &str, environment: &[(&str, &str)]) -> String {
     match load_text("config.yaml", text, &env(environment)) {
         Ok(loaded) => format!("{loaded:?}"),
         Err(report) => format!("{report}\n{report:?}\n{}", report.to_json()),

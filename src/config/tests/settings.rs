@@ -40,7 +40,7 @@ fn every_wrong_setting_is_told_with_position_and_advice() {
             top("cache: { key: usr }"),
             "11:15 error: `usr` is not `user` or `assertion` [did you mean `user`?]",
         ),
-        (top("cache: fast"), "11:8 error: `fast` is not a map"),
+        (top("cache: fast"), "11:8 error: `***` is not a map"),
         (
             top("admin: { address: 0.0.0.0:9901 }"),
             "11:19 error: whoever reaches this address could purge users and read the configuration [keep it on 127.0.0.1, or add token: { file: PATH }]",
@@ -229,7 +229,7 @@ fn every_wrong_setting_is_told_with_position_and_advice() {
         ),
         (
             upstream("https://host/#x"),
-            "9:15 error: `https://host/#x` cannot be used: a fragment does not belong here [write it as https://host, https://host:port or https://host/path]",
+            "9:15 error: `***` cannot be used: a fragment does not belong here [write it as https://host, https://host:port or https://host/path]",
         ),
         (
             upstream("https://host/a/../b"),

@@ -142,6 +142,22 @@ fn a_variable_that_cannot_be_understood_is_told_by_name_alone_and_ignored() {
     let sampler = ("OTEL_TRACES_SAMPLER", "traceidratio");
     let said = told(FINE, &[COLLECTOR, sampler, ("OTEL_TRACES_SAMPLER_ARG", "2")]);
     assert!(said.contains("`OTEL_TRACES_SAMPLER_ARG` cannot be used"), "{said}");
+    for header in [
+        "content-length=5",
+        "Host=hunter",
+        "transfer-encoding=chunked",
+        "connection=a",
+        "upgrade=b",
+        "te=c",
+        "trailer=d",
+    ] {
+        let headers = format!("api-key=hunter2,{header}");
+        let variable = ("OTEL_EXPORTER_OTLP_HEADERS", headers.as_str());
+        let said = told(FINE, &[COLLECTOR, variable]);
+        let name = header.split('=').next().unwrap().to_lowercase();
+        assert!(said.contains(&format!("take `{name}` out of it")) && !said.contains("hunter"), "{said}");
+        assert_eq!(traces("", &[COLLECTOR, variable]).unwrap().headers, []);
+    }
     // a process without traces need not be told how they would be
     assert_eq!(told(FINE, &[("OTEL_EXPORTER_OTLP_HEADERS", "x")]), "");
 }

@@ -10,7 +10,7 @@ use crate::pipeline::authenticate::error::Kind;
 use crate::pipeline::authenticate::json;
 
 /// How deep a header may be nested.
-const HEADER_DEPTH: usize = 8;
+pub const HEADER_DEPTH: usize = 8;
 
 /// The longest key id that is looked up, in bytes.
 const MAX_KID: usize = 256;

@@ -10,6 +10,8 @@ use http::StatusCode;
 use serde_json::Map;
 use serde_json::Value;
 
+use crate::domain::printable;
+
 /// Longest text that is kept, in characters.
 const LONGEST: usize = 2000;
 
@@ -68,8 +70,7 @@ impl fmt::Debug for Witness {
 fn shown(text: &str) -> String {
     let words = text.split_whitespace().map(|word| if word.contains("eyJ") { "***" } else { word });
     let line = words.collect::<Vec<_>>().join(" ");
-    let is_plain = |letter: &char| !letter.is_control() && !('\u{200b}'..='\u{202e}').contains(letter);
-    line.chars().filter(is_plain).take(LONGEST).collect()
+    line.chars().filter(|letter| printable::is_printable(*letter)).take(LONGEST).collect()
 }
 
 #[cfg(test)]
@@ -87,7 +88,7 @@ mod tests {
     fn what_an_idp_says_is_told_without_tokens_and_without_what_a_terminal_obeys() {
         let refused = said(
             400,
-            r#"{"error":"invalid_grant","error_description":"AADSTS50013: no\r\nTrace ID: 1\u001b[2J for eyJhbGciOi.x.y"}"#,
+            r#"{"error":"invalid_grant","error_description":"AADSTS50013: no\r\nTrace ID: 1\u001b[2J\u2066\u061c for eyJhbGciOi.x.y"}"#,
         );
         assert_eq!(refused.text.as_deref(), Some("AADSTS50013: no Trace ID: 1[2J for ***"));
         let granted = said(200, r#"{"access_token":"eyJ.canary","scope":"a b","token_type":"Bearer"}"#);

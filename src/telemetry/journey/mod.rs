@@ -1,5 +1,6 @@
 //! What happened to one request so far: the source of its log line and of its metric.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -20,6 +21,7 @@ use crate::config::Route;
 use crate::domain::caller::Caller;
 use crate::domain::clock::Clock;
 use crate::domain::name::Name;
+use crate::domain::printable;
 use crate::telemetry::access_log;
 use crate::telemetry::access_log::Fault;
 use crate::telemetry::access_log::Line;
@@ -137,7 +139,7 @@ impl Observer {
     pub fn begin(&self, head: &Parts) -> Journey<'_> {
         let request_id = inbound_id(&head.headers).unwrap_or_else(|| self.fresh_id());
         let asked = Some((head.method.clone(), head.uri.clone()));
-        self.journey(request_id, head.headers.get(trace::TRACEPARENT), asked)
+        self.journey(request_id, trace::sole(&head.headers), asked)
     }
 
     /// A request has come whose head nobody could read.
@@ -321,8 +323,9 @@ impl Journey<'_> {
         self.asked.as_ref().map(|(method, _)| method)
     }
 
-    fn path(&self) -> Option<&str> {
-        self.asked.as_ref().map(|(_, target)| target.path())
+    /// The path, as far as it is kept.
+    fn path(&self) -> Option<Cow<'_, str>> {
+        self.asked.as_ref().map(|(_, target)| printable::cut(target.path()))
     }
 
     /// It is refused with `status`, by whose fault, upon what the identity provider said: kept for whoever looks.
@@ -350,11 +353,12 @@ impl Journey<'_> {
         }
         let user = self.caller.as_ref().map(|caller| self.observer.user_hash.of(&caller.claims));
         let recorded = self.recording.as_ref().map(|recording| recording.trace_id());
+        let (method, path) = (self.method().map(|method| printable::cut(method.as_str())), self.path());
         let line = Line {
             request_id: self.request_id.to_str().unwrap_or_default(),
             trace_id: recorded.or_else(|| self.traceparent.as_ref().and_then(trace::trace_id)),
-            method: self.method().map(Method::as_str),
-            path: self.path(),
+            method: method.as_deref(),
+            path: path.as_deref(),
             route: self.route.as_ref().map(|route| (route.name.as_str(), route.matches.path.as_str())),
             identity_provider: self.identity_provider.as_ref().map(Name::as_str),
             reason: self.reason,

@@ -23,9 +23,9 @@ impl Journey<'_> {
             ("http.response.status_code", status.into()),
             ("obo.request_id", self.request_id.to_str().unwrap_or_default().into()),
         ];
-        let route = self.route.as_ref();
+        let (route, path) = (self.route.as_ref(), self.path());
         let optional = [
-            ("url.path", self.path()),
+            ("url.path", path.as_deref()),
             ("http.route", route.map(|route| route.matches.path.as_str())),
             ("obo.route", route.map(|route| route.name.as_str())),
             ("obo.identity_provider", self.identity_provider.as_ref().map(Name::as_str)),

@@ -10,8 +10,11 @@ use std::time::Duration;
 use std::time::Instant;
 
 use aws_lc_rs::error::Unspecified;
+use http::HeaderMap;
 use http::HeaderName;
 use http::HeaderValue;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 
 use crate::config::OnParent;
@@ -31,6 +34,9 @@ pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// So many spans wait to be exported; what comes on top is dropped.
 pub const LONGEST_QUEUE: usize = 2_048;
+
+/// So many bytes the spans take at most that wait or are being exported: what they say of a request, callers choose.
+pub const LARGEST_QUEUE: usize = 4 * 1024 * 1024;
 
 /// The id of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +69,13 @@ pub struct Parent {
     pub span: SpanId,
     /// Whether the caller records it.
     pub is_sampled: bool,
+}
+
+/// The only `traceparent` of a request: one that has several has none, and its trace begins anew (W3C Trace Context
+/// section 3.2.1, RFC 9110 section 5.3).
+pub fn sole(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let mut all = headers.get_all(TRACEPARENT).iter();
+    all.next().filter(|_| all.next().is_none())
 }
 
 /// The trace id of a well-formed `traceparent`: 32 hexadecimal digits, not all zero.
@@ -100,7 +113,8 @@ pub fn traceparent(trace: TraceId, span: SpanId) -> Option<HeaderValue> {
 pub struct Tracer {
     sampler: Sampler,
     ids: Ids,
-    queue: mpsc::Sender<Span>,
+    queue: mpsc::Sender<Kept>,
+    room: Arc<Semaphore>,
     metrics: Arc<Metrics>,
 }
 
@@ -112,9 +126,10 @@ impl Tracer {
     pub fn new(
         sampler: Sampler,
         metrics: Arc<Metrics>,
-    ) -> Result<(Arc<Self>, mpsc::Receiver<Span>), Unspecified> {
+    ) -> Result<(Arc<Self>, mpsc::Receiver<Kept>), Unspecified> {
         let (queue, spans) = mpsc::channel(LONGEST_QUEUE);
-        Ok((Arc::new(Self { sampler, ids: Ids::new()?, queue, metrics }), spans))
+        let room = Arc::new(Semaphore::new(LARGEST_QUEUE));
+        Ok((Arc::new(Self { sampler, ids: Ids::new()?, queue, room, metrics }), spans))
     }
 
     /// The trace that a request with this `traceparent` is to be recorded in, if it is.
@@ -143,7 +158,12 @@ impl Tracer {
     }
 
     fn record(&self, span: Span) {
-        if self.queue.try_send(span).is_err() {
+        let kept = || {
+            let bytes = u32::try_from(span.bytes()).ok()?;
+            let room = self.room.clone().try_acquire_many_owned(bytes).ok()?;
+            self.queue.try_send(Kept { span, _room: room }).ok()
+        };
+        if kept().is_none() {
             self.metrics.spans(SpanResult::Dropped, 1);
         }
     }
@@ -227,6 +247,27 @@ pub struct Span {
     pub attributes: Vec<(&'static str, Value)>,
     /// Whether it counts as an error.
     pub is_error: bool,
+}
+
+impl Span {
+    /// How much memory it takes, about.
+    fn bytes(&self) -> usize {
+        let text = |(_, value): &(&str, Value)| match value {
+            Value::Text(text) => text.capacity(),
+            Value::Number(_) => 0,
+        };
+        let attributes = self.attributes.capacity() * size_of::<(&str, Value)>();
+        let texts: usize = self.attributes.iter().map(text).sum();
+        size_of::<Kept>() + self.name.capacity() + attributes + texts
+    }
+}
+
+/// A span that waits or is being exported, with the room it takes until it is dropped.
+#[derive(Debug)]
+pub struct Kept {
+    /// The span.
+    pub span: Span,
+    _room: OwnedSemaphorePermit,
 }
 
 /// Which side of a conversation a span is.

@@ -12,11 +12,11 @@ use crate::telemetry::trace::Value;
 const FLAGS: u32 = 0x01;
 
 /// The body that exports `spans` of the service that `resource` describes.
-pub fn body(resource: &[(String, String)], spans: &[Span]) -> Vec<u8> {
+pub fn body<'s>(resource: &[(String, String)], spans: impl Iterator<Item = &'s Span>) -> Vec<u8> {
     let resource: Vec<Json> =
         resource.iter().map(|(name, value)| json!({"key": name, "value": {"stringValue": value}})).collect();
     let scope = json!({"name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION")});
-    let spans: Vec<Json> = spans.iter().map(span).collect();
+    let spans: Vec<Json> = spans.map(span).collect();
     let request = json!({"resourceSpans": [{
         "resource": {"attributes": resource},
         "scopeSpans": [{"scope": scope, "spans": spans}],
@@ -77,7 +77,7 @@ mod tests {
         };
         let root = Span { parent: None, kind: Kind::Server, is_error: true, ..child.clone() };
         let resource = [("service.name".to_owned(), "orders".to_owned())];
-        let body: Json = serde_json::from_slice(&body(&resource, &[child, root])).unwrap();
+        let body: Json = serde_json::from_slice(&body(&resource, [child, root].iter())).unwrap();
         let resource = &body["resourceSpans"][0]["resource"]["attributes"];
         assert_eq!(resource[0], json!({"key": "service.name", "value": {"stringValue": "orders"}}));
         let spans = &body["resourceSpans"][0]["scopeSpans"][0]["spans"];

@@ -75,3 +75,42 @@ fn marks_become_times_of_day_in_their_order() {
     assert_eq!(anchor.time_of(clock.monotonic()), Duration::from_secs(1_002));
     assert_eq!(anchor.time_of(start - Duration::from_secs(1)), Duration::from_secs(999));
 }
+
+#[test]
+fn a_traceparent_that_comes_twice_is_none() {
+    let (one, other) = (HeaderValue::from_static("00-1"), HeaderValue::from_static("00-2"));
+    let mut headers = HeaderMap::new();
+    assert_eq!(sole(&headers), None);
+    headers.append(TRACEPARENT, one.clone());
+    assert_eq!(sole(&headers), Some(&one));
+    headers.append(TRACEPARENT, other);
+    assert_eq!(sole(&headers), None);
+}
+
+#[test]
+fn the_queue_is_bounded_in_bytes_until_its_spans_are_exported() {
+    let metrics = Arc::new(Metrics::new());
+    let sampler = Sampler { on_parent: OnParent::Follow, ratio: 1.0 };
+    let (tracer, mut spans) = Tracer::new(sampler, metrics).unwrap();
+    let text = "x".repeat(LARGEST_QUEUE / 4);
+    let span = || Span {
+        trace: tracer.ids.trace(),
+        id: tracer.ids.span(),
+        parent: None,
+        kind: Kind::Server,
+        name: "GET".into(),
+        start: Duration::ZERO,
+        end: Duration::ZERO,
+        attributes: vec![("url.path", text.as_str().into())],
+        is_error: false,
+    };
+    (0..10).for_each(|_| tracer.record(span()));
+    let batch: Vec<Kept> = std::iter::from_fn(|| spans.try_recv().ok()).collect();
+    assert_eq!(batch.len(), 3);
+    // what is being exported takes its room still
+    (0..10).for_each(|_| tracer.record(span()));
+    assert!(spans.try_recv().is_err());
+    drop(batch);
+    tracer.record(span());
+    assert!(spans.try_recv().is_ok());
+}

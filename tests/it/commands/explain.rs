@@ -76,6 +76,15 @@ fn loaded() -> Config {
 }
 
 #[test]
+fn who_logs_in_and_what_is_queried_is_not_told() {
+    let url = "http://canary-7f3a:canary-7f3a@orders.example:8443/open/7?access_token=canary-7f3a";
+    let explanation = explain::explain(&loaded(), &question("GET", url, &[], None), None).unwrap();
+    let (text, json) = (explanation.to_text(Paint::Plain), serde_json::to_string(&explanation).unwrap());
+    assert!(!text.contains(CANARY) && !json.contains(CANARY), "{text}\n{json}");
+    assert!(text.contains("GET http://orders.example:8443/open/7?***\n"), "{text}");
+}
+
+#[test]
 fn a_request_is_explained_step_by_step() {
     for (name, arguments) in [
         (

@@ -1,6 +1,8 @@
 //! `init`: a configuration to begin with.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::PermissionsExt;
 
 use crate::support::certificates::Authority;
 use crate::support::process::obo_proxy;
@@ -74,6 +76,56 @@ fn a_file_that_is_there_stays_unless_it_is_to_be_replaced() {
     assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
     assert_eq!(run(&["--force"]).status.code(), Some(0));
     assert!(fs::read_to_string(&file).unwrap().contains("identity_providers:"));
+}
+
+#[test]
+fn a_file_is_replaced_whole_or_not_at_all() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let forced = |file: &str| {
+        let arguments = [&ENTRA[..], &["secret-file", "--force", "--output", file]].concat();
+        obo_proxy(&arguments).current_dir(directory.path()).output().unwrap()
+    };
+    fs::write(at("own.yaml"), "mine").unwrap();
+    fs::set_permissions(at("own.yaml"), fs::Permissions::from_mode(0o640)).unwrap();
+    let before = fs::metadata(at("own.yaml")).unwrap().ino();
+    assert_eq!(forced("own.yaml").status.code(), Some(0));
+    let after = fs::metadata(at("own.yaml")).unwrap();
+    assert_eq!(after.mode() & 0o777, 0o640);
+    assert_ne!(after.ino(), before, "it was written where whoever reads it saw it half");
+    // what is no file of its own stays as it is
+    std::os::unix::fs::symlink("own.yaml", at("link.yaml")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(at("pipe.yaml")).status().unwrap().success());
+    fs::create_dir(at("directory.yaml")).unwrap();
+    fs::write(at("own.yaml"), "mine").unwrap();
+    for name in ["link.yaml", "pipe.yaml", "directory.yaml"] {
+        let output = forced(name);
+        assert_eq!(output.status.code(), Some(74), "{name}: {output:?}");
+        assert!(text(&output.stderr).contains("is not replaced"), "{name}: {output:?}");
+    }
+    assert_eq!(fs::read_to_string(at("own.yaml")).unwrap(), "mine");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 4, "nothing is left beside");
+}
+
+#[test]
+fn no_error_and_no_advice_is_obeyed_by_a_terminal() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("obo.yaml");
+    let file = file.to_str().unwrap();
+    let init = [&ENTRA[..], &["secret-file", "--secret-file", "/run/a\u{1b}[31m\u{202e}", "--output", file]]
+        .concat();
+    for (arguments, code) in [
+        (&init[..], 0),
+        (&["token", "decode", "--token-file", "a\u{1b}[31m\u{202e}"], 74),
+        (&["--config", file, "explain", "--listener", "a\u{1b}[31m\u{202e}", "GET", "/"], 2),
+        (&["--config", file, "token", "verify", "--route", "a\u{1b}[31m\u{202e}", "--token-file", file], 2),
+    ] {
+        let output = obo_proxy(arguments).output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains("a\u{fffd}[31m\u{fffd}"), "{said:?}");
+        assert!(!said.contains(['\u{1b}', '\u{202e}']), "{said:?}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::io::IsTerminal;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -21,6 +22,7 @@ use crate::app::init::Plan;
 use crate::app::init::Server;
 use crate::config;
 use crate::config::Loaded;
+use crate::domain::printable;
 
 mod interview;
 
@@ -111,7 +113,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     steps.push(format!("obo-proxy run --config {file}"));
     let steps: String =
         steps.iter().enumerate().map(|(at, step)| format!("  {}. {step}\n", at + 1)).collect();
-    eprint!("{file} is written. What comes next:\n{steps}");
+    eprint!("{}", printable::lines(&format!("{file} is written. What comes next:\n{steps}")));
     Ok(())
 }
 
@@ -206,15 +208,35 @@ fn can_be_written(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes all or nothing, unless a file is replaced.
+/// Writes all or nothing.
 fn write(Arguments { output, force, .. }: &Arguments, text: &str) -> Result<(), Failure> {
-    let written = match *force && output.exists() {
-        true => fs::write(output, text),
-        false => File::create_new(output).and_then(|mut file| {
-            // the beginning of a configuration may be one itself
-            file.write_all(text.as_bytes()).inspect_err(|_| drop(fs::remove_file(output)))
-        }),
+    let written = match output.symlink_metadata() {
+        // whoever follows a link, or writes into a pipe, does not replace it
+        Ok(there) if *force && !there.is_file() => {
+            let error = io::Error::from(io::ErrorKind::AlreadyExists);
+            let said = format!("{} is no file of its own, and is not replaced", output.display());
+            return Err(Failure::No(anyhow::Error::new(error).context(said)));
+        }
+        Ok(there) if *force => replace(output, text, there.permissions()),
+        _ => create(output, text, 0o666),
     };
     written.with_context(|| format!("cannot write {}", output.display()))?;
     Ok(())
+}
+
+/// Writes a file that is not there. One that cannot be written whole does not stay: its beginning may be a configuration itself.
+fn create(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let mut file = File::options().write(true).create_new(true).mode(mode).open(path)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    written.inspect_err(|_| drop(fs::remove_file(path)))
+}
+
+/// Puts a new file in the place of the one at `path`, which is whole until then.
+fn replace(path: &Path, text: &str, permissions: fs::Permissions) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let beside = path.with_file_name(name);
+    create(&beside, text, 0o600)?;
+    let replaced = fs::set_permissions(&beside, permissions).and_then(|()| fs::rename(&beside, path));
+    replaced.inspect_err(|_| drop(fs::remove_file(&beside)))
 }

@@ -7,6 +7,7 @@ use crate::app::cli::Failure;
 use crate::app::cli::input;
 use crate::app::cli::paint;
 use crate::app::cli::print;
+use crate::app::cli::print_json;
 use crate::app::decode::Decoded;
 use crate::domain::clock::Clock;
 
@@ -32,9 +33,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let token = input::given(arguments.token_file.as_ref())?;
     let decoded = Decoded::of(token.expose(), Clock::system().now())
         .map_err(|error| Failure::No(anyhow::Error::new(error)))?;
-    print(&match arguments.json {
-        true => format!("{:#}\n", decoded.to_json()),
-        false => decoded.to_text(paint::of_stdout()),
-    })?;
+    match arguments.json {
+        true => print_json(format!("{:#}", decoded.to_json()))?,
+        false => print(&decoded.to_text(paint::of_stdout()))?,
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -27,6 +27,7 @@ use crate::config::ValidatedToken;
 use crate::domain::clock::Clock;
 use crate::domain::clock::UnixTime;
 use crate::domain::paint::Paint;
+use crate::domain::printable;
 use crate::pipeline::exchange::Kind;
 use crate::pipeline::exchange::rehearsal::Rehearsal;
 use crate::pipeline::respond::refusal::Refusal;
@@ -104,7 +105,10 @@ fn terms(route: &Route) -> Option<(&Policy, &Arc<Exchange>)> {
 /// Where there is token B on stdout, everything else has no place there.
 fn tell(arguments: &Arguments, told: &Told) -> Result<(), Failure> {
     let paint = if arguments.print_token { Paint::Plain } else { paint::of_stdout() };
-    let text = if arguments.json { format!("{:#}\n", told.to_json()) } else { told.to_text(paint) };
+    let text = match arguments.json {
+        true => printable::json(format!("{:#}\n", told.to_json())),
+        false => told.to_text(paint),
+    };
     match arguments.print_token {
         true => {
             eprint!("{text}");
@@ -150,14 +154,14 @@ impl Told {
             Err(error) => {
                 told.refused(&Outcome::from(Refusal::from(error.clone())));
                 told.add("identity_provider", provider.into());
-                let report = words::printable(&logs::report(error));
+                let report = printable::line(&logs::report(error));
                 told.maybe("cause", (report != error.to_string()).then_some(report));
                 if let Some(said) = &error.answer {
                     told.add("error", said.error.clone());
                     told.maybe("suberror", said.suberror.clone());
                     let codes: Vec<String> = said.error_codes.iter().map(u64::to_string).collect();
                     told.maybe("error_codes", (!codes.is_empty()).then(|| codes.join(", ")));
-                    told.maybe("claims", said.claims.as_deref().map(words::printable));
+                    told.maybe("claims", said.claims.as_deref().map(printable::line));
                     told.maybe("trace_id", said.trace_id.clone());
                 }
                 let named = error.answer.as_ref().and_then(|said| said.correlation_id.clone());

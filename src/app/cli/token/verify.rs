@@ -14,6 +14,7 @@ use crate::app::cli::judge::Judge;
 use crate::app::cli::load;
 use crate::app::cli::paint;
 use crate::app::cli::print;
+use crate::app::cli::print_json;
 use crate::app::cli::token::route;
 use crate::app::explain::verdict::Verdict;
 use crate::config::Access;
@@ -78,10 +79,10 @@ pub(super) fn run(files: &[PathBuf], arguments: &Arguments) -> Result<ExitCode, 
     let judge = Judge::of(&config, policy, &clock)?;
     let result = judge.caller(&token, certificate.as_ref())?.map(|_| ());
     let verdict = Verdict::of(&config, policy, &token, certificate.as_ref(), &result, clock.now());
-    print(&match arguments.json {
-        true => format!("{:#}\n", with(verdict.to_json(), &asked)),
-        false => verdict.to_text(&asked, paint::of_stdout()),
-    })?;
+    match arguments.json {
+        true => print_json(format!("{:#}", with(verdict.to_json(), &asked)))?,
+        false => print(&verdict.to_text(&asked, paint::of_stdout()))?,
+    }
     Ok(match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_silence(error.kind) => ExitCode::from(69),

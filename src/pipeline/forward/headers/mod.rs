@@ -102,6 +102,11 @@ pub fn rewrite_request(headers: &mut HeaderMap, onward: &Onward<'_>) {
     }
     write_authorization(headers, onward.authorization);
     headers.insert(X_REQUEST_ID, onward.request_id.clone());
+    if headers.get_all(trace::TRACEPARENT).iter().nth(1).is_some() {
+        // nobody can tell which trace it is in: whoever comes next begins one (W3C Trace Context section 3.2)
+        headers.remove(trace::TRACEPARENT);
+        headers.remove(trace::TRACESTATE);
+    }
     if let Some(trace) = onward.trace {
         if trace.is_root {
             // it told of a trace that is not this one (W3C Trace Context section 3.3.1.1)

@@ -461,6 +461,13 @@ fn a_request_goes_on_in_the_trace_it_is_recorded_in() {
 }
 
 #[test]
+fn a_traceparent_that_comes_twice_goes_nowhere() {
+    let case = Case::new("192.0.2.7:1234", Trust::Untrusted);
+    let headers = written(&case, None, &[("traceparent", "a"), ("traceparent", "b"), ("tracestate", "c=d")]);
+    assert!(!headers.contains_key("traceparent") && !headers.contains_key("tracestate"), "{headers:?}");
+}
+
+#[test]
 fn fields_that_are_set_say_what_the_claims_say_or_are_not_there() {
     let case = ruled(Trust::Untrusted);
     for (claims, user, mixed) in [

@@ -20,6 +20,8 @@ use crate::config::yaml::Document;
 use crate::config::yaml::MAX_BYTES;
 use crate::config::yaml::Spot;
 
+mod hiding;
+
 /// The deepest nesting.
 const MAX_DEPTH: usize = 64;
 
@@ -142,7 +144,7 @@ impl<'a> Reader<'a> {
             let below_secret = mask::is_secret_value(&path);
             let nothing = style == TScalarStyle::Plain && matches!(text.as_str(), "" | "~" | "null");
             let lost = std::mem::replace(&mut self.lacks_secret, nothing && below_secret);
-            let secret = lost || mask::is_secret(&path, &text);
+            let secret = lost || mask::is_hidden(&path, &text);
             self.tokens.push(Token { start: at, end, secret });
             let kind = if nothing { ValueKind::Nil } else { ValueKind::String(text) };
             return self.complete_value(Value::new(None, kind), span);
@@ -334,60 +336,5 @@ impl<'a> Reader<'a> {
     fn word_end(&self, at: usize) -> usize {
         let rest = self.document.source.slice(at..self.document.source.len());
         at + rest.iter().take_while(|c| !c.is_whitespace() && !",]}".contains(**c)).count().max(1)
-    }
-
-    /// Marks what must not be shown: secret keys and values, and whatever follows a secret word where parsing ended.
-    fn hide_secrets(&mut self) {
-        let source_end = self.document.source.len();
-        let parsed_to = self.tokens.iter().map(|token| token.end.unwrap_or(token.start)).max().unwrap_or(0);
-        // where a file breaks off, what belongs to a secret is guessed generously
-        let near_secret = self.tokens.iter().rev().take(4).any(|token| token.secret);
-        let last_start = self.tokens.last().map_or(0, |token| token.start);
-        let below_secret = self.after_secret_word(last_start..parsed_to).is_some();
-        let pending_secret = near_secret || below_secret || mask::is_secret_value(&self.path());
-        let mut next_start = source_end;
-        self.tokens.sort_by_key(|token| token.start);
-        let mut ranges = Vec::new();
-        for token in self.tokens.iter().rev() {
-            ranges.push((token.start..token.end.unwrap_or(next_start), token.secret));
-            next_start = token.start;
-        }
-        let mut end = 0;
-        for (range, secret) in ranges.into_iter().rev() {
-            self.hide_decorations(end..range.start);
-            end = range.end;
-            if secret && !range.is_empty() {
-                self.document.source.hide(range.clone());
-            }
-            self.document.source.add_token(range);
-        }
-        if self.document.complete {
-            return;
-        }
-        // a bracket too many ends what belongs to a secret word before it on the line
-        let line = self.document.source.line(last_start);
-        let secrets = [self.after_secret_word(line), self.after_secret_word(parsed_to..source_end)];
-        let pending = pending_secret.then_some(parsed_to..source_end);
-        for range in secrets.into_iter().flatten().chain(pending) {
-            self.document.source.hide(range);
-        }
-    }
-
-    /// What follows the first secret word in `range`.
-    fn after_secret_word(&self, range: Range<usize>) -> Option<Range<usize>> {
-        let text: String = self.document.source.slice(range.clone()).iter().collect();
-        let before = text.get(..mask::secret_word_end(&text)?)?;
-        Some(range.start + before.chars().count()..range.end)
-    }
-
-    /// Hides the names of anchors and tags between two tokens: `!hunter2` is a secret that lacks its quotes.
-    fn hide_decorations(&mut self, gap: Range<usize>) {
-        let signs = self.document.source.slice(gap.clone()).iter().enumerate();
-        let signs: Vec<usize> =
-            signs.filter(|(_, c)| matches!(c, '!' | '&')).map(|(at, _)| gap.start + at).collect();
-        for at in signs {
-            let end = self.word_end(at);
-            self.document.source.hide(at + 1..end);
-        }
     }
 }
