@@ -28,6 +28,7 @@ mod leaks;
 mod listeners;
 mod metrics;
 mod peers;
+mod properties;
 mod reload;
 mod respond;
 mod route;
