@@ -16,17 +16,17 @@ export RUSTFLAGS="-C passes=sancov-module \
 -C llvm-args=-sanitizer-coverage-trace-compares"
 export CARGO_TARGET_DIR=target
 cargo build --locked --release --target "$triple"
-export seconds binary=target/$triple/release/fuzz
+export RUST_BACKTRACE=0 seconds binaries=target/$triple/release
 
 # fuzz TARGET: looks for bytes that crash it, or take more than a second or 512 MiB
 fuzz() {
-    local name=$1 status=0 patience=1 log=target/$1.log
+    local name=$1 status=0 binary=fuzz patience=1 log=target/$1.log
     # sockets and threads take their time on a busy machine
-    [ "$name" != connection ] || patience=10
+    [ "$name" != connection ] || { binary=whole patience=10; }
     local corpora=("target/corpus/$name" "seeds/$name")
     mkdir -p "target/corpus/$name" "target/found/$name"
     [ ! -d "regressions/$name" ] || corpora+=("regressions/$name")
-    FUZZ_TARGET=$name "$binary" -dict="dictionaries/$name.dict" -artifact_prefix="target/found/$name/" \
+    FUZZ_TARGET=$name "$binaries/$binary" -dict="dictionaries/$name.dict" -artifact_prefix="target/found/$name/" \
         -max_total_time="$seconds" -timeout="$patience" -rss_limit_mb=512 -print_final_stats=1 \
         "${corpora[@]}" >"$log" 2>&1 || status=$?
     [ "$status" -eq 0 ] || tail -n 40 "$log"

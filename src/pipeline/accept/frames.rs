@@ -153,6 +153,12 @@ impl Budget {
     }
 }
 
+impl Default for Budget {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// Whether the frame behind this header is SETTINGS, and not an acknowledgement of ours.
 fn is_introduction([_, _, _, kind, flags, ..]: [u8; 9]) -> bool {
     const ACK: u8 = 1;

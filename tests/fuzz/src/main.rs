@@ -1,4 +1,4 @@
-//! One binary for all targets: `FUZZ_TARGET` says which. libFuzzer is its `main`.
+//! All targets but one: `FUZZ_TARGET` says which. libFuzzer is its `main`.
 #![no_main]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a property may fail loudly
 
@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 
 mod properties;
 
-static CHECK: OnceLock<fn(&[u8])> = OnceLock::new();
+static CHECK: OnceLock<properties::Check> = OnceLock::new();
 
 fuzz_target!(
     init: {

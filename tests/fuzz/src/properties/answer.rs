@@ -25,24 +25,23 @@ const SAML: &str = "urn:ietf:params:oauth:token-type:saml2";
 /// and what is kept of it can stand in a header.
 pub fn check(bytes: &[u8]) {
     let Some(response) = material::answer(bytes) else { return };
+    // members that nobody reads need not be text: then serde_json does not read the answer as a whole
+    let body: Option<Value> = serde_json::from_slice(response.body()).ok();
     for requested in [None, Some(SAML)] {
         for asked_by in [AskedBy::Grant, AskedBy::TokenExchange] {
             match classify(&response, Expected { requested, asked_by }, NOW) {
                 Ok(success) => {
                     assert_eq!(response.status(), StatusCode::OK);
-                    check_success(
-                        &success,
-                        &serde_json::from_slice(response.body()).unwrap(),
-                        asked_by,
-                        requested,
-                    );
+                    if let Some(body) = &body {
+                        check_success(&success, body, asked_by, requested);
+                    }
                 }
                 Err(error) => {
                     if response.status().is_server_error() {
                         assert!(!is_the_users(error.kind), "{:?} of {}", error.kind, response.status());
                     }
-                    if let Some(answer) = &error.answer {
-                        check_error(answer, &serde_json::from_slice(response.body()).unwrap());
+                    if let (Some(answer), Some(body)) = (&error.answer, &body) {
+                        check_error(answer, body);
                     }
                     assert!(is_plain(&error.to_string()));
                 }

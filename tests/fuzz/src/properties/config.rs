@@ -7,7 +7,7 @@ use obo_proxy::pipeline::route::RouteTable;
 
 /// What must not be shown.
 const SECRET: &str = "hunter2canary";
-/// How it may be written, where a line says so.
+/// How it may be written; the length of the file says which it is.
 const LINES: [&str; 4] = [
     "    credential: { secret: { value: hunter2canary } }",
     "      secret: { value: \"hunter2canary\" }",
@@ -19,12 +19,14 @@ const LINES: [&str; 4] = [
 /// used.
 pub fn check(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    check_text(text);
-    for line in LINES.iter().filter(|_| text.lines().any(|line| line == "@@@")) {
-        let lines: Vec<&str> = text.lines().map(|own| if own == "@@@" { line } else { own }).collect();
-        let told = check_text(&lines.join("\n"));
-        assert!(!told.contains(SECRET), "{told}");
+    if !text.lines().any(|line| line == "@@@") {
+        check_text(text);
+        return;
     }
+    let secret = LINES[text.len() % LINES.len()];
+    let lines: Vec<&str> = text.lines().map(|line| if line == "@@@" { secret } else { line }).collect();
+    let told = check_text(&lines.join("\n"));
+    assert!(!told.contains(SECRET), "{told}");
 }
 
 /// Everything that is said of `text`.

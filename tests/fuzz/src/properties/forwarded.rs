@@ -150,8 +150,10 @@ fn check_rendered(after: &HeaderMap, name: &str, prefix: &str, claim: Option<&Va
     match claim.unwrap() {
         Value::String(claim) => assert_eq!(decoded(text), *claim),
         Value::Array(items) => {
-            let items: Vec<String> =
-                items.iter().map(|item| item.as_str().map_or(item.to_string(), String::from)).collect();
+            let items: Vec<String> = items
+                .iter()
+                .map(|item| item.as_str().map_or_else(|| item.to_string(), String::from))
+                .collect();
             assert_eq!(text.split(',').map(decoded).collect::<Vec<_>>(), items);
         }
         scalar => assert_eq!(text, scalar.to_string()),

@@ -24,7 +24,7 @@ const MOMENT: Duration = Duration::from_millis(3);
 /// How long a connection may go on whose caller has said everything.
 const PATIENCE: Duration = Duration::from_secs(8);
 /// How HTTP/2 begins: answers to that are frames.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0";
+const PREFACE: &[u8] = b"PRI ";
 
 /// What the back end could not accept.
 static VIOLATIONS: Mutex<Vec<String>> = Mutex::new(Vec::new());
