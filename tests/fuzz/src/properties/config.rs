@@ -15,6 +15,9 @@ const LINES: [&str; 4] = [
     "        password: 'hunter2canary'",
 ];
 
+/// Longer lines are cut.
+const LONGEST_SHOWN: usize = 204;
+
 /// The verdict is the same every time; every problem has its place in the text; no secret is told. What can be used can be
 /// used.
 pub fn check(bytes: &[u8]) {
@@ -68,6 +71,9 @@ fn check_place(problem: &Problem, text: &str) {
     // a problem may be the end of a line
     assert!((1..=lines[line - 1].chars().count() + 1).contains(column), "{shown}");
     if let Some(excerpt) = &problem.excerpt {
-        assert!(excerpt.width >= 1 && excerpt.indent <= excerpt.line.chars().count(), "{shown}");
+        // blanks at the end of a line are not shown, and may be what is underlined
+        let underlined = excerpt.indent + excerpt.width;
+        assert!(excerpt.width >= 1 && underlined <= LONGEST_SHOWN, "{shown}");
+        assert!(excerpt.line.chars().count() <= LONGEST_SHOWN, "{shown}");
     }
 }
