@@ -1,19 +1,22 @@
 #!/usr/bin/env bash
 # Runs every test, on a Debian machine that has Rust; installs by package name what is missing, as root or with sudo.
 # With --interop those of tests/interop too, which need npm and packages from its registry; with --deploy those of tests/deploy, which
-# need Python and packages from PyPI.
+# need Python and packages from PyPI. With --fuzz each target of tests/fuzz for a minute, with --fuzz=SECONDS for so long.
 # The last line is `N passed, N failed`, over all of them; the exit status is 0 only if none failed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 interop=no
 deploy=no
+fuzz=0
 for argument in "$@"; do
     case "$argument" in
         --interop) interop=yes ;;
         --deploy) deploy=yes ;;
+        --fuzz) fuzz=60 ;;
+        --fuzz=[1-9]*) fuzz=${argument#*=} ;;
         *)
-            echo "usage: tests/run.sh [--interop] [--deploy]" >&2
+            echo "usage: tests/run.sh [--interop] [--deploy] [--fuzz[=SECONDS]]" >&2
             exit 2
             ;;
     esac
@@ -53,6 +56,10 @@ if [ "$deploy" = yes ]; then
     /usr/bin/python3 -c 'import seccomp' 2>/dev/null || missing+=(python3 python3-seccomp)
     command -v strace >/dev/null || missing+=(strace)
 fi
+if [ "$fuzz" != 0 ]; then
+    # libFuzzer is C++
+    command -v c++ >/dev/null || missing+=(g++)
+fi
 if [ "${#missing[@]}" -gt 0 ]; then
     as_root=()
     [ "$(id -u)" -eq 0 ] || as_root=(sudo)
@@ -67,7 +74,7 @@ trap 'rm -f "$log"' EXIT
 passed=0
 failed=0
 
-# run COMMAND...: runs some of the tests and adds what nextest, libtest or tests/interop says of them to the sums
+# run COMMAND...: runs some of the tests and adds what nextest, libtest or a run.sh of ours says of them to the sums
 run() {
     local status=0 good bad
     "$@" 2>&1 | tee "$log" || status=$?
@@ -84,7 +91,7 @@ run() {
                 if ($i ~ /^failed/) run += $(i - 1)
             }
         }
-        /^(interop|deploy): [0-9]+ passed, [0-9]+ failed$/ { good += $2; run += $2 + $4 }
+        /^(interop|deploy|fuzz): [0-9]+ passed, [0-9]+ failed$/ { good += $2; run += $2 + $4 }
         END { print good + 0, run - good }' "$log")
     # what broke before a test could fail, such as a build, counts as a failure too
     if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
@@ -123,6 +130,9 @@ fi
 if [ "$deploy" = yes ]; then
     cargo build --locked
     run bash tests/deploy/run.sh "${CARGO_TARGET_DIR:-target}/debug/obo-proxy"
+fi
+if [ "$fuzz" != 0 ]; then
+    run bash tests/fuzz/run.sh "$fuzz"
 fi
 
 echo "$passed passed, $failed failed"

@@ -18,6 +18,7 @@ mod egress_proxy;
 mod exchange;
 mod forward;
 mod framing;
+mod fuzzing;
 mod grants;
 mod http2_conformance;
 mod http2_downgrade;

@@ -93,11 +93,16 @@ pub fn check_host(admin: &Admin, uri: &Uri, headers: &HeaderMap) -> Result<(), R
     let hosts = [Some(&named), uri.authority()];
     let is_ours = |authority: &Authority| {
         let host = authority.host();
+        // no user before it, and after it nothing but a port, which `Authority` does not insist on
+        let rest = authority.as_str().strip_prefix(host);
+        let is_plain = rest.is_some_and(|rest| {
+            rest.is_empty()
+                || authority.port().is_some_and(|port| rest.strip_prefix(':') == Some(port.as_str()))
+        });
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let is_configured = host.eq_ignore_ascii_case(&admin.address.host)
             && !host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified());
-        !authority.as_str().contains('@')
-            && (admin.token.is_some() || is_configured || is_loopback_host(host))
+        is_plain && (admin.token.is_some() || is_configured || is_loopback_host(host))
     };
     match hosts.into_iter().flatten().all(is_ours) {
         true => Ok(()),
@@ -205,6 +210,10 @@ mod tests {
             ("127.0.0.1.evil.example", false),
             ("127.0.0.1@evil.example", false),
             ("evil@127.0.0.1", false),
+            ("localhost:", false),
+            ("localhost:x", false),
+            ("localhost:[::1]9901", false),
+            ("localhost:1:9901", false),
             ("10.0.0.7:9901", false),
             ("0.0.0.0:9901", false),
             ("[::]:9901", false),

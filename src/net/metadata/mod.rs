@@ -29,7 +29,7 @@ use crate::net::client::Client;
 use crate::net::metadata::document::Document;
 use crate::telemetry::logs;
 
-mod document;
+pub mod document;
 
 pub use document::Endpoint;
 pub use document::addresses;

@@ -78,7 +78,8 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 fn subject(name: &X509Name<'_>) -> Option<String> {
     let part = |attributes: &mut dyn Iterator<Item = &AttributeTypeAndValue<'_>>| {
         let texts: Option<Vec<String>> = attributes.map(attribute).collect();
-        texts.map(|texts| texts.join("+"))
+        // a part has one attribute at least (RFC 5280 section 4.1.2.4)
+        texts.map(|texts| texts.join("+")).filter(|text| !text.is_empty())
     };
     let parts: Option<Vec<String>> = name.iter_rdn().map(|rdn| part(&mut rdn.iter())).collect();
     let mut parts = parts?;
@@ -88,7 +89,8 @@ fn subject(name: &X509Name<'_>) -> Option<String> {
 
 /// `None` if it cannot be said in a way that nothing else is said in.
 fn attribute(attribute: &AttributeTypeAndValue<'_>) -> Option<String> {
-    let oid = attribute.attr_type().to_id_string();
+    let is_oid = |text: &String| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let oid = Some(attribute.attr_type().to_id_string()).filter(is_oid)?;
     let known = ATTRIBUTES.iter().find(|(_, known)| *known == oid);
     match (known, attribute.as_str()) {
         (Some((name, _)), Ok(value)) => Some(format!("{name}={}", escaped(value))),
@@ -206,6 +208,25 @@ mod tests {
         assert_eq!(subject_of(vec![(DnType::CommonName, bmp)]), "CN=#1e0400610062");
         let mailbox = DnType::CustomDnType(vec![1, 2, 840, 113_549, 1, 9, 1]);
         assert_eq!(subject_of(vec![(mailbox, utf8("a@b.example"))]), "emailAddress=a@b.example");
+    }
+
+    #[test]
+    fn a_subject_of_which_a_part_has_no_name_is_none() {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::OrganizationName, utf8("Example Ltd"));
+        let good = params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().to_vec();
+        assert_eq!(read(&good).subject, "O=Example Ltd");
+        // the attribute's type, 2.5.4.10, becomes NULL
+        let (oid, null) = ([6, 3, 0x55, 4, 10], [5, 0, 0x55, 4, 10]);
+        let mut bad = good.clone();
+        for at in 0..bad.len() - oid.len() {
+            if bad[at..].starts_with(&oid) {
+                bad[at..at + oid.len()].copy_from_slice(&null);
+            }
+        }
+        assert_ne!(bad, good);
+        assert_eq!(read(&bad).subject, "");
     }
 
     #[test]

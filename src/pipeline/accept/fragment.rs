@@ -102,6 +102,12 @@ impl Search {
     }
 }
 
+impl Default for Search {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Beginning {
     /// Whether these bytes make the target longer, and nothing else.
     fn goes_on(&mut self, bytes: &[u8]) -> bool {

@@ -28,7 +28,7 @@ const MOST: u32 = 64 * 1024;
 
 /// What a peer may still send.
 #[derive(Clone, Debug)]
-struct Budget {
+pub struct Budget {
     credit: u32,
     /// When credit was last given for time; `None` = not yet.
     refilled: Option<Instant>,
@@ -47,7 +47,7 @@ struct Budget {
 
 /// Why no more is taken from a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-enum Error {
+pub enum Error {
     /// It sent more than that.
     #[error("the peer floods the connection with frames that ask for nothing")]
     Overspent,
@@ -57,7 +57,8 @@ enum Error {
 }
 
 impl Budget {
-    fn new() -> Self {
+    /// That of a peer whose first byte is still to come.
+    pub fn new() -> Self {
         Self {
             credit: BURST,
             refilled: None,
@@ -71,14 +72,17 @@ impl Budget {
     }
 
     /// The peer was sent so many bytes.
-    fn earn(&mut self, bytes: usize) {
+    pub fn earn(&mut self, bytes: usize) {
         self.written = self.written.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
         self.credit = self.credit.saturating_add(self.written / BYTES_A_FRAME).min(MOST);
         self.written %= BYTES_A_FRAME;
     }
 
     /// The peer sent these bytes. The time is asked for only if there is no credit left.
-    fn spend(&mut self, mut bytes: &[u8], now: impl Fn() -> Instant) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// If it sent more than it may, or began otherwise than it has to.
+    pub fn spend(&mut self, mut bytes: &[u8], now: impl Fn() -> Instant) -> Result<(), Error> {
         while !bytes.is_empty() {
             if self.rest > 0 {
                 let passed = bytes.len().min(usize::try_from(self.rest).unwrap_or(usize::MAX));
@@ -146,6 +150,12 @@ impl Budget {
         }
         self.credit = self.credit.checked_sub(1).ok_or(Error::Overspent)?;
         Ok(())
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -75,7 +75,9 @@ fn speak_http1(parts: &mut Parts) {
     }
     let mut crumbs = parts.headers.get_all(COOKIE).iter();
     if crumbs.next().is_some() && crumbs.next().is_some() {
-        let crumbs: Vec<&[u8]> = parts.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+        // an empty one would leave a blank at the end, which no value may have
+        let crumbs = parts.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+        let crumbs: Vec<&[u8]> = crumbs.filter(|crumb| !crumb.is_empty()).collect();
         // each crumb was a field value, and so is their sum
         if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
             parts.headers.insert(COOKIE, cookie);
@@ -291,6 +293,10 @@ mod tests {
         let headers = two("http://a.example:80/x", &[("cookie", "a=b"), ("cookie", "c=d")]).unwrap();
         assert_eq!(headers[HOST], "a.example:80");
         assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=b; c=d"]);
+        for (crumbs, joined) in [(["a=b", ""], "a=b"), (["", "a=b"], "a=b"), (["", ""], "")] {
+            let headers = two("http://a/x", &crumbs.map(|crumb| ("cookie", crumb))).unwrap();
+            assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), [joined]);
+        }
         assert_eq!(two("http://a/x", &[("host", "a")]).unwrap()[HOST], "a");
         assert_eq!(two("/x", &[("host", "a")]).unwrap()[HOST], "a");
         for (target, host) in [("http://a/x", "b"), ("http://u@a/x", "a")] {

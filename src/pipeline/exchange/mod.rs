@@ -64,7 +64,7 @@ pub mod memory;
 pub mod plan;
 mod proof;
 mod purge;
-mod redis;
+pub mod redis;
 pub mod rehearsal;
 mod rejected;
 mod renewal;

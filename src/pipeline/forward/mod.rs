@@ -45,16 +45,16 @@ use crate::telemetry::trace::recording::Outgoing;
 mod body;
 pub mod capture;
 mod failure;
-mod headers;
+pub mod headers;
 pub mod limit;
 mod pace;
 mod pool;
 pub mod retry;
-mod target;
+pub mod target;
 mod traffic;
 pub mod tunnel;
 mod upgrade;
-mod websocket;
+pub mod websocket;
 
 pub use headers::can_say;
 

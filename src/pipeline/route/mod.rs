@@ -14,7 +14,7 @@ use crate::config::Route;
 use crate::domain::name::Name;
 use crate::pipeline::route::preflight::Announced;
 
-mod path;
+pub mod path;
 pub mod preflight;
 mod table;
 

@@ -32,8 +32,8 @@ mod commands;
 mod connect;
 mod link;
 pub mod probe;
-mod record;
-mod seal;
+pub mod record;
+pub mod seal;
 
 pub use record::Record;
 
