@@ -39,8 +39,8 @@ pub enum Kind {
     /// `iss` is none of the route's issuers.
     #[error("the token's issuer is not accepted here")]
     WrongIssuer,
-    /// No key of the issuer has the token's `kid`.
-    #[error("the token names a key its issuer does not publish")]
+    /// No key of the issuer has the token's `kid`, and the issuer could be asked.
+    #[error("the token names no key that its issuer publishes")]
     UnknownKey,
     /// The signature does not verify.
     #[error("the token's signature is wrong")]
@@ -75,8 +75,9 @@ pub enum Kind {
     /// The issuer does not vouch for an opaque token (any more): it has expired, or was revoked, or never was one.
     #[error("the issuer says that the token is not active")]
     Inactive,
-    /// The issuer's keys could not be fetched, or not for too long: the token may be good.
-    #[error("the issuer's keys are not available")]
+    /// The issuer's keys could not be fetched, or not for too long, or not since one was named that nobody knows: the token
+    /// may be good.
+    #[error("the issuer's keys cannot be fetched")]
     KeysUnavailable,
     /// The issuer does not answer about an opaque token.
     #[error("the issuer does not say whether the token is active")]

@@ -46,6 +46,7 @@ fn identity_provider(html: &mut Html, provider: &Provider, frame: &Frame<'_>) {
         html.markup(match keys.age_seconds {
             None => "<span class=\"badge bad\">none</span>",
             Some(age) if age > OLD_KEYS => "<span class=\"badge bad\">too old</span>",
+            Some(_) if keys.failing.is_some() => "<span class=\"badge warn\">not refreshed</span>",
             Some(_) => "<span class=\"badge good\">fresh</span>",
         });
         html.markup(" ");
@@ -55,6 +56,11 @@ fn identity_provider(html: &mut Html, provider: &Provider, frame: &Frame<'_>) {
         html.text(keys.count).markup(if keys.count == 1 { " key" } else { " keys" });
         if let Some(fetched) = keys.fetched_at {
             html.markup("<small>fetched ").moment(fetched, frame).markup("</small>");
+        }
+        if let Some(failing) = &keys.failing {
+            html.markup("<small>fails since ").moment(failing.since, frame);
+            html.element(", ", words::count(failing.failures.into()), " times: ").text(&failing.cause);
+            html.markup("</small>");
         }
     }
     html.markup("</span></td><td data-label=\"Token endpoint\"><span>");

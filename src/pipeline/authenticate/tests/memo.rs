@@ -279,13 +279,13 @@ fn a_domain_that_comes_to_stand_for_another_tenant_takes_along_both_versions() {
         let keys = KeySet::parse(document.as_bytes(), &provider().algorithms).unwrap();
         Fetched { keys, tenant: Some(tenant(of)) }
     };
-    authenticator.providers[0].keys(Some(EntraVersion::V1)).hold(keys(TENANT));
-    authenticator.providers[0].keys(Some(EntraVersion::V2)).hold(keys(TENANT));
+    authenticator.providers[0].keys(Some(EntraVersion::V1)).bring(keys(TENANT));
+    authenticator.providers[0].keys(Some(EntraVersion::V2)).bring(keys(TENANT));
     let v1 = json!({"iss": format!("https://sts.windows.net/{TENANT}/"), "ver": "1.0"});
     let v1 = Signer::rsa().token(&user_claims(v1));
     assert!(is_twice_remembered(&authenticator, &good_token()));
     assert!(is_twice_remembered(&authenticator, &v1));
-    authenticator.providers[0].keys(Some(EntraVersion::V2)).hold(keys(OTHER_TENANT));
+    authenticator.providers[0].keys(Some(EntraVersion::V2)).bring(keys(OTHER_TENANT));
     assert_eq!(refused(&authenticator, &good_token(), &policy()), Some(Kind::WrongIssuer));
     assert_eq!(refused(&authenticator, &v1, &policy()), Some(Kind::WrongIssuer));
 }
