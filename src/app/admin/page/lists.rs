@@ -111,6 +111,7 @@ pub fn cache(html: &mut Html, cache: &Cache) {
             "resting" => "<span class=\"badge plain\">no connection</span>",
             _ => "<span class=\"badge bad\">in trouble</span>",
         });
+        html.element("<small>", &redis.server, "</small>");
         if let Some(cause) = &redis.cause {
             html.element("<small>", cause, "</small>");
         }

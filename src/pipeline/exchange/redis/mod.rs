@@ -5,6 +5,8 @@
 //! there can be read, or put to another use, by whoever has no key.
 
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -25,6 +27,7 @@ use crate::pipeline::exchange::redis::connect::Error;
 use crate::pipeline::exchange::redis::link::Link;
 use crate::pipeline::exchange::redis::link::Session;
 use crate::pipeline::exchange::redis::seal::Purpose;
+use crate::pipeline::exchange::redis::told::Told;
 use crate::pipeline::exchange::survey::SharedTier;
 use crate::telemetry::metrics::Metrics;
 
@@ -34,6 +37,7 @@ mod link;
 pub mod probe;
 mod record;
 mod seal;
+mod told;
 
 pub use record::Record;
 
@@ -52,13 +56,21 @@ pub const SKEW: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Redis {
     link: Arc<Link>,
-    timeout: Duration,
+    settings: Arc<config::Redis>,
     /// A command was refused, and none has fared better since.
     refuses: AtomicBool,
+    refused: Mutex<Refused>,
     /// Something was found that no proxy with our encryption keys wrote.
     met_foreign: AtomicBool,
     clock: Clock,
     metrics: Arc<Metrics>,
+}
+
+/// What Redis refused last, although it is there.
+#[derive(Debug, Default)]
+struct Refused {
+    cause: String,
+    told: Told,
 }
 
 /// What a proxy without a token is to do.
@@ -104,13 +116,13 @@ enum Absence {
 impl Redis {
     /// Those behind `settings`. Nothing is contacted before something is wanted.
     pub fn new(settings: Arc<config::Redis>, clock: Clock, metrics: Arc<Metrics>) -> Self {
-        let timeout = settings.timeout;
-        let link = Arc::new(Link::new(settings, clock.clone()));
+        let link = Arc::new(Link::new(settings.clone(), clock.clone()));
         metrics.has_shared_cache();
         Self {
             link,
-            timeout,
+            settings,
             refuses: AtomicBool::new(false),
+            refused: Mutex::default(),
             met_foreign: AtomicBool::new(false),
             clock,
             metrics,
@@ -119,7 +131,13 @@ impl Redis {
 
     /// How they serve us.
     pub fn state(&self) -> SharedTier {
-        self.link.standing()
+        match self.link.standing() {
+            SharedTier::Connected if self.refuses.load(Ordering::Relaxed) => {
+                let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+                SharedTier::Troubled(refused.cause.clone())
+            }
+            state => state,
+        }
     }
 
     /// Connects, so that the first look-up need not.
@@ -308,7 +326,7 @@ impl Redis {
                 settled => Some(settled),
             }
         };
-        let outcome = tokio::time::timeout(self.timeout, doing).await;
+        let outcome = tokio::time::timeout(self.settings.timeout, doing).await;
         // who got no session asked nothing
         let Some(number) = asked else {
             if outcome.is_err() {
@@ -325,7 +343,7 @@ impl Redis {
                 Err(error) if is_refusal(&error) => self.refused(&error),
                 Err(error) => self.link.failed(number, &Error::from(error)),
             },
-            Err(_) => self.link.failed(number, &Error::Slow(self.timeout)),
+            Err(_) => self.link.failed(number, &Error::Slow(self.settings.timeout)),
         }
         None
     }
@@ -337,11 +355,19 @@ impl Redis {
         }
     }
 
-    /// Says once that Redis refuses what we ask.
+    /// Says that Redis refuses what we ask: when that begins, and when it goes on for another cause.
     fn refused(&self, error: &RedisError) {
+        let (cause, now) = (error.to_string(), self.clock.monotonic());
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.refuses.swap(true, Ordering::Relaxed) {
+            refused.told.forget();
+        }
+        refused.cause.clone_from(&cause);
+        if refused.told.is_news(&cause, now) {
+            drop(refused);
             tracing::warn!(
-                cause = %error,
+                server = self.settings.servers(),
+                cause,
                 "Redis refuses a command; is it full, or may this user not read and write obo:*?"
             );
         }
