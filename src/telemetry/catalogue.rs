@@ -176,6 +176,23 @@ pub const ALL: &[Metric] = &[
         alert: "near `limits.connections`: accepting pauses there",
     },
     Metric {
+        name: "obo_connections_accepted_total",
+        kind: Kind::Counter,
+        labels: &[("listener", Values::Names("listeners"))],
+        help: "Connections of callers that were accepted",
+        alert: "near the rate of requests: callers do not keep their connections, which costs more than what they ask for",
+    },
+    Metric {
+        name: "obo_tls_handshakes_total",
+        kind: Kind::Counter,
+        labels: &[
+            ("listener", Values::Names("listeners")),
+            ("result", Values::Words(&["full", "resumed", "error"])),
+        ],
+        help: "TLS handshakes with callers, by how they ended; resumed ones are cheap",
+        alert: "`full` rises with the CPU: callers make new connections, and do not resume; `error` rises: callers do not believe the certificate, or show none (checks that connect and leave count too)",
+    },
+    Metric {
         name: "obo_trace_spans_total",
         kind: Kind::Counter,
         labels: &[("result", Values::Words(&["ok", "queue_full", "export_failed"]))],
@@ -186,7 +203,12 @@ pub const ALL: &[Metric] = &[
         name: "http_server_request_duration_seconds",
         kind: Kind::Histogram,
         labels: &[
-            ("http_route", Values::Names("routes")),
+            (
+                "http_route",
+                Values::Other(
+                    "a name under `routes`, or nothing: what the log calls `route`; its `http.route` is the path that the route takes",
+                ),
+            ),
             ("http_request_method", Values::Method),
             ("http_response_status_code", Values::Status),
         ],

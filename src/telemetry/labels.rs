@@ -88,6 +88,12 @@ pub struct ByListener {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByListenerAndResult {
+    pub listener: Label,
+    pub result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ServerRequest {
     pub http_route: Label,
     pub http_request_method: &'static str,

@@ -1,5 +1,6 @@
 //! TLS towards IdPs and upstreams: roots, and our own certificate where one is asked for.
 
+use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use rustls::WantsVerifier;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem;
 use rustls::pki_types::pem::PemObject;
 
 /// Why a TLS client cannot be set up.
@@ -19,7 +21,15 @@ pub enum Error {
     /// The system has no trusted roots: an image without `ca-certificates`, or `SSL_CERT_FILE` points nowhere.
     #[error("the system has no trusted root certificates; install ca-certificates or set SSL_CERT_FILE")]
     NoRoots,
-    /// A PEM file cannot be read or holds nothing usable.
+    /// A file cannot be read.
+    #[error("cannot read {path}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A PEM file holds nothing usable.
     #[error("cannot use the PEM file {path}: {why}")]
     Pem {
         /// The file.
@@ -48,7 +58,7 @@ pub fn client_config(
     match client_certificate {
         None => Ok(builder.with_no_client_auth()),
         Some((chain, key)) => {
-            let key = PrivateKeyDer::from_pem_file(key).map_err(|error| pem_error(key, error))?;
+            let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unread(key, error))?;
             builder.with_client_auth_cert(certificates(chain)?, key).map_err(Error::ClientCertificate)
         }
     }
@@ -107,10 +117,17 @@ fn pem_roots(path: &Path) -> Result<RootCertStore, Error> {
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let found = CertificateDer::pem_file_iter(path)
         .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>())
-        .map_err(|error| pem_error(path, error))?;
+        .map_err(|error| unread(path, error))?;
     match found.is_empty() {
         true => Err(pem_error(path, "it holds no certificate")),
         false => Ok(found),
+    }
+}
+
+fn unread(path: &Path, error: pem::Error) -> Error {
+    match error {
+        pem::Error::Io(source) => Error::Unreadable { path: path.into(), source },
+        error => pem_error(path, error),
     }
 }
 

@@ -25,6 +25,7 @@ use crate::telemetry::metrics::Metrics;
 
 mod activity;
 pub mod certificate;
+pub mod client;
 mod connection;
 mod fragment;
 mod frames;
@@ -181,7 +182,7 @@ pub struct Accepted {
     stream: std::net::TcpStream,
     peer: Arc<Peer>,
     listener: Arc<config::Listener>,
-    tls: Option<Arc<Terminator>>,
+    tls: Option<(Arc<Terminator>, Arc<Metrics>)>,
     _counted: InFlight,
     _permit: OwnedSemaphorePermit,
 }
@@ -243,7 +244,7 @@ pub async fn accept<D>(
             stream,
             peer: Arc::new(Peer::new(address, trust)),
             listener: Arc::clone(&settings),
-            tls: tls.clone(),
+            tls: tls.clone().map(|tls| (tls, metrics.clone())),
             _counted: metrics.connected(&settings.name),
             _permit: permit,
         });

@@ -28,6 +28,8 @@ use crate::pipeline::accept::stream::Stream;
 use crate::pipeline::accept::tls;
 use crate::pipeline::accept::tls::Terminator;
 use crate::pipeline::accept::unread;
+use crate::telemetry::metrics::Handshake;
+use crate::telemetry::metrics::Metrics;
 
 /// How long a connection without a request is kept once the drain started: a request may be on its way.
 const GRACE: Duration = Duration::from_millis(500);
@@ -91,7 +93,7 @@ impl<'a> Opening<'a> {
         mut stream: TcpStream,
         mut peer: Arc<Peer>,
         listener: Arc<Listener>,
-        tls: Option<Arc<Terminator>>,
+        tls: Option<(Arc<Terminator>, Arc<Metrics>)>,
         handler: H,
         tell_unread: U,
     ) where
@@ -105,14 +107,20 @@ impl<'a> Opening<'a> {
                 Err(error) => return tracing::debug!(%peer, %error, "a connection is not taken"),
             }
         }
-        let Some(tls) = tls else {
+        let Some((tls, metrics)) = tls else {
             let Ok(protocol) = self.within(connection::protocol(&stream)).await else { return };
             return self.converse(stream, protocol, peer, handler, tell_unread).await;
         };
         let stream = match self.within(tls.accept(stream)).await {
             Ok(stream) => stream,
-            Err(error) => return tracing::debug!(%peer, %error, "a TLS handshake failed"),
+            Err(error) => {
+                metrics.tls_handshake(&listener.name, Handshake::Failed);
+                return tracing::debug!(%peer, %error, "a TLS handshake failed");
+            }
         };
+        metrics.tls_handshake(&listener.name, tls::handshake(&stream));
+        // connections rest for long: what they need no more goes before
+        drop((metrics, tls));
         if let Some(certificate) = tls::caller(&stream) {
             Arc::make_mut(&mut peer).certificate = Some(certificate);
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::domain::digest::Digest;
 use crate::domain::name::Name;
 
 /// A refusal. Nothing of the token is in it.
@@ -13,11 +14,13 @@ pub struct Error {
     /// The identity provider whose issuer the token names, as soon as it is known. The token need not be its own:
     /// this is for metrics and logs, not for trust.
     pub identity_provider: Option<Name>,
+    /// Whose token it is, if it is good and only the route does not admit it: for the log, which hashes it with a key.
+    pub user: Option<Digest>,
 }
 
 impl From<Kind> for Error {
     fn from(kind: Kind) -> Self {
-        Self { kind, identity_provider: None }
+        Self { kind, identity_provider: None, user: None }
     }
 }
 

@@ -138,6 +138,6 @@ impl Provider {
 
     /// A refusal of a token that seems to be this provider's.
     pub fn error(&self, kind: Kind) -> Error {
-        Error { kind, identity_provider: Some(self.config.name.clone()) }
+        Error { kind, identity_provider: Some(self.config.name.clone()), user: None }
     }
 }

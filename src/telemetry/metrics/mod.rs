@@ -18,6 +18,7 @@ use crate::telemetry::catalogue;
 use crate::telemetry::ends::Ends;
 use crate::telemetry::exposition;
 use crate::telemetry::labels::ByListener;
+use crate::telemetry::labels::ByListenerAndResult;
 use crate::telemetry::labels::ByProvider;
 use crate::telemetry::labels::ByProviderAndOutcome;
 use crate::telemetry::labels::ByProviderAndResult;
@@ -32,58 +33,18 @@ use crate::telemetry::labels::ServerRequest;
 use crate::telemetry::labels::known_method;
 use crate::telemetry::process;
 
+mod results;
+
+pub use results::CacheResult;
+pub use results::Handshake;
+pub use results::SpanResult;
+
 /// The boundaries OpenTelemetry gives for HTTP durations, in seconds.
 const DURATIONS: [f64; 14] =
     [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
 /// So many kinds of answers of one route are found without hashing.
 const MOST_FOUND: usize = 16;
-
-/// How a look-up in the cache went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CacheResult {
-    /// A live token B was there.
-    Hit,
-    /// Nothing usable was there.
-    Miss,
-    /// A live token B was there, and its renewal was begun.
-    Stale,
-    /// A live token B was in the tier that proxies share.
-    Shared,
-}
-
-impl CacheResult {
-    /// The label value and log word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Hit => "hit",
-            Self::Miss => "miss",
-            Self::Stale => "stale",
-            Self::Shared => "shared",
-        }
-    }
-}
-
-/// What became of a span.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SpanResult {
-    /// The collector has it.
-    Exported,
-    /// There was no room for it in the queue.
-    Dropped,
-    /// The collector did not take it.
-    Failed,
-}
-
-impl SpanResult {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Exported => "ok",
-            Self::Dropped => "queue_full",
-            Self::Failed => "export_failed",
-        }
-    }
-}
 
 /// Every metric of the process.
 #[derive(Debug)]
@@ -106,6 +67,8 @@ pub struct Metrics {
     jwks_last_success: Family<ByProvider, Gauge>,
     ends: Ends,
     connections: Family<ByListener, Gauge>,
+    connections_accepted: Family<ByListener, Counter>,
+    tls_handshakes: Family<ByListenerAndResult, Counter>,
     server_requests: Family<ServerRequest, Histogram>,
     client_requests: Family<ByServer, Histogram>,
     spans: Family<ByResult, Counter>,
@@ -148,6 +111,8 @@ impl Metrics {
             jwks_last_success: Family::default(),
             ends: Ends::default(),
             connections: Family::default(),
+            connections_accepted: Family::default(),
+            tls_handshakes: Family::default(),
             server_requests: Family::new_with_constructor(durations),
             client_requests: Family::new_with_constructor(durations),
             spans: Family::default(),
@@ -173,6 +138,8 @@ impl Metrics {
         add(r, "obo_jwks_last_success_timestamp_seconds", &self.jwks_last_success);
         self.ends.register(r);
         add(r, "obo_connections", &self.connections);
+        add(r, "obo_connections_accepted", &self.connections_accepted);
+        add(r, "obo_tls_handshakes", &self.tls_handshakes);
         add(r, "http_server_request_duration_seconds", &self.server_requests);
         add(r, "http_client_request_duration_seconds", &self.client_requests);
         add(r, "obo_trace_spans", &self.spans);
@@ -299,9 +266,17 @@ impl Metrics {
 
     /// A caller connected; the guard counts the connection until dropped.
     pub fn connected(&self, listener: &Name) -> InFlight {
-        let gauge = self.connections.get_or_create_owned(&ByListener { listener: listener.into() });
+        let labels = ByListener { listener: listener.into() };
+        self.connections_accepted.get_or_create(&labels).inc();
+        let gauge = self.connections.get_or_create_owned(&labels);
         gauge.inc();
         InFlight(gauge)
+    }
+
+    /// A TLS handshake with a caller ended so.
+    pub fn tls_handshake(&self, listener: &Name, result: Handshake) {
+        let labels = ByListenerAndResult { listener: listener.into(), result: result.as_str() };
+        self.tls_handshakes.get_or_create(&labels).inc();
     }
 
     /// That became of so many spans.

@@ -120,7 +120,10 @@ fn keys_of_one_provider_do_not_verify_tokens_of_another() {
 
     let forged = Signer::rsa().sign(json!({"kid": "of-contoso"}), &fabrikams);
     let error = check(&authenticator, &forged, &both).unwrap_err();
-    assert_eq!(error, Error { kind: Kind::UnknownKey, identity_provider: Some(name("fabrikam")) });
+    assert_eq!(
+        error,
+        Error { kind: Kind::UnknownKey, identity_provider: Some(name("fabrikam")), user: None }
+    );
 }
 
 #[test]

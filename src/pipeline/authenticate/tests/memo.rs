@@ -146,9 +146,12 @@ fn another_route_s_policy_is_applied_to_a_remembered_token() {
         (Policy { claims: vec![("acr".into(), "1".into())], ..policy() }, Kind::InsufficientScope),
         (Policy { clients: words(&["another"]), ..policy() }, Kind::ClientNotAllowed),
     ];
+    // the log says whose token it is, also of one that was never seen before
+    let user = Some(check(&authenticator, &token, &policy()).unwrap().claims.user_digest);
     for (policy, kind) in &strict {
-        let error = check(&authenticator, &token, policy).unwrap_err();
-        assert_eq!(error, Error { kind: *kind, identity_provider: Some(name("contoso")) });
+        let expected = Error { kind: *kind, identity_provider: Some(name("contoso")), user };
+        assert_eq!(check(&authenticator, &token, policy).unwrap_err(), expected);
+        assert_eq!(check(&self::authenticator(provider(), NOW), &token, policy).unwrap_err(), expected);
     }
     assert_eq!(refused(&authenticator, &token, &policy()), None);
     assert_eq!(authenticator.memo.tokens(), 1);

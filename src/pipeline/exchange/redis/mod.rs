@@ -5,8 +5,6 @@
 //! there can be read, or put to another use, by whoever has no key.
 
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -26,8 +24,8 @@ use crate::pipeline::exchange::redis::commands::Taken;
 use crate::pipeline::exchange::redis::connect::Error;
 use crate::pipeline::exchange::redis::link::Link;
 use crate::pipeline::exchange::redis::link::Session;
+use crate::pipeline::exchange::redis::refusals::Refusals;
 use crate::pipeline::exchange::redis::seal::Purpose;
-use crate::pipeline::exchange::redis::told::Told;
 use crate::pipeline::exchange::survey::SharedTier;
 use crate::telemetry::metrics::Metrics;
 
@@ -36,6 +34,7 @@ mod connect;
 mod link;
 pub mod probe;
 mod record;
+mod refusals;
 mod seal;
 mod told;
 
@@ -57,20 +56,11 @@ pub const SKEW: Duration = Duration::from_secs(60);
 pub struct Redis {
     link: Arc<Link>,
     settings: Arc<config::Redis>,
-    /// A command was refused, and none has fared better since.
-    refuses: AtomicBool,
-    refused: Mutex<Refused>,
+    refusals: Refusals,
     /// Something was found that no proxy with our encryption keys wrote.
     met_foreign: AtomicBool,
     clock: Clock,
     metrics: Arc<Metrics>,
-}
-
-/// What Redis refused last, although it is there.
-#[derive(Debug, Default)]
-struct Refused {
-    cause: String,
-    told: Told,
 }
 
 /// What a proxy without a token is to do.
@@ -121,8 +111,7 @@ impl Redis {
         Self {
             link,
             settings,
-            refuses: AtomicBool::new(false),
-            refused: Mutex::default(),
+            refusals: Refusals::default(),
             met_foreign: AtomicBool::new(false),
             clock,
             metrics,
@@ -131,12 +120,9 @@ impl Redis {
 
     /// How they serve us.
     pub fn state(&self) -> SharedTier {
-        match self.link.standing() {
-            SharedTier::Connected if self.refuses.load(Ordering::Relaxed) => {
-                let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-                SharedTier::Troubled(refused.cause.clone())
-            }
-            state => state,
+        match (self.link.standing(), self.refusals.cause()) {
+            (SharedTier::Connected, Some(cause)) => SharedTier::Troubled(cause),
+            (state, _) => state,
         }
     }
 
@@ -189,7 +175,7 @@ impl Redis {
             match self.within_time(|session| self.look(session, filed, flight, will_do)).await {
                 Some(Look::Found(record)) => return (Claim::Found(record), "hit"),
                 Some(Look::Ours(lease, absence)) => {
-                    self.obliged();
+                    self.refusals.end();
                     return self.begin(lease, absence, filed, will_do).await;
                 }
                 Some(Look::Anothers) => {}
@@ -340,37 +326,14 @@ impl Redis {
                     self.link.worked(number);
                     return Some(done);
                 }
-                Err(error) if is_refusal(&error) => self.refused(&error),
+                Err(error) if is_refusal(&error) => {
+                    self.refusals.tell(&error, &self.settings, self.clock.monotonic())
+                }
                 Err(error) => self.link.failed(number, &Error::from(error)),
             },
             Err(_) => self.link.failed(number, &Error::Slow(self.settings.timeout)),
         }
         None
-    }
-
-    /// Says once that Redis does again what it refused: a lease takes both reading and writing.
-    fn obliged(&self) {
-        if self.refuses.swap(false, Ordering::Relaxed) {
-            tracing::info!("Redis refuses no command any more");
-        }
-    }
-
-    /// Says that Redis refuses what we ask: when that begins, and when it goes on for another cause.
-    fn refused(&self, error: &RedisError) {
-        let (cause, now) = (error.to_string(), self.clock.monotonic());
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.refuses.swap(true, Ordering::Relaxed) {
-            refused.told.forget();
-        }
-        refused.cause.clone_from(&cause);
-        if refused.told.is_news(&cause, now) {
-            drop(refused);
-            tracing::warn!(
-                server = self.settings.servers(),
-                cause,
-                "Redis refuses a command; is it full, or may this user not read and write obo:*?"
-            );
-        }
     }
 }
 
