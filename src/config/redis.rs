@@ -18,6 +18,22 @@ pub struct Redis {
     pub timeout: Duration,
 }
 
+impl Redis {
+    /// Those that are named, by host and port: a cluster and sentinels know of more.
+    pub fn servers(&self) -> String {
+        let servers = match &self.topology {
+            Topology::Standalone { server, .. } => std::slice::from_ref(server),
+            Topology::Cluster(servers) => servers,
+            Topology::Sentinel { sentinels, .. } => sentinels,
+        };
+        let address = |RedisServer { host, port, .. }: &RedisServer| match host.contains(':') {
+            true => format!("[{host}]:{port}"),
+            false => format!("{host}:{port}"),
+        };
+        servers.iter().map(address).collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// What the servers are to each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Topology {

@@ -127,7 +127,8 @@ impl Pipeline {
         request: Request<Incoming>,
     ) -> Response<Body> {
         let (mut head, body) = request.into_parts();
-        let mut journey = self.stages.observer.begin(&head);
+        let client = accept::client::address(&head.headers, peer, &listener.trusted_proxies);
+        let mut journey = self.stages.observer.begin(&head, client);
         let websocket = head.extensions.get::<WebSocket>().copied();
         // to a CONNECT, the 200 of gRPC's refusals would say yes
         let dialect = if websocket.is_some() { Dialect::Http } else { Dialect::of(&head.headers) };
@@ -251,11 +252,13 @@ impl Pipeline {
                 journey.authenticated(begun, None);
                 self.stages.metrics.authentication(Some(&caller.claims.identity_provider), "ok");
                 journey.identity_provider = Some(caller.claims.identity_provider.clone());
+                journey.user = Some(caller.claims.user_digest);
                 journey.caller = Some(caller.clone());
                 Ok(caller)
             }
             Err(error) => {
                 journey.identity_provider.clone_from(&error.identity_provider);
+                journey.user = error.user;
                 let refusal = Refusal::from(error);
                 journey.authenticated(begun, Some(refusal.reason.as_str()));
                 self.stages

@@ -17,6 +17,7 @@ use crate::pipeline::respond::reason::Reason;
 use crate::pipeline::respond::refusal::Refusal;
 use crate::telemetry::events::IdpError;
 use crate::telemetry::journey::Journey;
+use crate::telemetry::logs;
 
 impl Pipeline {
     /// A head was answered that never became a request: told in the log, counted.
@@ -44,10 +45,11 @@ impl Pipeline {
         let route = journey.route.as_deref();
         self.stages.metrics.refusal(route.map(|route| &route.name), row.word);
         respond::log::log(refusal, journey);
-        journey.refused(row.status, row.fault, || {
+        let idp = || {
             let idp = refusal.idp.as_deref()?;
             Some(IdpError::new(&idp.error, idp.suberror.as_deref(), &idp.error_codes))
-        });
+        };
+        journey.refused(row.status, row.fault, idp, || logs::report(&*refusal.source));
         let context = self.context(journey, dialect, resource_metadata);
         if refusal.reason == Reason::ConsentRequired {
             tracing::info!(

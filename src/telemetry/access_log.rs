@@ -1,5 +1,6 @@
 //! The access log: one line per request, whose fields are a contract.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,9 +8,13 @@ use aws_lc_rs::hmac;
 
 use crate::domain::caller::Claims;
 use crate::domain::digest::Digest;
+use crate::telemetry::logs;
 
 /// The `tracing` target of access-log lines.
 pub const TARGET: &str = "access";
+
+/// Most characters of a cause in one line.
+const LONGEST_CAUSE: usize = 300;
 
 /// Who is to blame for a refusal: it alone decides the level of its log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,12 +49,18 @@ pub struct Line<'a> {
     pub method: Option<&'a str>,
     /// The path without its query.
     pub path: Option<&'a str>,
+    /// Who asked.
+    pub client: Option<IpAddr>,
     /// The route's name and path.
     pub route: Option<(&'a str, &'a str)>,
     /// Whose token came in.
     pub identity_provider: Option<&'a str>,
     /// Why the request was refused.
     pub reason: Option<&'a str>,
+    /// What that reason does not say, where the caller is not to blame.
+    pub cause: Option<&'a str>,
+    /// The identity provider's numbers.
+    pub error_codes: &'a [u64],
     /// How the token cache answered.
     pub cache: Option<&'a str>,
     /// Until the upstream's response head.
@@ -75,13 +86,16 @@ impl Line<'_> {
                     http.route = self.route.map(|(_, path)| path),
                     http.response.status_code = status,
                     url.path = self.path,
+                    client.address = self.client.map(tracing::field::display),
                     route = self.route.map(|(name, _)| name),
                     identity_provider = self.identity_provider,
                     reason = self.reason,
+                    cause = self.cause.map(short),
+                    error_codes = logs::numbers(self.error_codes),
                     cache = self.cache,
-                    duration_ms = milliseconds(took),
-                    upstream_ms = self.upstream.map(milliseconds),
-                    exchange_ms = self.exchange.map(milliseconds),
+                    duration_ms = logs::milliseconds(took),
+                    upstream_ms = self.upstream.map(logs::milliseconds),
+                    exchange_ms = self.exchange.map(logs::milliseconds),
                     user = self.user,
                     correlation_id = self.correlation_id,
                     "request"
@@ -96,8 +110,9 @@ impl Line<'_> {
     }
 }
 
-fn milliseconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1_000_000.0).round() / 1_000.0
+/// As much of a cause as one line can do with.
+fn short(cause: &str) -> &str {
+    cause.char_indices().nth(LONGEST_CAUSE).and_then(|(at, _)| cause.get(..at)).unwrap_or(cause)
 }
 
 /// Hashes users with a key of this process: the same user has the same word in all its lines, and nobody who reads

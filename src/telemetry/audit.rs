@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::telemetry::logs;
+
 /// The `tracing` target of audit lines.
 pub const TARGET: &str = "audit";
 
@@ -54,7 +56,6 @@ pub fn is_on() -> bool {
 impl Line<'_> {
     /// Writes it.
     pub fn write(&self) {
-        let error_codes: Vec<String> = self.error_codes.iter().map(u64::to_string).collect();
         tracing::info!(
             target: TARGET,
             request_id = self.request_id,
@@ -71,10 +72,10 @@ impl Line<'_> {
             outcome = self.outcome,
             error = self.error,
             suberror = self.suberror,
-            error_codes = joined(&error_codes),
+            error_codes = logs::numbers(self.error_codes),
             correlation_id = self.correlation_id,
             lifetime_s = self.lifetime.map(|lifetime| lifetime.as_secs()),
-            duration_ms = self.took.as_secs_f64() * 1_000.0,
+            duration_ms = logs::milliseconds(self.took),
             "exchange"
         );
     }

@@ -180,11 +180,28 @@ pub const ALL: &[Metric] = &[
         kind: Kind::Counter,
         labels: &[
             ("listener", Values::Names("listeners")),
-            ("reason", Values::Words(&["untrusted_proxy", "no_proxy_header", "tls_handshake"])),
+            ("reason", Values::Words(&["untrusted_proxy", "no_proxy_header"])),
         ],
         help: "Connections closed before their first request, by what was wrong with their beginning",
-        alert: "`untrusted_proxy` or `no_proxy_header` rise: a load balancer is not among `trusted_proxies`, or does not send the \
-                PROXY protocol; `tls_handshake` rises: callers do not trust the certificate, or theirs is not accepted",
+        alert: "a load balancer is not among `trusted_proxies`, or does not send the PROXY protocol",
+    },
+    Metric {
+        name: "obo_connections_accepted_total",
+        kind: Kind::Counter,
+        labels: &[("listener", Values::Names("listeners"))],
+        help: "Connections of callers that were accepted",
+        alert: "near the rate of requests: callers do not keep their connections, which costs more than what they ask for",
+    },
+    Metric {
+        name: "obo_tls_handshakes_total",
+        kind: Kind::Counter,
+        labels: &[
+            ("listener", Values::Names("listeners")),
+            ("result", Values::Words(&["full", "resumed", "error"])),
+        ],
+        help: "TLS handshakes with callers, by how they ended; resumed ones are cheap",
+        alert: "`full` rises with the CPU: callers make new connections, and do not resume; `error` rises: callers do not believe the \
+                certificate, or show none (checks that connect and leave count too)",
     },
     Metric {
         name: "obo_trace_spans_total",
@@ -197,7 +214,12 @@ pub const ALL: &[Metric] = &[
         name: "http_server_request_duration_seconds",
         kind: Kind::Histogram,
         labels: &[
-            ("http_route", Values::Names("routes")),
+            (
+                "http_route",
+                Values::Other(
+                    "a name under `routes`, or nothing: what the log calls `route`; its `http.route` is the path that the route takes",
+                ),
+            ),
             ("http_request_method", Values::Method),
             ("http_response_status_code", Values::Status),
         ],

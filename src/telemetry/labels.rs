@@ -94,6 +94,12 @@ pub struct ByListenerAndReason {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByListenerAndResult {
+    pub listener: Label,
+    pub result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ServerRequest {
     pub http_route: Label,
     pub http_request_method: &'static str,

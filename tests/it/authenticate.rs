@@ -6,6 +6,7 @@ use http::Method;
 use http::StatusCode;
 use obo_proxy::app::App;
 use obo_proxy::app::demo::entra::keys::OldKey;
+use obo_proxy::app::demo::entra::script::KeysEndpoint;
 use serde_json::Value;
 use serde_json::json;
 
@@ -170,6 +171,34 @@ async fn a_key_rolled_over_is_found_and_a_removed_one_is_forgotten() {
 }
 
 #[tokio::test]
+async fn a_key_rolled_over_while_the_provider_is_down_is_an_outage_and_no_401() {
+    let world =
+        World::with(Plan { provider: "    jwks: { refresh: 1h, cooldown: 30s }", ..Plan::default() }).await;
+    let old = world.token("alice");
+    assert_eq!(world.get("/orders", &old).await.status, StatusCode::OK);
+    world.entra().script(|script| script.keys(KeysEndpoint::Failing));
+    world.entra().rotate_keys(OldKey::Dropped).unwrap();
+    let new = world.token("alice");
+    // the first one waits for the fetch, the second comes within the cooldown
+    for _ in 0..2 {
+        let answer = world.get("/orders", &new).await;
+        assert_eq!((answer.status.as_u16(), answer.reason().as_str()), (503, "keys_unavailable"));
+        assert_eq!(answer.header("retry-after"), "1");
+        assert!(answer.headers.get("www-authenticate").is_none());
+        assert_eq!(world.get("/orders", &old).await.status, StatusCode::OK);
+    }
+    // what failed is tried again by itself
+    world.entra().script(|script| script.keys(KeysEndpoint::Working));
+    let healed = async {
+        while world.get("/orders", &new).await.status != StatusCode::OK {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), healed).await.unwrap();
+    assert_eq!(world.get("/orders", &old).await.reason(), "unknown_key");
+}
+
+#[tokio::test]
 async fn without_keys_the_proxy_is_not_ready_and_says_503_until_it_heals() {
     let clock =
         obo_proxy::domain::clock::Clock::manual(obo_proxy::domain::clock::UnixTime::from_seconds(NOW));
@@ -178,7 +207,7 @@ async fn without_keys_the_proxy_is_not_ready_and_says_503_until_it_heals() {
         obo_proxy::app::demo::entra::Entra::start(settings, crate::support::listen().await, clock.clone())
             .await
             .unwrap();
-    entra.script(|script| script.keys(obo_proxy::app::demo::entra::script::KeysEndpoint::Failing));
+    entra.script(|script| script.keys(KeysEndpoint::Failing));
     let world = World::around(Plan::default(), entra, clock).await;
     assert_eq!(world.probe("/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(world.probe("/livez").await.status, StatusCode::OK);
@@ -187,7 +216,7 @@ async fn without_keys_the_proxy_is_not_ready_and_says_503_until_it_heals() {
     assert_eq!(answer.header("retry-after"), "1");
     assert!(answer.headers.get("www-authenticate").is_none());
 
-    world.entra().script(|script| script.keys(obo_proxy::app::demo::entra::script::KeysEndpoint::Working));
+    world.entra().script(|script| script.keys(KeysEndpoint::Working));
     assert!(App::until_ready(&world.probes, Duration::from_secs(30)).await);
     assert_eq!(world.get("/orders", &world.token("alice")).await.status, StatusCode::OK);
 }

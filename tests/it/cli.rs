@@ -156,9 +156,35 @@ fn a_certificate_and_a_key_that_are_no_pair_are_78_with_the_file_and_the_remedy(
     }
     fs::write(&file, config("one.key")).unwrap();
     assert_eq!(run(&["check", "--deny-warnings", "--config", &file]).status.code(), Some(0));
-    // where the files are not, as where changes are checked, that is said and no more
-    fs::write(&file, config("absent.key")).unwrap();
-    assert_eq!(run(&["check", "--config", &file]).status.code(), Some(0));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_a_warning_to_check_and_74_to_run_if_nothing_goes_on_without_it() {
+    let directory = tempfile::tempdir().unwrap();
+    Authority::new().issue("localhost").write(directory.path(), "one");
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    let (file, one, absent) = (at("config.yaml"), at("one"), at("absent"));
+    let listener = |more: &str| format!("listeners: {{ default: {{ address: '127.0.0.1:0'{more} }} }}");
+    let upstream =
+        |tls: &str| format!("upstreams: {{ a: {{ url: https://localhost:1, tls: {{ {tls} }} }} }}");
+    let (plain, trusting) = (listener(""), upstream("ca: system"));
+    for (listener, upstream) in [
+        (listener(&format!(", tls: {{ certificate: {one}.crt, key: {absent} }}")), trusting.clone()),
+        (listener(&format!(", tls: {{ certificate: {absent}, key: {one}.key }}")), trusting),
+        (plain.clone(), upstream(&format!("ca: {absent}"))),
+        (plain.clone(), upstream(&format!("client_certificate: {{ file: {absent}, key: {one}.key }}"))),
+        (plain, upstream(&format!("client_certificate: {{ file: {one}.crt, key: {absent} }}"))),
+    ] {
+        let routes = "routes: { a: { match: /, upstream: a, auth: anonymous } }";
+        let telemetry = "telemetry: { address: '127.0.0.1:0' }";
+        fs::write(&file, format!("{listener}\n{upstream}\n{routes}\n{telemetry}\n")).unwrap();
+        for (arguments, code) in [(&["check"][..], 0), (&["check", "--deny-warnings"], 78), (&["run"], 74)] {
+            let output = run(&[arguments, &["--config", &file]].concat());
+            let told = text(&output.stdout) + &text(&output.stderr);
+            assert_eq!(output.status.code(), Some(code), "{arguments:?} {told}");
+            assert!(told.contains("No such file"), "{told}");
+        }
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use obo_proxy::app::demo::entra::settings::Settings;
 use serde_json::Value;
+use serde_json::json;
 use tokio::net::TcpSocket;
 
 use crate::support::World;
@@ -87,6 +88,7 @@ fn each_request_has_one_line_with_the_fields_of_the_contract_and_no_token() {
         "http.route",
         "http.response.status_code",
         "url.path",
+        "client.address",
         "route",
         "identity_provider",
         "cache",
@@ -105,6 +107,9 @@ fn each_request_has_one_line_with_the_fields_of_the_contract_and_no_token() {
     assert_eq!(requests[2]["reason"], "interaction_required");
     assert!(!requests[2]["correlation_id"].is_null());
     assert_eq!(requests[3]["reason"], "insufficient_scope");
+    assert_eq!((&requests[3]["user"], &requests[3]["client.address"]), (&first["user"], &"127.0.0.1".into()));
+    assert_eq!(requests[4]["cause"], "the identity provider asks to wait");
+    assert!(requests[2]["cause"].is_null() && requests[3]["error_codes"].is_null(), "{log}");
     assert!(requests[1]["correlation_id"].is_null() && requests[3]["correlation_id"].is_null(), "{log}");
     // an answer that is no JSON names no id: ours is the one the IdP logged
     assert_eq!(requests[4]["reason"], "idp_throttled");
@@ -165,7 +170,12 @@ fn each_exchange_has_one_audit_line_that_says_for_whom_and_what_came_of_it() {
     }
     assert!((3_000..=5_400).contains(&audit[0]["lifetime_s"].as_u64().unwrap()), "{}", audit[0]);
     assert_eq!(audit[1]["error"], "invalid_grant");
-    assert!(audit[1]["error_codes"].is_string() && audit[1]["lifetime_s"].is_null(), "{}", audit[1]);
+    assert_eq!((&audit[1]["error_codes"], &requests[2]["error_codes"]), (&json!([50076]), &json!([50076])));
+    assert!(audit[1]["lifetime_s"].is_null(), "{}", audit[1]);
+    for line in audit.iter().chain(&requests) {
+        let printed = line["duration_ms"].to_string();
+        assert!(printed.split_once('.').is_none_or(|(_, decimals)| decimals.len() <= 3), "{line}");
+    }
 }
 
 #[tokio::test]
@@ -193,14 +203,22 @@ fn the_operator_is_told_why_the_identity_provider_refuses_us() {
     }
     let (code, log) = proxy.stop();
     assert_eq!(code, Some(0), "{log}");
-    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let refused = lines
-        .into_iter()
+        .iter()
         .find(|line| line["msg"] == "refused" && line["reason"] == "proxy_misconfigured")
         .unwrap();
     assert_eq!(refused["level"], "error");
     assert_eq!(refused["error"], "invalid_client");
-    assert_eq!(refused["error_codes"], "[7000215]");
+    assert_eq!(refused["error_codes"], json!([7_000_215]));
+    // and so does the line of each request, also of those whose second line is held back
+    for line in
+        lines.iter().filter(|line| line["reason"] == "proxy_misconfigured" && line["msg"] == "request")
+    {
+        assert_eq!((&line["cause"], &line["error_codes"]), (&refused["cause"], &refused["error_codes"]));
+        let cause = line["cause"].as_str().unwrap();
+        assert!(cause.contains("the client secret is wrong; use the secret's Value"), "{cause}");
+    }
     assert_eq!((&refused["route"], &refused["identity_provider"]), (&"orders".into(), &"demo".into()));
     assert!(refused["correlation_id"].is_string() && refused["trace_id"].is_string(), "{refused}");
 }

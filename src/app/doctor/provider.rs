@@ -264,7 +264,7 @@ fn entra_metadata(answer: &Response<Bytes>, entra: &Entra, version: EntraVersion
     }
     match discovery::parse(answer.body(), entra, version) {
         Ok(_) => Verdict::well(format!("the issuer is {}, as configured", issuer(answer))),
-        Err(discovery::Error::WrongIssuer) => Verdict::wrong(
+        Err(discovery::Error::WrongIssuer(_)) => Verdict::wrong(
             format!("it speaks for the issuer {}", issuer(answer)),
             "compare `tenant`, `cloud` and `authority` with the issuer: that tenant's tokens would be refused",
         ),

@@ -41,17 +41,39 @@ impl fmt::Display for Endpoint {
 }
 
 /// Why a document is not believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// No JSON object with a text `issuer`.
     #[error("the metadata is not a JSON object with an issuer")]
     NotMetadata,
     /// It speaks for another issuer: it must not be used (RFC 8414 section 3.3).
-    #[error("the metadata is of another issuer than the configured one")]
-    WrongIssuer,
+    #[error(transparent)]
+    WrongIssuer(#[from] Mismatch),
     /// Secrets and tokens would go there in the clear.
     #[error("the {0} in the metadata is neither https nor, beside a loopback issuer, loopback")]
     Unsafe(Endpoint),
+}
+
+/// Who publishes a document, and who should.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the metadata is of the issuer {named}, and not of {expected}")]
+pub struct Mismatch {
+    named: String,
+    expected: String,
+}
+
+impl Mismatch {
+    /// Longest name that is repeated, in characters.
+    const LONGEST: usize = 200;
+
+    /// Of a document that names `named`, in words that can stand in a log: whoever answers there wrote it.
+    pub fn new(named: &str, expected: &str) -> Self {
+        let printable = |c: char| if c.is_ascii_graphic() { c } else { '?' };
+        Self {
+            named: named.chars().take(Self::LONGEST).map(printable).collect(),
+            expected: expected.to_owned(),
+        }
+    }
 }
 
 /// What is taken from a document.
@@ -70,7 +92,7 @@ impl Document {
         let document: Value = serde_json::from_slice(bytes).map_err(|_| Error::NotMetadata)?;
         let named = document.get("issuer").and_then(Value::as_str).ok_or(Error::NotMetadata)?;
         if named != issuer {
-            return Err(Error::WrongIssuer);
+            return Err(Mismatch::new(named, issuer).into());
         }
         let is_local = Url::parse(issuer).is_ok_and(|issuer| is_loopback(&issuer));
         let mtls_aliases = match document.get("mtls_endpoint_aliases") {
@@ -194,7 +216,7 @@ mod tests {
         assert_eq!(read.mtls_alias(Endpoint::Keys), None);
         for other in ["https://id.example/realms/b2b/", "https://ID.example/realms/b2b", "https://id.example"]
         {
-            assert_eq!(parsed(&document, other), Err(Error::WrongIssuer), "{other}");
+            assert_eq!(parsed(&document, other), Err(Mismatch::new(ISSUER, other).into()), "{other}");
         }
     }
 

@@ -32,6 +32,7 @@ use crate::telemetry::logs;
 pub mod document;
 
 pub use document::Endpoint;
+pub use document::Mismatch;
 pub use document::addresses;
 
 /// Longest document that is read, in bytes.

@@ -182,7 +182,10 @@ async fn what_is_not_the_issuers_own_document_is_refused_and_never_followed() {
         (Page { status: 500, ..plain(good.clone()) }, "500"),
         (Page { headers: &[("content-encoding", "gzip")], ..plain(good.clone()) }, "content encoding"),
         (plain(String::new()), "not a JSON object"),
-        (plain(r#"{"issuer":"https://elsewhere.example"}"#.into()), "another issuer"),
+        (
+            plain(r#"{"issuer":"https://elsewhere.example"}"#.into()),
+            "is of the issuer https://elsewhere.example, and not of http://127.0.0.1",
+        ),
         (plain(server.document(json!({"token_endpoint": "http://elsewhere.example/"}))), "token_endpoint"),
         (plain(format!("{good}{}", " ".repeat(LONGEST))), "cannot be fetched"),
     ] {

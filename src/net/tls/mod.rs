@@ -1,5 +1,6 @@
 //! TLS towards IdPs and upstreams: roots, and our own certificate where one is asked for.
 
+use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,7 +26,15 @@ pub enum Error {
     /// The system has no trusted roots: an image without `ca-certificates`, or `SSL_CERT_FILE` points nowhere.
     #[error("the system has no trusted root certificates; install ca-certificates or set SSL_CERT_FILE")]
     NoRoots,
-    /// A PEM file cannot be read or holds nothing usable.
+    /// A file cannot be read.
+    #[error("cannot read {path}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A PEM file holds nothing usable.
     #[error("cannot use the PEM file {path}: {why}")]
     Pem {
         /// The file.
@@ -129,7 +138,10 @@ pub fn certificates_in(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'st
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
-    file::read(path, LONGEST).map_err(|error| pem_error(path, error))
+    file::read(path, LONGEST).map_err(|error| match error {
+        file::Error::Unreadable(source) => Error::Unreadable { path: path.into(), source },
+        error => pem_error(path, error),
+    })
 }
 
 fn pem_error(path: &Path, why: impl std::fmt::Display) -> Error {

@@ -26,6 +26,7 @@ use crate::telemetry::metrics::Metrics;
 
 mod activity;
 pub mod certificate;
+pub mod client;
 mod connection;
 pub mod fragment;
 pub mod frames;

@@ -28,6 +28,7 @@ use crate::pipeline::accept::stream::Stream;
 use crate::pipeline::accept::tls;
 use crate::pipeline::accept::tls::Terminator;
 use crate::pipeline::accept::unread;
+use crate::telemetry::metrics::Handshake;
 use crate::telemetry::metrics::Metrics;
 
 /// How long a connection without a request is kept once the drain started: a request may be on its way.
@@ -114,10 +115,13 @@ impl<'a> Opening<'a> {
         let stream = match self.within(tls.accept(stream)).await {
             Ok(stream) => stream,
             Err(error) => {
-                self.metrics.connection_refused(&listener.name, "tls_handshake");
+                self.metrics.tls_handshake(&listener.name, Handshake::Failed);
                 return tracing::debug!(%peer, %error, "a TLS handshake failed");
             }
         };
+        self.metrics.tls_handshake(&listener.name, tls::handshake(&stream));
+        // connections rest for long: what this one needs no more goes before
+        drop(tls);
         if let Some(certificate) = tls::caller(&stream) {
             Arc::make_mut(&mut peer).certificate = Some(certificate);
         }

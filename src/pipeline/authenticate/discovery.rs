@@ -9,6 +9,7 @@ use crate::config::Entra;
 use crate::config::EntraVersion;
 use crate::config::Tenancy;
 use crate::domain::tenant::TenantId;
+use crate::net::metadata::Mismatch;
 use crate::pipeline::authenticate::issuer;
 
 /// What is taken from a metadata document.
@@ -21,14 +22,14 @@ pub struct Metadata {
 }
 
 /// Why a metadata document is not believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// No JSON object with texts `issuer` and `jwks_uri`.
     #[error("the metadata is not a JSON object with issuer and jwks_uri")]
     NotMetadata,
     /// It speaks for another issuer: it must not be used (RFC 8414 section 3.3).
-    #[error("the metadata is of another issuer than the configured one")]
-    WrongIssuer,
+    #[error(transparent)]
+    WrongIssuer(#[from] Mismatch),
     /// Keys fetched from there could be anybody's.
     #[error("the metadata's jwks_uri is neither https nor, beside a loopback authority, loopback")]
     UnsafeJwksUri,
@@ -42,12 +43,16 @@ pub fn parse(bytes: &[u8], entra: &Entra, version: EntraVersion) -> Result<Metad
     let document: Value = serde_json::from_slice(bytes).map_err(|_| Error::NotMetadata)?;
     let text = |name: &str| document.get(name).and_then(Value::as_str).ok_or(Error::NotMetadata);
     let (issuer, jwks_uri) = (text("issuer")?, text("jwks_uri")?);
-    let tenant = match &entra.tenancy {
-        Tenancy::Id(id) => (entra.issuer(version, id.as_str()) == issuer).then(|| Some(id.clone())),
-        Tenancy::Domain(_) => issuer::tenant_in(entra, version, issuer).map(Some),
-        Tenancy::Shared { .. } => (entra.issuer(version, issuer::TENANT) == issuer).then_some(None),
+    let expected = match &entra.tenancy {
+        Tenancy::Id(id) => entra.issuer(version, id.as_str()),
+        Tenancy::Domain(_) | Tenancy::Shared { .. } => entra.issuer(version, issuer::TENANT),
     };
-    let tenant = tenant.ok_or(Error::WrongIssuer)?;
+    let tenant = match &entra.tenancy {
+        Tenancy::Id(id) => (expected == issuer).then(|| Some(id.clone())),
+        Tenancy::Domain(_) => issuer::tenant_in(entra, version, issuer).map(Some),
+        Tenancy::Shared { .. } => (expected == issuer).then_some(None),
+    };
+    let tenant = tenant.ok_or_else(|| Mismatch::new(issuer, &expected))?;
     let jwks_uri = Url::parse(jwks_uri).map_err(|_| Error::UnsafeJwksUri)?;
     let is_safe = match jwks_uri.scheme() {
         "https" => true,
@@ -93,19 +98,26 @@ mod tests {
         let shared = || Tenancy::Shared { endpoint: "common".into(), allowed: vec![ours()] };
         let domain = || Tenancy::Domain("contoso.example".into());
         for (tenancy, issuer, found) in [
-            (Tenancy::Id(ours()), v2(TENANT), Ok(Some(ours()))),
-            (Tenancy::Id(ours()), v2(OTHER_TENANT), Err(Error::WrongIssuer)),
-            (Tenancy::Id(ours()), v2("{tenantid}"), Err(Error::WrongIssuer)),
-            (Tenancy::Id(ours()), format!("{}/", v2(TENANT)), Err(Error::WrongIssuer)),
-            (Tenancy::Id(ours()), format!("https://sts.windows.net/{TENANT}/"), Err(Error::WrongIssuer)),
-            (shared(), v2("{tenantid}"), Ok(None)),
-            (shared(), v2(TENANT), Err(Error::WrongIssuer)),
-            (domain(), v2(OTHER_TENANT), Ok(Some(tenant(OTHER_TENANT)))),
-            (domain(), v2("contoso.example"), Err(Error::WrongIssuer)),
-            (domain(), "https://evil.example".to_owned(), Err(Error::WrongIssuer)),
+            (Tenancy::Id(ours()), v2(TENANT), Some(Some(ours()))),
+            (Tenancy::Id(ours()), v2(OTHER_TENANT), None),
+            (Tenancy::Id(ours()), v2("{tenantid}"), None),
+            (Tenancy::Id(ours()), format!("{}/", v2(TENANT)), None),
+            (Tenancy::Id(ours()), format!("https://sts.windows.net/{TENANT}/"), None),
+            (shared(), v2("{tenantid}"), Some(None)),
+            (shared(), v2(TENANT), None),
+            (domain(), v2(OTHER_TENANT), Some(Some(tenant(OTHER_TENANT)))),
+            (domain(), v2("contoso.example"), None),
+            (domain(), "https://evil.example".to_owned(), None),
         ] {
             let read = parse(&document(&issuer, KEYS), &entra(tenancy), EntraVersion::V2);
-            assert_eq!(read.map(|metadata| metadata.tenant), found, "{issuer}");
+            match (read, found) {
+                (Ok(metadata), Some(tenant)) => assert_eq!(metadata.tenant, tenant, "{issuer}"),
+                (Err(Error::WrongIssuer(told)), None) => {
+                    let told = told.to_string();
+                    assert!(told.contains(&issuer) && told.matches("https://").count() == 2, "{told}");
+                }
+                (read, _) => panic!("{issuer}: {read:?}"),
+            }
         }
         let v1 = format!("https://sts.windows.net/{TENANT}/");
         assert!(parse(&document(&v1, KEYS), &entra(Tenancy::Id(ours())), EntraVersion::V1).is_ok());

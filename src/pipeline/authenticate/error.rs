@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use crate::domain::digest::Digest;
 use crate::domain::name::Name;
 
 /// A refusal. No value of the token is in it.
@@ -17,11 +18,13 @@ pub struct Error {
     /// The identity provider whose issuer the token names, as soon as it is known. The token need not be its own:
     /// this is for metrics and logs, not for trust.
     pub identity_provider: Option<Name>,
+    /// Whose token it is, if it is good and only the route does not admit it: for the log, which hashes it with a key.
+    pub user: Option<Digest>,
 }
 
 impl From<Kind> for Error {
     fn from(kind: Kind) -> Self {
-        Self { kind, because: None, identity_provider: None }
+        Self { kind, because: None, identity_provider: None, user: None }
     }
 }
 
@@ -54,8 +57,8 @@ pub enum Kind {
     /// `iss` is none of the route's issuers.
     #[error("the token's issuer is not accepted here")]
     WrongIssuer,
-    /// No key of the issuer has the token's `kid`.
-    #[error("the token names a key its issuer does not publish")]
+    /// No key of the issuer has the token's `kid`, and the issuer could be asked.
+    #[error("the token names no key that its issuer publishes")]
     UnknownKey,
     /// The signature does not verify.
     #[error("the token's signature is wrong")]
@@ -90,8 +93,9 @@ pub enum Kind {
     /// The issuer does not vouch for an opaque token (any more): it has expired, or was revoked, or never was one.
     #[error("the issuer says that the token is not active")]
     Inactive,
-    /// The issuer's keys could not be fetched, or not for too long: the token may be good.
-    #[error("the issuer's keys are not available")]
+    /// The issuer's keys could not be fetched, or not for too long, or not since one was named that nobody knows: the token
+    /// may be good.
+    #[error("the issuer's keys cannot be fetched")]
     KeysUnavailable,
     /// The issuer does not answer about an opaque token.
     #[error("the issuer does not say whether the token is active")]

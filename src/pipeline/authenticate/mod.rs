@@ -134,14 +134,15 @@ impl Authenticator {
             let token = presented.token()?;
             // on the heap: most requests have no need of it
             let claims = Box::pin(self.verified(&token, digest, policy, certificate)).await?;
+            admits(policy, &claims)?;
             return Ok(Caller { token, claims });
         };
         let claims = memoised.claims.clone();
         let judged = Judged { principal: claims.principal, sign: memoised.sign };
         verify::admits(policy.principals, judged)
             .and_then(|()| Ok(confirmation::check(memoised.holder.as_ref(), certificate)?))
-            .and_then(|()| Ok(policy::check(policy, &claims)?))
             .map_err(|error| Error { identity_provider: Some(claims.identity_provider.clone()), ..error })?;
+        admits(policy, &claims)?;
         Ok(Caller { token: presented.known_token()?, claims })
     }
 
@@ -171,7 +172,7 @@ impl Authenticator {
         is_same.then_some(memoised)
     }
 
-    /// What `token` says, checked from its form to the route's policy.
+    /// What `token` says, checked from its form to its holder. What else the route demands is not.
     async fn verified(
         &self,
         token: &UserToken,
@@ -239,7 +240,7 @@ impl Authenticator {
         };
         let verified = verify::claims(stated, Form::Jwt(jws.typ()), asked.digest, &expected)?;
         let kept_for = verified.claims.expires_on.after(config.clock_skew).since(now);
-        self.admit(verified, evidence, rivals, kept_for, asked.policy)
+        Ok(self.remember(verified, evidence, rivals, kept_for))
     }
 
     /// What `provider` says of a token that is no JWT.
@@ -274,22 +275,20 @@ impl Authenticator {
         let verified = verify::claims(stated, Form::Opaque, asked.digest, &expected)?;
         let evidence = Evidence::Word { until: heard.asked_at + kept_for };
         let rivals = self.rivals(provider, |other| other.introspector.is_some());
-        self.admit(verified, evidence, rivals, kept_for, asked.policy)
+        Ok(self.remember(verified, evidence, rivals, kept_for))
     }
 
     /// Remembers what was verified: from here on it is the route that may refuse, and another route may not.
-    fn admit(
+    fn remember(
         &self,
         Verified { claims, holder, sign }: Verified,
         evidence: Evidence,
         rivals: Vec<Name>,
         kept_for: Duration,
-        policy: &Policy,
-    ) -> Result<Arc<Claims>, Error> {
+    ) -> Arc<Claims> {
         let claims = Arc::new(claims);
         self.memo.keep(Memoised { claims: claims.clone(), evidence, holder, sign, rivals, kept_for });
-        policy::check(policy, &claims)?;
-        Ok(claims)
+        claims
     }
 
     /// The providers besides `chosen` that might have been meant as well.
@@ -297,6 +296,15 @@ impl Authenticator {
         let others = self.providers.iter().filter(|other| other.config.name != chosen.config.name);
         others.filter(|other| might(other)).map(|other| other.config.name.clone()).collect()
     }
+}
+
+/// Whether the route admits the holder of a good token.
+fn admits(policy: &Policy, claims: &Claims) -> Result<(), Error> {
+    policy::check(policy, claims).map_err(|kind| Error {
+        identity_provider: Some(claims.identity_provider.clone()),
+        user: Some(claims.user_digest),
+        ..kind.into()
+    })
 }
 
 /// A token that is to be judged: for which route, and who brings it.

@@ -15,6 +15,19 @@ pub struct KeysInUse {
     pub version: Option<EntraVersion>,
     /// What is in use; `None` = they were never fetched.
     pub held: Option<HeldKeys>,
+    /// Whether they can be fetched anew; `None` = as far as is known.
+    pub failing: Option<FailingFetches>,
+}
+
+/// Fetches that have failed one after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailingFetches {
+    /// How long ago the first of them ended.
+    pub age: Duration,
+    /// How many there were.
+    pub count: u32,
+    /// Why the last one failed, as the log has it.
+    pub cause: String,
 }
 
 /// The keys in use of one set.
@@ -46,7 +59,8 @@ impl Authenticator {
             };
             for (source, version) in provider.sources().zip(versions) {
                 let identity_provider = provider.config.name.clone();
-                keys.push(KeysInUse { identity_provider, version, held: source.held() });
+                let (held, failing) = (source.held(), source.failing());
+                keys.push(KeysInUse { identity_provider, version, held, failing });
             }
         }
         (keys, Remembered { tokens: self.memo.tokens(), bytes: self.memo.bytes() })

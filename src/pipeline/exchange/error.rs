@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::pipeline::exchange::aadsts;
 use crate::pipeline::exchange::demand::Claims;
 use crate::pipeline::exchange::row::Kind;
 use crate::pipeline::exchange::row::Row;
@@ -11,7 +12,6 @@ use crate::pipeline::exchange::weather::Reply;
 
 /// Why there is no token B. Cheap to clone: every waiter of a flight gets it.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{kind}")]
 pub struct Error {
     /// What it means for the caller.
     pub kind: Kind,
@@ -27,6 +27,21 @@ pub struct Error {
     pub(super) reply: Reply,
     #[source]
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What it means. Where the IdP refuses us, it takes us to mend that: what Entra's number says, and what to do.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.kind)?;
+        let Some(answer) = self.answer.as_deref().filter(|_| self.kind == Kind::Misconfigured) else {
+            return Ok(());
+        };
+        match aadsts::first_meaning(&answer.error_codes) {
+            Some(meaning) => write!(f, ": {}; {}", meaning.says, meaning.cure),
+            None if answer.error.is_empty() => Ok(()),
+            None => write!(f, ": it says {}", answer.error),
+        }
+    }
 }
 
 impl Error {
@@ -156,5 +171,23 @@ impl OAuthError {
     pub(super) fn size(&self) -> usize {
         let optional = [&self.suberror, &self.claims, &self.trace_id, &self.correlation_id, &self.acr_values];
         self.error.len() + optional.into_iter().flatten().map(String::len).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_we_are_refused_it_is_told_why_and_what_to_do() {
+        let refused = |row, error_codes: &[u64]| {
+            let (error, error_codes) = ("invalid_client".to_owned(), error_codes.to_vec());
+            Error::of(row, Some(OAuthError { error, error_codes, ..OAuthError::default() })).to_string()
+        };
+        let said = refused(Row::BadClient, &[7_000_222]);
+        assert!(said.contains(": the client secret has expired; make a new one under"), "{said}");
+        assert!(refused(Row::BadClient, &[1]).ends_with("request: it says invalid_client"));
+        // whom the user's own matters are not ours to mend
+        assert_eq!(refused(Row::Denied, &[7_000_222]), Row::Denied.kind().to_string());
     }
 }

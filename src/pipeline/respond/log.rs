@@ -22,7 +22,7 @@ pub fn log(refusal: &Refusal, journey: &Journey<'_>) {
                 identity_provider = journey.identity_provider.as_ref().map(Name::as_str),
                 error = idp.map(|idp| idp.error.as_str()),
                 suberror = idp.and_then(|idp| idp.suberror.as_deref()),
-                error_codes = idp.map(|idp| format!("{:?}", idp.error_codes)),
+                error_codes = idp.and_then(|idp| logs::numbers(&idp.error_codes)),
                 trace_id = idp.and_then(|idp| idp.trace_id.as_deref()),
                 correlation_id = refusal.correlation_id.as_deref(),
                 "refused"

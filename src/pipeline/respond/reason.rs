@@ -270,7 +270,7 @@ impl Reason {
                 503,
                 Idp,
                 NoChallenge,
-                "The identity provider's keys could not be loaded yet. Try again.",
+                "The identity provider's keys could not be loaded. Try again.",
             ),
             Self::MalformedToken => {
                 ("malformed_token", 401, Client, InvalidToken, "The token is no well-formed signed JWT.")

@@ -1,6 +1,7 @@
 //! What happened to one request so far: the source of its log line and of its metric.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -20,16 +21,15 @@ use http::request::Parts;
 use crate::config::Route;
 use crate::domain::caller::Caller;
 use crate::domain::clock::Clock;
+use crate::domain::digest::Digest;
 use crate::domain::name::Name;
 use crate::domain::printable;
 use crate::telemetry::access_log;
 use crate::telemetry::access_log::Fault;
 use crate::telemetry::access_log::Line;
 use crate::telemetry::access_log::UserHash;
-use crate::telemetry::events::Event;
 use crate::telemetry::events::Events;
-use crate::telemetry::events::IdpError;
-use crate::telemetry::events::Weight;
+use crate::telemetry::journey::refused::Details;
 use crate::telemetry::labels::known_method;
 use crate::telemetry::lead::Asker;
 use crate::telemetry::metrics::CacheResult;
@@ -45,6 +45,7 @@ use crate::telemetry::trace::recording::Point;
 use crate::telemetry::trace::recording::Recording;
 
 mod record;
+mod refused;
 
 /// The header that carries a request's id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -135,16 +136,16 @@ impl Observer {
         known.map_or(&self.unrouted, |(_, requests)| requests)
     }
 
-    /// A request has come.
-    pub fn begin(&self, head: &Parts) -> Journey<'_> {
+    /// A request has come from that address.
+    pub fn begin(&self, head: &Parts, client: Option<IpAddr>) -> Journey<'_> {
         let request_id = inbound_id(&head.headers).unwrap_or_else(|| self.fresh_id());
         let asked = Some((head.method.clone(), head.uri.clone()));
-        self.journey(request_id, trace::sole(&head.headers), asked)
+        self.journey(request_id, trace::sole(&head.headers), asked, client)
     }
 
     /// A request has come whose head nobody could read.
     pub fn begin_unread(&self) -> Journey<'_> {
-        self.journey(self.fresh_id(), None, None)
+        self.journey(self.fresh_id(), None, None, None)
     }
 
     fn journey(
@@ -152,6 +153,7 @@ impl Observer {
         request_id: HeaderValue,
         traceparent: Option<&HeaderValue>,
         asked: Option<(Method, Uri)>,
+        client: Option<IpAddr>,
     ) -> Journey<'_> {
         let started = self.clock.monotonic();
         Journey {
@@ -162,13 +164,16 @@ impl Observer {
                 .and_then(|tracer| Recording::begin(tracer, traceparent, started, &self.clock)),
             traceparent: traceparent.cloned(),
             asked,
+            client,
             started,
             observer: self,
             route: None,
             identity_provider: None,
             caller: None,
+            user: None,
             cache: None,
             reason: None,
+            details: None,
             upstream: None,
             exchange: None,
             correlation_id: None,
@@ -212,6 +217,8 @@ pub struct Journey<'a> {
     recording: Option<Box<Recording>>,
     /// Method and target, if they are known.
     asked: Option<(Method, Uri)>,
+    /// Who asked, as far as that is known.
+    client: Option<IpAddr>,
     started: Instant,
     /// The route, once it is known.
     pub route: Option<Arc<Route>>,
@@ -219,10 +226,14 @@ pub struct Journey<'a> {
     pub identity_provider: Option<Name>,
     /// Who is calling, once that is proven.
     pub caller: Option<Caller>,
+    /// Who it is, also if the route does not admit them.
+    pub user: Option<Digest>,
     /// How the token cache answered.
     pub cache: Option<CacheResult>,
     /// Why the request was refused.
     pub reason: Option<&'static str>,
+    /// What the reason does not say: on the heap, as most requests are not refused.
+    details: Option<Box<Details>>,
     /// Until the upstream's response head.
     upstream: Option<Duration>,
     /// Waiting for token B.
@@ -328,30 +339,12 @@ impl Journey<'_> {
         self.asked.as_ref().map(|(_, target)| printable::cut(target.path()))
     }
 
-    /// It is refused with `status`, by whose fault, upon what the identity provider said: kept for whoever looks.
-    pub fn refused(&self, status: StatusCode, fault: Fault, idp: impl FnOnce() -> Option<IdpError>) {
-        let Observer { events, user_hash, clock, .. } = self.observer;
-        let (true, Some(reason)) = (events.is_watched(), self.reason) else { return };
-        let is_anonymous = fault == Fault::Client && self.caller.is_none();
-        events.keep(Event {
-            at: clock.since_epoch(),
-            route: self.route.as_ref().map(|route| route.name.clone()),
-            reason,
-            status: status.as_u16(),
-            identity_provider: self.identity_provider.clone(),
-            idp: idp(),
-            correlation_id: self.correlation_id.clone(),
-            request_id: self.request_id.to_str().unwrap_or_default().to_owned(),
-            user: self.caller.as_ref().map(|caller| user_hash.of(&caller.claims)),
-            weight: if is_anonymous { Weight::Anonymous } else { Weight::Telling },
-        });
-    }
-
     fn log(&self, status: u16, fault: Option<Fault>, took: Duration) {
         if !access_log::is_on(fault) {
             return;
         }
-        let user = self.caller.as_ref().map(|caller| self.observer.user_hash.of(&caller.claims));
+        let user = self.user.map(|user| self.observer.user_hash.word(user));
+        let details = self.details.as_deref();
         let recorded = self.recording.as_ref().map(|recording| recording.trace_id());
         let (method, path) = (self.method().map(|method| printable::cut(method.as_str())), self.path());
         let line = Line {
@@ -359,9 +352,12 @@ impl Journey<'_> {
             trace_id: recorded.or_else(|| self.traceparent.as_ref().and_then(trace::trace_id)),
             method: method.as_deref(),
             path: path.as_deref(),
+            client: self.client,
             route: self.route.as_ref().map(|route| (route.name.as_str(), route.matches.path.as_str())),
             identity_provider: self.identity_provider.as_ref().map(Name::as_str),
             reason: self.reason,
+            cause: details.and_then(|details| details.cause.as_deref()),
+            error_codes: details.map_or(&[], |details| &details.error_codes),
             cache: self.cache.map(CacheResult::as_str),
             upstream: self.upstream,
             exchange: self.exchange,
@@ -393,7 +389,7 @@ mod tests {
         for value in inbound {
             request.headers_mut().append(REQUEST_ID, value.parse().unwrap());
         }
-        let journey = observer.begin(&request.into_parts().0);
+        let journey = observer.begin(&request.into_parts().0, None);
         journey.request_id.to_str().unwrap().to_owned()
     }
 

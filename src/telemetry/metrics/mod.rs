@@ -19,6 +19,7 @@ use crate::telemetry::ends::Ends;
 use crate::telemetry::exposition;
 use crate::telemetry::labels::ByListener;
 use crate::telemetry::labels::ByListenerAndReason;
+use crate::telemetry::labels::ByListenerAndResult;
 use crate::telemetry::labels::ByProvider;
 use crate::telemetry::labels::ByProviderAndOutcome;
 use crate::telemetry::labels::ByProviderAndResult;
@@ -35,8 +36,9 @@ use crate::telemetry::process;
 
 mod results;
 
-pub use crate::telemetry::metrics::results::CacheResult;
-pub use crate::telemetry::metrics::results::SpanResult;
+pub use results::CacheResult;
+pub use results::Handshake;
+pub use results::SpanResult;
 
 /// The boundaries OpenTelemetry gives for HTTP durations, in seconds.
 const DURATIONS: [f64; 14] =
@@ -67,6 +69,8 @@ pub struct Metrics {
     ends: Ends,
     connections: Family<ByListener, Gauge>,
     connections_refused: Family<ByListenerAndReason, Counter>,
+    connections_accepted: Family<ByListener, Counter>,
+    tls_handshakes: Family<ByListenerAndResult, Counter>,
     server_requests: Family<ServerRequest, Histogram>,
     client_requests: Family<ByServer, Histogram>,
     spans: Family<ByResult, Counter>,
@@ -110,6 +114,8 @@ impl Metrics {
             ends: Ends::default(),
             connections: Family::default(),
             connections_refused: Family::default(),
+            connections_accepted: Family::default(),
+            tls_handshakes: Family::default(),
             server_requests: Family::new_with_constructor(durations),
             client_requests: Family::new_with_constructor(durations),
             spans: Family::default(),
@@ -136,6 +142,8 @@ impl Metrics {
         self.ends.register(r);
         add(r, "obo_connections", &self.connections);
         add(r, "obo_connections_refused", &self.connections_refused);
+        add(r, "obo_connections_accepted", &self.connections_accepted);
+        add(r, "obo_tls_handshakes", &self.tls_handshakes);
         add(r, "http_server_request_duration_seconds", &self.server_requests);
         add(r, "http_client_request_duration_seconds", &self.client_requests);
         add(r, "obo_trace_spans", &self.spans);
@@ -262,7 +270,9 @@ impl Metrics {
 
     /// A caller connected; the guard counts the connection until dropped.
     pub fn connected(&self, listener: &Name) -> InFlight {
-        let gauge = self.connections.get_or_create_owned(&ByListener { listener: listener.into() });
+        let labels = ByListener { listener: listener.into() };
+        self.connections_accepted.get_or_create(&labels).inc();
+        let gauge = self.connections.get_or_create_owned(&labels);
         gauge.inc();
         InFlight(gauge)
     }
@@ -271,6 +281,12 @@ impl Metrics {
     pub fn connection_refused(&self, listener: &Name, reason: &'static str) {
         let labels = ByListenerAndReason { listener: listener.into(), reason };
         self.connections_refused.get_or_create(&labels).inc();
+    }
+
+    /// A TLS handshake with a caller ended so.
+    pub fn tls_handshake(&self, listener: &Name, result: Handshake) {
+        let labels = ByListenerAndResult { listener: listener.into(), result: result.as_str() };
+        self.tls_handshakes.get_or_create(&labels).inc();
     }
 
     /// That became of so many spans.

@@ -1,4 +1,4 @@
-//! What became of what is counted, in the words of the labels.
+//! How what is counted ended, in words.
 
 /// How a look-up in the cache went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +37,32 @@ pub enum SpanResult {
 }
 
 impl SpanResult {
-    /// The label value.
-    pub fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Exported => "ok",
             Self::Dropped => "queue_full",
             Self::Failed => "export_failed",
+        }
+    }
+}
+
+/// How a TLS handshake with a caller ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    /// With a signature of ours, which is what costs.
+    Full,
+    /// With a ticket of an earlier one.
+    Resumed,
+    /// With no connection.
+    Failed,
+}
+
+impl Handshake {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Resumed => "resumed",
+            Self::Failed => "error",
         }
     }
 }

@@ -37,6 +37,7 @@ fn used() -> Metrics {
     metrics.spans(SpanResult::Dropped, 3);
     std::mem::forget(metrics.connected(&name));
     metrics.connection_refused(&name, "no_proxy_header");
+    metrics.tls_handshake(&name, Handshake::Resumed);
     let requests = metrics.requests(None, Some("127.0.0.1:8000"));
     let brew = http::Method::from_bytes(b"BREW").unwrap();
     requests.answered(Some(&brew), 200, Duration::from_millis(1));

@@ -2,6 +2,8 @@
 
 use http::Method;
 use http::Request;
+use obo_proxy::app::demo::entra::keys::OldKey;
+use obo_proxy::app::demo::entra::script::KeysEndpoint;
 use obo_proxy::app::demo::entra::settings::Settings;
 use serde_json::Value;
 use serde_json::json;
@@ -60,6 +62,25 @@ async fn the_api_says_how_everything_stands() {
         config["configuration"]["identity_providers"]["demo"]["credential"]["secret"]["env"],
         "SECRET"
     );
+}
+
+#[tokio::test]
+async fn keys_that_cannot_be_fetched_are_told_of_since_when_how_often_and_why() {
+    let world = world().await;
+    let keys = async || world.json("identity_providers").await["identity_providers"][0]["keys"].clone();
+    assert!(keys().await.as_array().unwrap().iter().all(|keys| keys["failing"].is_null()));
+    world.entra().script(|script| script.keys(KeysEndpoint::Failing));
+    world.entra().rotate_keys(OldKey::Dropped).unwrap();
+    assert_eq!(world.get("/orders", &world.token("alice")).await.reason(), "keys_unavailable");
+    let told = keys().await;
+    let failing = told.as_array().unwrap().iter().find(|keys| keys["tokens"] == "v2").unwrap();
+    assert_eq!(failing["count"], 1, "those at hand are told of as well");
+    let failing = &failing["failing"];
+    assert!(failing["failures"].as_u64().unwrap() >= 1 && failing["since"].is_string(), "{failing}");
+    assert_eq!(failing["cause"], "the answer's status is 503 Service Unavailable");
+    let page = world.look("/").await;
+    let page = std::str::from_utf8(&page.body).unwrap();
+    assert!(page.contains("not refreshed") && page.contains("503 Service Unavailable"), "{page}");
 }
 
 #[tokio::test]

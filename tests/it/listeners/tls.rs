@@ -55,7 +55,7 @@ async fn handshakes_that_fail_are_counted() {
     let plain = curl(&[&format!("http://localhost:{}/", front.port())]).await;
     let mistrustful = curl(&[&format!("https://localhost:{}/", front.port())]).await;
     assert!(plain.is_err() && mistrustful.is_err(), "{plain:?} {mistrustful:?}");
-    let counted = "obo_connections_refused_total{listener=\"default\",reason=\"tls_handshake\"} 2";
+    let counted = "obo_tls_handshakes_total{listener=\"default\",result=\"error\"} 2";
     until("they are counted", async || front.metrics().await.contains(counted)).await;
 }
 
@@ -68,6 +68,31 @@ async fn a_trusted_proxy_says_itself_how_it_was_reached() {
     let seen = headers(&["-k", "-H", "x-forwarded-proto: http", &url]).await;
     assert_eq!(seen["x-forwarded-proto"], "http");
     assert_eq!(headers(&["-k", &url]).await["x-forwarded-proto"], "https");
+    // and who asked
+    headers(&["-k", "-H", "x-forwarded-for: 203.0.113.9, 198.51.100.7, 127.0.0.2", &url]).await;
+    until("its line names who asked", async || {
+        front.proxy.log().contains("\"client.address\":\"198.51.100.7\"")
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_resumed_is_counted_as_one() {
+    let authority = Authority::new();
+    let directory = files(&authority);
+    let front = Front::start(&tls(directory.path(), ""), "").await;
+    let client = Arc::new(authority.client());
+    for _ in 0..3 {
+        // with the answer come the tickets
+        let mut socket = connect(&client, front.port()).await;
+        socket.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        assert_eq!(status(&mut socket, &mut Vec::new()).await.as_deref(), Some("200"));
+    }
+    let metrics = front.metrics().await;
+    for (result, count) in [("full", 1), ("resumed", 2)] {
+        let line = format!("obo_tls_handshakes_total{{listener=\"default\",result=\"{result}\"}} {count}\n");
+        assert!(metrics.contains(&line), "{line} in {metrics}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,6 +220,11 @@ async fn whoever_speaks_no_tls_is_told_so_at_once_and_whoever_says_nothing_is_cu
     .await;
     let metrics = front.metrics().await;
     assert!(!metrics.contains("http_server_request_duration_seconds_count{"), "{metrics}");
+    for (result, count) in [("error", 4), ("full", 1)] {
+        let line = format!("obo_tls_handshakes_total{{listener=\"default\",result=\"{result}\"}} {count}\n");
+        assert!(metrics.contains(&line), "{line} in {metrics}");
+    }
+    assert!(metrics.contains("obo_connections_accepted_total{listener=\"default\"} 5\n"), "{metrics}");
     assert!(!metrics.contains("obo_refusals_total{"), "{metrics}");
     let log = front.proxy.log();
     assert!(log.contains("a TLS handshake failed"), "{log}");

@@ -172,6 +172,38 @@ async fn is_named_once(fleet: Arc<Fleet>, first_user: usize, of: &'static str, s
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn trouble_that_goes_on_for_another_cause_is_told_again() {
+    let mut redis = Redis::guarded("r1ght-passw0rd");
+    redis.kill();
+    let server = format!("url: \"{}\"", redis.url());
+    let fleet = Fleet::around(&server).await;
+    let proxy = fleet.proxy_with(&server, &["key"], "50ms").await;
+    let mut users = 0..;
+    let mut told = async |needle: &str| {
+        let begun = Instant::now();
+        loop {
+            fleet.serves(&proxy, users.next().unwrap()).await;
+            let log = proxy.proxy.log();
+            let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+            let told: Vec<Value> = lines
+                .filter(|line| line["msg"].as_str().unwrap().starts_with("Redis does not serve"))
+                .collect();
+            if told.last().is_some_and(|line| line["cause"].as_str().unwrap().contains(needle)) {
+                return told;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(30), "{needle} is not told: {told:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    assert_eq!(told("refused").await.len(), 1);
+    redis.start_again();
+    let told = told("NOAUTH").await;
+    assert!(told.iter().all(|line| line["server"] == format!("127.0.0.1:{}", redis.port())), "{told:?}");
+    // nobody was let in
+    assert!(proxy.proxy.lines(|message| message.starts_with("connected")).is_empty());
+}
+
 /// Servers close connections that rest (`timeout`), and balancers drop them: each quiet hour would end with an error and two
 /// lines in the log.
 #[tokio::test(flavor = "multi_thread")]

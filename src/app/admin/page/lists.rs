@@ -47,6 +47,7 @@ fn identity_provider(html: &mut Html, provider: &Provider, frame: &Frame<'_>) {
         html.markup(match keys.age_seconds {
             None => "<span class=\"badge bad\">none</span>",
             Some(age) if age > OLD_KEYS => "<span class=\"badge bad\">too old</span>",
+            Some(_) if keys.failing.is_some() => "<span class=\"badge warn\">not refreshed</span>",
             Some(_) => "<span class=\"badge good\">fresh</span>",
         });
         html.markup(" ");
@@ -56,6 +57,11 @@ fn identity_provider(html: &mut Html, provider: &Provider, frame: &Frame<'_>) {
         html.text(keys.count).markup(if keys.count == 1 { " key" } else { " keys" });
         if let Some(fetched) = keys.fetched_at {
             html.markup("<small>fetched ").moment(fetched, frame).markup("</small>");
+        }
+        if let Some(failing) = &keys.failing {
+            html.markup("<small>fails since ").moment(failing.since, frame);
+            html.element(", ", words::count(failing.failures.into()), " times: ").text(&failing.cause);
+            html.markup("</small>");
         }
     }
     html.markup("</span></td><td data-label=\"Token endpoint\"><span>");
@@ -111,6 +117,7 @@ pub fn cache(html: &mut Html, cache: &Cache) {
             "resting" => "<span class=\"badge plain\">no connection</span>",
             _ => "<span class=\"badge bad\">in trouble</span>",
         });
+        html.element("<small>", &redis.server, "</small>");
         if let Some(cause) = &redis.cause {
             html.element("<small>", cause, "</small>");
         }

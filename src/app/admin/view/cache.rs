@@ -51,6 +51,8 @@ pub struct Amount {
 /// The tier that proxies share.
 #[derive(Debug, Serialize)]
 pub struct Redis {
+    /// The servers that are configured, by host and port.
+    pub server: String,
     /// `connected`, `resting`: there is no connection at the moment, or `troubled`.
     pub state: &'static str,
     /// The trouble.
@@ -78,7 +80,8 @@ impl Cache {
                 SharedTier::Resting => ("resting", None),
                 SharedTier::Troubled(cause) => ("troubled", Some(cause.clone())),
             };
-            Redis { state, cause, lookups: Lookups::of("redis", sources) }
+            let server = config.cache.redis.as_ref().map(|redis| redis.servers()).unwrap_or_default();
+            Redis { server, state, cause, lookups: Lookups::of("redis", sources) }
         });
         Self {
             memory: Memory {

@@ -64,6 +64,19 @@ pub struct Keys {
     pub fetched_at: Option<Moment>,
     /// How long ago that is.
     pub age_seconds: Option<u64>,
+    /// That they cannot be fetched anew; absent = as far as is known, they can.
+    pub failing: Option<Failing>,
+}
+
+/// Fetches of keys that have failed one after the other.
+#[derive(Debug, Serialize)]
+pub struct Failing {
+    /// When the first of them did.
+    pub since: Moment,
+    /// How many there were.
+    pub failures: u32,
+    /// Why the last one failed.
+    pub cause: String,
 }
 
 /// A token endpoint.
@@ -127,6 +140,11 @@ impl Keys {
             count: keys.held.map_or(0, |held| held.count),
             fetched_at: keys.held.map(|held| sources.ago(held.age)),
             age_seconds: keys.held.map(|held| held.age.as_secs()),
+            failing: keys.failing.as_ref().map(|failing| Failing {
+                since: sources.ago(failing.age),
+                failures: failing.count,
+                cause: failing.cause.clone(),
+            }),
         }
     }
 }

@@ -77,7 +77,9 @@ pub fn slow_handshake(limit: Duration) -> Verdict {
 pub fn client(error: &net::tls::Error) -> Verdict {
     let remedy = match error {
         net::tls::Error::NoRoots => "install ca-certificates, or set SSL_CERT_FILE",
-        net::tls::Error::Pem { .. } => "put a PEM file there that this user can read",
+        net::tls::Error::Unreadable { .. } | net::tls::Error::Pem { .. } => {
+            "put a PEM file there that this user can read"
+        }
         net::tls::Error::ClientCertificate(_) => {
             "the key must be that of the first certificate in the file: replace both"
         }

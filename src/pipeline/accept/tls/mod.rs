@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use rustls::HandshakeKind;
 use rustls::ServerConfig;
 use rustls::ServerConnection;
 use tokio::net::TcpStream;
@@ -26,6 +27,7 @@ use crate::domain::peer::ClientCertificate;
 use crate::pipeline::accept::activity::Protocol;
 use crate::pipeline::accept::certificate;
 use crate::telemetry::logs;
+use crate::telemetry::metrics::Handshake;
 use crate::telemetry::metrics::Metrics;
 
 mod files;
@@ -175,6 +177,14 @@ pub fn caller(stream: &TlsStream<TcpStream>) -> Option<Box<ClientCertificate>> {
     let (_, session) = stream.get_ref();
     let leaf = session.peer_certificates()?.first()?;
     Some(Box::new(certificate::read(leaf)))
+}
+
+/// How the handshake ended.
+pub fn handshake(stream: &TlsStream<TcpStream>) -> Handshake {
+    match stream.get_ref().1.handshake_kind() {
+        Some(HandshakeKind::Resumed) => Handshake::Resumed,
+        _ => Handshake::Full,
+    }
 }
 
 /// What they agreed to speak. A caller who was not asked, or did not say, speaks HTTP/1.1 (RFC 9113 section 3.3).

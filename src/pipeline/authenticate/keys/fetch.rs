@@ -128,7 +128,7 @@ impl Fetcher {
     async fn both(&self) -> Result<Fetched, Error> {
         let (jwks_uri, tenant) = match &self.origin {
             Origin::Entra(version) => {
-                let entra = self.provider.entra().ok_or(discovery::Error::WrongIssuer)?;
+                let entra = self.provider.entra().ok_or(metadata::Error::NotDiscoverable)?;
                 let document = self.document(&entra.metadata(*version)).await?;
                 let metadata = discovery::parse(&document, entra, *version)?;
                 (metadata.jwks_uri, metadata.tenant)

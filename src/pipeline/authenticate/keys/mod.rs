@@ -1,10 +1,12 @@
 //! The keys of one issuer: fetched in the background, held, and looked up by every request.
 //!
 //! **In:** a provider, and by which name a token calls its key. **Out:** the key set that holds it. **Never:** fetches more
-//! often than the cooldown allows, however many unknown names come; loses good keys to a bad answer; keeps a withdrawn key.
+//! often than the cooldown allows, however many unknown names come; loses good keys to a bad answer; keeps a withdrawn key;
+//! calls a key unknown that the issuer could not be asked about.
 
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::RwLock;
 use std::time::Duration;
@@ -24,11 +26,14 @@ use crate::pipeline::authenticate::jws::KeyName;
 use crate::pipeline::authenticate::keys::fetch::Fetched;
 use crate::pipeline::authenticate::keys::fetch::Fetcher;
 use crate::pipeline::authenticate::keys::fetch::Origin;
+use crate::pipeline::authenticate::keys::trouble::Trouble;
+use crate::pipeline::authenticate::survey::FailingFetches;
 use crate::pipeline::authenticate::survey::HeldKeys;
 use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
 
 pub mod fetch;
+mod trouble;
 
 #[cfg(test)]
 mod tests;
@@ -44,7 +49,7 @@ pub struct KeySource {
     clock: Clock,
     metrics: Arc<Metrics>,
     held: RwLock<Option<Arc<Held>>>,
-    demand: Mutex<Demand>,
+    fetching: Mutex<Fetching>,
     /// Wakes [`Self::keep_fresh`] before its time.
     wanted: Notify,
     /// Counts the fetches that ended, well or not.
@@ -68,11 +73,14 @@ pub struct Held {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Generation(u64);
 
-/// Who is waiting for a fetch, and since when nobody may ask for another.
+/// How the fetches go.
 #[derive(Debug, Default)]
-struct Demand {
+struct Fetching {
     is_under_way: bool,
+    /// Since when nobody may ask for another one.
     forced_at: Option<Instant>,
+    /// Those that ended last have failed.
+    trouble: Option<Trouble>,
 }
 
 /// Whether a fetch will end that is worth waiting for.
@@ -97,7 +105,7 @@ impl KeySource {
             clock,
             metrics,
             held: RwLock::default(),
-            demand: Mutex::default(),
+            fetching: Mutex::default(),
             wanted: Notify::new(),
             ended: watch::Sender::new(0),
         }
@@ -125,6 +133,13 @@ impl KeySource {
         Some(HeldKeys { count: held.keys.count(), age })
     }
 
+    /// Since when no keys can be fetched, if that is so.
+    pub fn failing(&self) -> Option<FailingFetches> {
+        let trouble = self.fetching().trouble.clone()?;
+        let age = self.clock.monotonic().saturating_duration_since(trouble.since);
+        Some(FailingFetches { age, count: trouble.failures, cause: trouble.cause })
+    }
+
     /// The tenant the metadata speaks of, once it was fetched.
     pub fn tenant(&self) -> Option<TenantId> {
         self.latest().and_then(|held| held.tenant.clone())
@@ -140,7 +155,8 @@ impl KeySource {
     /// forced one is too recent; everybody waits for the same fetch. Dropping this future changes nothing for the others.
     ///
     /// # Errors
-    /// [`Kind::KeysUnavailable`] if there are no keys at all, or only too old ones; [`Kind::UnknownKey`].
+    /// [`Kind::UnknownKey`] if the issuer was asked since, and has no such key; [`Kind::KeysUnavailable`] if it could not be
+    /// asked, or there are no keys at all, or only too old ones.
     pub async fn holding(&self, name: KeyName<'_>, algorithm: Algorithm) -> Result<Arc<Held>, Kind> {
         let held = self.usable()?;
         // Entra's tokens always name their key by its id
@@ -156,37 +172,38 @@ impl KeySource {
         }
         tokio::time::timeout(self.provider.timeout, self.after_a_fetch(name, algorithm))
             .await
-            .unwrap_or(Err(Kind::UnknownKey))
+            .unwrap_or(Err(Kind::KeysUnavailable))
     }
 
     /// Fetches now, on demand and on schedule, for as long as it is polled.
     pub async fn keep_fresh(&self) {
-        let mut failures = 0_u32;
+        let mut trouble = None;
         loop {
-            self.demand().is_under_way = true;
+            self.fetching().is_under_way = true;
             let outcome = self.fetcher.fetch().await;
             let pause = match outcome {
                 Ok(fetched) => {
                     self.hold(fetched);
                     self.metrics.jwks_refreshed(&self.provider.name, self.clock.now());
-                    self.log_success(failures);
-                    failures = 0;
+                    self.log_success(trouble.take().as_ref());
                     self.provider.jwks.refresh
                 }
                 // a server that is only asked about opaque tokens needs no keys
                 Err(error) if error.is_lasting() => {
-                    self.log_failure(failures, &error);
+                    self.log_lasting(&error);
                     self.provider.jwks.refresh
                 }
                 Err(error) => {
                     self.metrics.jwks_failed(&self.provider.name);
-                    self.log_failure(failures, &error);
-                    failures = failures.saturating_add(1);
-                    retry_after(failures, self.longest_pause())
+                    let now = self.clock.monotonic();
+                    let mut after = Trouble::after(trouble.take(), now, logs::report(&error));
+                    self.log_failure(&mut after, now);
+                    let pause = retry_after(after.failures, self.longest_pause());
+                    trouble = Some(after);
+                    pause
                 }
             };
-            self.demand().is_under_way = false;
-            self.ended.send_modify(|fetches| *fetches = fetches.wrapping_add(1));
+            self.end(trouble.clone());
             tokio::select! {
                 biased;
                 () = self.wanted.notified() => {}
@@ -195,8 +212,15 @@ impl KeySource {
         }
     }
 
+    /// What a fetch brought that somebody has forced just now.
+    #[cfg(test)]
+    pub(super) fn bring(&self, fetched: Fetched) {
+        self.hold(fetched);
+        self.fetching().forced_at = Some(self.clock.monotonic());
+    }
+
     /// Puts `fetched` in the place of what was held: a key that is gone from it is gone.
-    pub(super) fn hold(&self, fetched: Fetched) {
+    fn hold(&self, fetched: Fetched) {
         let Fetched { keys, tenant } = fetched;
         let fetched_at = self.clock.monotonic();
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
@@ -206,6 +230,14 @@ impl KeySource {
             Some(last) => Generation(last.generation.0.wrapping_add(1)),
         };
         *held = Some(Arc::new(Held { keys, tenant, generation, fetched_at }));
+    }
+
+    /// Whoever waits is woken, and who comes after that finds how it went.
+    fn end(&self, trouble: Option<Trouble>) {
+        let mut fetching = self.fetching();
+        fetching.is_under_way = false;
+        fetching.trouble = trouble;
+        self.ended.send_modify(|fetches| *fetches = fetches.wrapping_add(1));
     }
 
     async fn after_a_fetch(&self, name: KeyName<'_>, algorithm: Algorithm) -> Result<Arc<Held>, Kind> {
@@ -220,21 +252,23 @@ impl KeySource {
                 return Ok(held);
             }
         }
-        Err(Kind::UnknownKey)
+        // that nobody knows the key is only said by who was asked
+        Err(if self.fetching().trouble.is_none() { Kind::UnknownKey } else { Kind::KeysUnavailable })
     }
 
     /// Whether there is a fetch to wait for: one under way, or one that this call is allowed to force.
     fn prospect(&self) -> Prospect {
         let now = self.clock.monotonic();
         let cooldown = self.provider.jwks.cooldown;
-        let mut demand = self.demand();
-        if demand.is_under_way {
+        let mut fetching = self.fetching();
+        if fetching.is_under_way {
             return Prospect::Fetch;
         }
-        if demand.forced_at.is_some_and(|last| now.saturating_duration_since(last) < cooldown) {
+        if fetching.forced_at.is_some_and(|last| now.saturating_duration_since(last) < cooldown) {
             return Prospect::Nothing;
         }
-        *demand = Demand { is_under_way: true, forced_at: Some(now) };
+        fetching.is_under_way = true;
+        fetching.forced_at = Some(now);
         self.wanted.notify_one();
         Prospect::Fetch
     }
@@ -252,8 +286,8 @@ impl KeySource {
         self.held.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn demand(&self) -> std::sync::MutexGuard<'_, Demand> {
-        self.demand.lock().unwrap_or_else(PoisonError::into_inner)
+    fn fetching(&self) -> MutexGuard<'_, Fetching> {
+        self.fetching.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn longest_pause(&self) -> Duration {
@@ -264,22 +298,27 @@ impl KeySource {
         }
     }
 
-    fn log_success(&self, failures: u32) {
+    fn log_success(&self, after: Option<&Trouble>) {
         let (identity_provider, source) = (&self.provider.name, self.fetcher.source());
-        match failures {
-            0 => tracing::debug!(%identity_provider, source, "keys fetched"),
-            _ => tracing::info!(%identity_provider, source, failures, "keys fetched again"),
+        match after.map(|trouble| trouble.failures) {
+            None => tracing::debug!(%identity_provider, source, "keys fetched"),
+            Some(failures) => tracing::info!(%identity_provider, source, failures, "keys fetched again"),
         }
     }
 
-    /// The first failure is news, and every tenth after it; that it goes on is in the metrics too.
-    fn log_failure(&self, failures: u32, error: &fetch::Error) {
-        let (identity_provider, error) = (&self.provider.name, logs::report(error));
-        let url = self.fetcher.source();
-        match failures % 10 {
-            0 => tracing::warn!(%identity_provider, url, error, failures, "keys cannot be fetched"),
-            _ => tracing::debug!(%identity_provider, url, error, failures, "keys cannot be fetched"),
+    fn log_failure(&self, trouble: &mut Trouble, now: Instant) {
+        let (identity_provider, url) = (&self.provider.name, self.fetcher.source());
+        let is_news = trouble.is_news(now);
+        let Trouble { failures, cause: error, .. } = trouble;
+        match is_news {
+            true => tracing::warn!(%identity_provider, url, error, failures, "keys cannot be fetched"),
+            false => tracing::debug!(%identity_provider, url, error, failures, "keys cannot be fetched"),
         }
+    }
+
+    fn log_lasting(&self, error: &fetch::Error) {
+        let (identity_provider, error) = (&self.provider.name, logs::report(error));
+        tracing::warn!(%identity_provider, error, "keys cannot be fetched");
     }
 }
 

@@ -84,7 +84,7 @@ fn a_domain_is_undecided_until_its_tenant_is_known() {
     let document = json!({ "keys": [Signer::rsa().jwk(KID)] }).to_string();
     let keys = || KeySet::parse(document.as_bytes(), &[Algorithm::RS256]).unwrap();
     let v2 = authenticator.providers[0].keys(Some(EntraVersion::V2));
-    v2.hold(Fetched { keys: keys(), tenant: Some(tenant(TENANT)) });
+    v2.bring(Fetched { keys: keys(), tenant: Some(tenant(TENANT)) });
     assert_eq!(refused(&authenticator, &token, &policy()), None);
     // the tenant is known, but not the keys of its version 1 tokens
     let v1 = json!({"iss": format!("https://sts.windows.net/{TENANT}/"), "ver": "1.0"});
@@ -93,9 +93,9 @@ fn a_domain_is_undecided_until_its_tenant_is_known() {
     // nor do another tenant's keys do for it
     authenticator.providers[0]
         .keys(Some(EntraVersion::V1))
-        .hold(Fetched { keys: keys(), tenant: Some(tenant(OTHER_TENANT)) });
+        .bring(Fetched { keys: keys(), tenant: Some(tenant(OTHER_TENANT)) });
     assert_eq!(refused(&authenticator, &v1, &policy()), Some(Kind::WrongIssuer));
-    v2.hold(Fetched { keys: keys(), tenant: Some(tenant(OTHER_TENANT)) });
+    v2.bring(Fetched { keys: keys(), tenant: Some(tenant(OTHER_TENANT)) });
     assert_eq!(refused(&authenticator, &token, &policy()), Some(Kind::WrongIssuer));
 }
 
@@ -164,7 +164,7 @@ fn the_keys_of_one_token_version_are_not_enough_while_the_others_are_on_their_wa
         (authenticator.providers[0].keys(Some(EntraVersion::V2)), true),
     ] {
         let keys = KeySet::parse(document.as_bytes(), &provider().algorithms).unwrap();
-        source.hold(Fetched { keys, tenant: None });
+        source.bring(Fetched { keys, tenant: None });
         assert_eq!(authenticator.ready(), ready);
     }
 }

@@ -147,9 +147,12 @@ fn another_route_s_policy_is_applied_to_a_remembered_token() {
         (Policy { claims: vec![("acr".into(), "1".into())], ..policy() }, Kind::InsufficientScope),
         (Policy { clients: words(&["another"]), ..policy() }, Kind::ClientNotAllowed),
     ];
+    // the log says whose token it is, also of one that was never seen before
+    let user = Some(check(&authenticator, &token, &policy()).unwrap().claims.user_digest);
     for (policy, kind) in &strict {
-        let error = check(&authenticator, &token, policy).unwrap_err();
-        assert_eq!(error, Error { identity_provider: Some(name("contoso")), ..Error::from(*kind) });
+        let expected = Error { identity_provider: Some(name("contoso")), user, ..Error::from(*kind) };
+        assert_eq!(check(&authenticator, &token, policy).unwrap_err(), expected);
+        assert_eq!(check(&self::authenticator(provider(), NOW), &token, policy).unwrap_err(), expected);
     }
     assert_eq!(refused(&authenticator, &token, &policy()), None);
     assert_eq!(authenticator.memo.tokens(), 1);
@@ -280,13 +283,13 @@ fn a_domain_that_comes_to_stand_for_another_tenant_takes_along_both_versions() {
         let keys = KeySet::parse(document.as_bytes(), &provider().algorithms).unwrap();
         Fetched { keys, tenant: Some(tenant(of)) }
     };
-    authenticator.providers[0].keys(Some(EntraVersion::V1)).hold(keys(TENANT));
-    authenticator.providers[0].keys(Some(EntraVersion::V2)).hold(keys(TENANT));
+    authenticator.providers[0].keys(Some(EntraVersion::V1)).bring(keys(TENANT));
+    authenticator.providers[0].keys(Some(EntraVersion::V2)).bring(keys(TENANT));
     let v1 = json!({"iss": format!("https://sts.windows.net/{TENANT}/"), "ver": "1.0"});
     let v1 = Signer::rsa().token(&user_claims(v1));
     assert!(is_twice_remembered(&authenticator, &good_token()));
     assert!(is_twice_remembered(&authenticator, &v1));
-    authenticator.providers[0].keys(Some(EntraVersion::V2)).hold(keys(OTHER_TENANT));
+    authenticator.providers[0].keys(Some(EntraVersion::V2)).bring(keys(OTHER_TENANT));
     assert_eq!(refused(&authenticator, &good_token(), &policy()), Some(Kind::WrongIssuer));
     assert_eq!(refused(&authenticator, &v1, &policy()), Some(Kind::WrongIssuer));
 }

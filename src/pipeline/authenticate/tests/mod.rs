@@ -63,7 +63,7 @@ fn give_keys(authenticator: &Authenticator, at: usize, keys: &Value) {
     for source in provider.sources() {
         let document = json!({ "keys": keys }).to_string();
         let keys = KeySet::parse(document.as_bytes(), &provider.config.algorithms).unwrap();
-        source.hold(Fetched { keys, tenant: None });
+        source.bring(Fetched { keys, tenant: None });
     }
 }
 

@@ -17,6 +17,7 @@ use redis::TlsMode;
 use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
+use redis::cmd;
 use redis::io::tcp::TcpSettings;
 use redis::sentinel::SentinelClientBuilder;
 use redis::sentinel::SentinelServerType;
@@ -79,6 +80,18 @@ impl Connection {
     pub async fn open(settings: &config::Redis, files: &Reader) -> Result<Self, Error> {
         let opening = tokio::time::timeout(CONNECTING, open(settings, files));
         opening.await.unwrap_or(Err(Error::Slow(CONNECTING)))
+    }
+
+    /// Asks for nothing of interest: who shows no password is let in by every server, and learns with the first command what
+    /// that is worth.
+    ///
+    /// # Errors
+    /// If the server wants a password, or does not answer. What else it says is the commands' own matter.
+    pub async fn greet(&mut self) -> Result<(), Error> {
+        match self.send::<Vec<u8>>(cmd("GETRANGE").arg("obo:").arg(0).arg(0)).await {
+            Err(error) if error.code().is_none_or(|code| code == "NOAUTH") => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// What the server answers to `command`.

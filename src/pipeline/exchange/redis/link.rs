@@ -17,6 +17,7 @@ use crate::pipeline::exchange::redis::connect;
 use crate::pipeline::exchange::redis::connect::Connection;
 use crate::pipeline::exchange::redis::connect::Error;
 use crate::pipeline::exchange::redis::seal::Ring;
+use crate::pipeline::exchange::redis::told::Told;
 use crate::pipeline::exchange::survey::SharedTier;
 use crate::telemetry::logs;
 
@@ -24,7 +25,7 @@ use crate::telemetry::logs;
 const LEFT_ALONE: Duration = Duration::from_secs(1);
 /// For how long servers that are asked may answer nobody before they count as in trouble.
 const SILENCE: Duration = Duration::from_millis(500);
-/// How soon trouble of another kind is told.
+/// How soon it is told again that there is a connection.
 const REPEATED: Duration = Duration::from_secs(30);
 /// How often the encryption keys are read anew.
 const KEYS_LAST: Duration = Duration::from_secs(30);
@@ -59,8 +60,9 @@ struct State {
     silent: Option<Instant>,
     work: Work,
     health: Health,
-    /// The trouble that was told last, and when.
-    told: Option<(String, Instant)>,
+    /// Why they did not serve us last.
+    cause: Option<String>,
+    told: Told,
     /// When it was last told that there is a connection.
     connected: Option<Instant>,
 }
@@ -93,7 +95,8 @@ impl Link {
             silent: None,
             work: Work::None(None),
             health: Health::Well,
-            told: None,
+            cause: None,
+            told: Told::default(),
             connected: None,
         };
         let (files, settled) = (Reader::default(), Notify::new());
@@ -117,8 +120,8 @@ impl Link {
     /// How they serve us.
     pub fn standing(&self) -> SharedTier {
         let state = self.state();
-        match (&state.session, state.health, &state.told) {
-            (_, Health::Ill, Some((cause, _))) => SharedTier::Troubled(cause.clone()),
+        match (&state.session, state.health, &state.cause) {
+            (_, Health::Ill, Some(cause)) => SharedTier::Troubled(cause.clone()),
             (Some(_), ..) => SharedTier::Connected,
             (None, ..) => SharedTier::Resting,
         }
@@ -202,7 +205,12 @@ impl Link {
     async fn connect(self: Arc<Self>, _undone: Undone) {
         let made = async {
             let ring = connect::ring(&self.settings, &self.files).await?;
-            Ok((ring, Connection::open(&self.settings, &self.files).await?))
+            let mut connection = Connection::open(&self.settings, &self.files).await?;
+            // a connection that was lost and is made anew is waited for
+            if !self.state().is_proven() {
+                connection.greet().await?;
+            }
+            Ok((ring, connection))
         };
         let made: Result<_, Error> = made.await;
         let now = self.clock.monotonic();
@@ -261,18 +269,18 @@ impl Link {
         }
     }
 
-    /// Says so when it begins, and when it goes on for another reason.
+    /// Says so when it begins, and when it goes on for another cause.
     fn fall_ill(&self, mut state: MutexGuard<'_, State>, error: &Error) {
         let (cause, now) = (logs::report(error), self.clock.monotonic());
-        let is_known = state
-            .told
-            .as_ref()
-            .is_some_and(|(told, since)| *told == cause || now.saturating_duration_since(*since) < REPEATED);
-        if state.health != Health::Ill || !is_known {
+        if state.health != Health::Ill {
             state.health = Health::Ill;
-            state.told = Some((cause.clone(), now));
+            state.told.forget();
+        }
+        state.cause = Some(cause.clone());
+        if state.told.is_news(&cause, now) {
             drop(state);
             tracing::warn!(
+                server = self.settings.servers(),
                 cause,
                 "Redis does not serve us; this proxy goes on with its own memory and the identity provider"
             );
@@ -317,6 +325,11 @@ impl Session {
 impl State {
     fn is_current(&self, number: u64) -> bool {
         self.session.as_ref().is_some_and(|session| session.number == number)
+    }
+
+    /// Whether the connection before this one was of use.
+    fn is_proven(&self) -> bool {
+        self.made > 0 && self.health == Health::Well
     }
 
     fn is_silent(&self, now: Instant) -> bool {
@@ -399,6 +412,21 @@ mod tests {
         assert_eq!(link.state().health, Health::Ill);
         link.worked(2);
         assert_eq!(link.state().health, Health::Well);
+    }
+
+    #[tokio::test]
+    async fn what_is_said_of_trouble_is_its_latest_cause() {
+        let server = Server::start();
+        let (link, clock) = link(&server);
+        assert_eq!(number(&link).await, Some(1));
+        link.failed(1, &broken());
+        let first = SharedTier::Troubled(logs::report(&broken()));
+        assert_eq!(link.standing(), first);
+        clock.advance(LEFT_ALONE);
+        until_connected(&link, 2).await;
+        clock.advance(SILENCE);
+        link.failed(2, &LATE);
+        assert_eq!(link.standing(), SharedTier::Troubled(logs::report(&LATE)));
     }
 
     #[test]

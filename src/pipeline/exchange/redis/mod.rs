@@ -24,6 +24,7 @@ use crate::pipeline::exchange::redis::commands::Taken;
 use crate::pipeline::exchange::redis::connect::Error;
 use crate::pipeline::exchange::redis::link::Link;
 use crate::pipeline::exchange::redis::link::Session;
+use crate::pipeline::exchange::redis::refusals::Refusals;
 use crate::pipeline::exchange::redis::seal::Purpose;
 use crate::pipeline::exchange::survey::SharedTier;
 use crate::telemetry::metrics::Metrics;
@@ -33,7 +34,9 @@ mod connect;
 mod link;
 pub mod probe;
 pub mod record;
+mod refusals;
 pub mod seal;
+mod told;
 
 pub use record::Record;
 
@@ -52,9 +55,8 @@ pub const SKEW: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Redis {
     link: Arc<Link>,
-    timeout: Duration,
-    /// A command was refused, and none has fared better since.
-    refuses: AtomicBool,
+    settings: Arc<config::Redis>,
+    refusals: Refusals,
     /// Something was found that no proxy with our encryption keys wrote.
     met_foreign: AtomicBool,
     clock: Clock,
@@ -104,13 +106,12 @@ enum Absence {
 impl Redis {
     /// Those behind `settings`. Nothing is contacted before something is wanted.
     pub fn new(settings: Arc<config::Redis>, clock: Clock, metrics: Arc<Metrics>) -> Self {
-        let timeout = settings.timeout;
-        let link = Arc::new(Link::new(settings, clock.clone()));
+        let link = Arc::new(Link::new(settings.clone(), clock.clone()));
         metrics.has_shared_cache();
         Self {
             link,
-            timeout,
-            refuses: AtomicBool::new(false),
+            settings,
+            refusals: Refusals::default(),
             met_foreign: AtomicBool::new(false),
             clock,
             metrics,
@@ -119,7 +120,10 @@ impl Redis {
 
     /// How they serve us.
     pub fn state(&self) -> SharedTier {
-        self.link.standing()
+        match (self.link.standing(), self.refusals.cause()) {
+            (SharedTier::Connected, Some(cause)) => SharedTier::Troubled(cause),
+            (state, _) => state,
+        }
     }
 
     /// Connects, so that the first look-up need not.
@@ -171,7 +175,7 @@ impl Redis {
             match self.within_time(|session| self.look(session, filed, flight, will_do)).await {
                 Some(Look::Found(record)) => return (Claim::Found(record), "hit"),
                 Some(Look::Ours(lease, absence)) => {
-                    self.obliged();
+                    self.refusals.end();
                     return self.begin(lease, absence, filed, will_do).await;
                 }
                 Some(Look::Anothers) => {}
@@ -308,7 +312,7 @@ impl Redis {
                 settled => Some(settled),
             }
         };
-        let outcome = tokio::time::timeout(self.timeout, doing).await;
+        let outcome = tokio::time::timeout(self.settings.timeout, doing).await;
         // who got no session asked nothing
         let Some(number) = asked else {
             if outcome.is_err() {
@@ -322,29 +326,14 @@ impl Redis {
                     self.link.worked(number);
                     return Some(done);
                 }
-                Err(error) if is_refusal(&error) => self.refused(&error),
+                Err(error) if is_refusal(&error) => {
+                    self.refusals.tell(&error, &self.settings, self.clock.monotonic())
+                }
                 Err(error) => self.link.failed(number, &Error::from(error)),
             },
-            Err(_) => self.link.failed(number, &Error::Slow(self.timeout)),
+            Err(_) => self.link.failed(number, &Error::Slow(self.settings.timeout)),
         }
         None
-    }
-
-    /// Says once that Redis does again what it refused: a lease takes both reading and writing.
-    fn obliged(&self) {
-        if self.refuses.swap(false, Ordering::Relaxed) {
-            tracing::info!("Redis refuses no command any more");
-        }
-    }
-
-    /// Says once that Redis refuses what we ask.
-    fn refused(&self, error: &RedisError) {
-        if !self.refuses.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                cause = %error,
-                "Redis refuses a command; is it full, or may this user not read and write obo:*?"
-            );
-        }
     }
 }
 

@@ -90,7 +90,8 @@ impl Entry {
     /// # Errors
     /// If no server lets us in.
     pub async fn open(settings: &config::Redis, keys: &Keys, clock: &Clock) -> Result<Self, Error> {
-        let connection = Connection::open(settings, &Reader::default()).await?;
+        let mut connection = Connection::open(settings, &Reader::default()).await?;
+        connection.greet().await?;
         let subject = random_guid().map_err(|_| Error::NoRandomness)?;
         let session = Session::over(connection, keys.0.clone(), clock.monotonic());
         Ok(Self { session, subject: Digest::of(subject.as_bytes()) })

@@ -41,7 +41,7 @@ fn check_text(text: &str) -> String {
             let config = &loaded.config;
             assert!(!config.listeners.is_empty());
             let _ = RouteTable::new(&config.routes);
-            let told = config.shown.as_json().to_string();
+            let told = config.written.to_json().to_string();
             (loaded.warnings, told)
         }
         Err(report) => {

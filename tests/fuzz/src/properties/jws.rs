@@ -3,9 +3,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use obo_proxy::app::decode::Decoded;
-use obo_proxy::app::paint::Paint;
 use obo_proxy::config::Algorithm;
 use obo_proxy::domain::clock::UnixTime;
+use obo_proxy::domain::paint::Paint;
 use obo_proxy::pipeline::authenticate::jws;
 use obo_proxy::pipeline::authenticate::jws::Jws;
 use obo_proxy::pipeline::authenticate::jws::KeyName;

@@ -282,7 +282,53 @@ async fn a_slow_provider_holds_callers_up_no_longer_than_its_timeout() {
     let unknown = running.waiting("nobody's");
     running.until_waiting(1).await;
     assert_eq!(running.reason("old").await, None);
-    assert_eq!(unknown.await.unwrap(), Some(Kind::UnknownKey));
+    assert_eq!(unknown.await.unwrap(), Some(Kind::KeysUnavailable));
+}
+
+#[tokio::test]
+async fn a_key_is_unknown_only_if_its_issuer_could_be_asked() {
+    let running = Running::start().await;
+    running.idp.publish(json!([key("old"), key("new")]));
+    running.idp.answer_keys(Answer::Cut);
+    // whoever waits for the fetch that fails, and whoever comes within the cooldown after it
+    for _ in 0..3 {
+        assert_eq!(running.reason("new").await, Some(Kind::KeysUnavailable));
+        assert_eq!(running.reason("old").await, None);
+    }
+    // the issuer is back: by the schedule of what failed, and without a key of that name
+    running.idp.answer_keys(Answer::Good);
+    running.refresh().await;
+    assert_eq!(running.reason("new").await, None);
+    assert_eq!(running.reason("nobody's").await, Some(Kind::UnknownKey));
+    // and away again
+    running.idp.answer_keys(Answer::Reply(503, &[], String::new()));
+    running.refresh().await;
+    assert_eq!(running.reason("nobody's").await, Some(Kind::KeysUnavailable));
+    assert_eq!(running.reason("new").await, None);
+}
+
+#[tokio::test]
+async fn trouble_is_told_from_its_first_failure_to_its_end() {
+    let running = Running::start().await;
+    assert_eq!(running.source.failing(), None);
+    running.idp.answer_keys(Answer::Reply(503, &[], String::new()));
+    running.refresh().await;
+    running.clock.advance(Duration::from_secs(7));
+    let failing = running.source.failing().unwrap();
+    assert!(failing.age >= Duration::from_secs(7) && failing.count >= 1, "{failing:?}");
+    assert_eq!(failing.cause, "the answer's status is 503 Service Unavailable");
+    let named = json!({"issuer": "https://other.example/v2.0", "jwks_uri": "https://other.example/keys"});
+    running.idp.answer_metadata(Answer::Reply(200, &[], named.to_string()));
+    running.refresh().await;
+    let later = running.source.failing().unwrap();
+    assert!(later.count > failing.count && later.age >= failing.age, "{later:?}");
+    let issuer = format!("{}/{TENANT}/v2.0", running.idp.authority());
+    let told = format!("the metadata is of the issuer https://other.example/v2.0, and not of {issuer}");
+    assert_eq!(later.cause, told);
+    running.idp.answer_metadata(Answer::Good);
+    running.idp.answer_keys(Answer::Good);
+    running.refresh().await;
+    assert_eq!(running.source.failing(), None);
 }
 
 #[tokio::test]
