@@ -62,6 +62,12 @@ def breakages(objects):
                 volume["configMap"]["name"] = "plain"
         found["metadata"]["name"] = "plain"
 
+    def projected(broken):
+        return next((one for one in pod(broken)["spec"]["volumes"] if "projected" in one), None)
+
+    def token_for_all(broken):
+        service_container(broken)["volumeMounts"] = [{"name": projected(broken)["name"], "mountPath": "/token"}]
+
     yield "privileged", in_security(privileged=True), "privileged"
     yield "root", in_security(runAsUser=0), "runs as root"
     yield "perhaps root", in_security(runAsNonRoot=False), "may run as root"
@@ -109,8 +115,9 @@ def breakages(objects):
         yield "same port", lambda broken: service_container(broken).update({"ports": [{"name": "x", "containerPort": 8080}]}), "the proxy's port"
         open_port = {"ports": [{"port": 8000}]}
         yield "open port", lambda broken: ingress(broken)["spec"]["ingress"].append(open_port), "port 8000 is let in"
-        if WORKLOAD_IDENTITY in labels(pod(objects)):
-            yield "token for all", lambda broken: pod(broken)["metadata"].pop("annotations"), "gets the federated token"
+        if projected(objects):
+            yield "token for all", token_for_all, "has the credential"
+            yield "token for root", lambda broken: projected(broken)["projected"].update({"defaultMode": 0o440}), "cannot read"
 
 
 def main():

@@ -145,6 +145,12 @@ class Manifests:
                 for other in others:
                     mounted = [one["name"] for one in other.get("volumeMounts", [])]
                     self.must(volume["name"] not in mounted, f"{where}: {other['name']} has the credential {volume['name']}")
+            for mount in proxy.get("volumeMounts", []):
+                if mount["name"] == volume["name"] and any("serviceAccountToken" in source for source in sources):
+                    # the kubelet gives it to the pod's only user, or to its group; else root owns it
+                    mode = volume["projected"].get("defaultMode", 0o644)
+                    readable = "fsGroup" in spec.get("securityContext", {}) or mode & 0o004
+                    self.must(not others or readable, f"{where}: the proxy cannot read {volume['name']}")
         if labels(pod).get(WORKLOAD_IDENTITY) == "true":
             annotations = (account or {"metadata": {}})["metadata"].get("annotations") or {}
             client = annotations.get("azure.workload.identity/client-id", "")
