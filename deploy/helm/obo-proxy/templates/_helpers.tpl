@@ -45,6 +45,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- /* The text of config.yaml, as it is hashed and shipped. */ -}}
 {{- define "obo-proxy.config" -}}
 {{- include "obo-proxy.noSecrets" (dict "at" "config" "in" .Values.config) -}}
+{{- include "obo-proxy.fits" . -}}
 {{- toYaml .Values.config -}}
 {{- end -}}
 
@@ -62,6 +63,40 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- range .in -}}
 {{- include "obo-proxy.noSecrets" (dict "at" $at "in" .) -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Fails where the pod would not fit its configuration: Service and probes ask other ports, or Kubernetes kills a proxy that is still draining. */ -}}
+{{- define "obo-proxy.fits" -}}
+{{- $config := .Values.config -}}
+{{- $listens := list -}}
+{{- range $name, $listener := default (dict "default" (dict "address" "0.0.0.0:8080")) $config.listeners -}}
+{{- $listens = append $listens (default dict $listener).address -}}
+{{- end -}}
+{{- include "obo-proxy.reached" (dict "value" "ports.http" "port" .Values.ports.http "at" "config.listeners" "listens" $listens) -}}
+{{- $telemetry := default "0.0.0.0:9902" (default dict $config.telemetry).address -}}
+{{- include "obo-proxy.reached" (dict "value" "ports.telemetry" "port" .Values.ports.telemetry "at" "config.telemetry.address" "listens" (list $telemetry)) -}}
+{{- $shutdown := default dict $config.shutdown -}}
+{{- $takes := 0.0 -}}
+{{- range $text := list (default "5s" $shutdown.delay) (default "25s" $shutdown.drain) -}}
+{{- $unit := get (dict "ms" 0.001 "s" 1.0 "m" 60.0 "h" 3600.0) (regexFind "[a-z]+$" $text) -}}
+{{- $takes = addf $takes (mulf (regexFind "^[0-9]+" $text | float64) (default 0.0 $unit)) -}}
+{{- end -}}
+{{- if le (float64 .Values.terminationGracePeriodSeconds) $takes -}}
+{{- fail (printf "terminationGracePeriodSeconds is %v, and config.shutdown takes %v s: Kubernetes would kill what is under way" .Values.terminationGracePeriodSeconds $takes) -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Fails unless one of the addresses has the port, and can be reached from outside the pod. */ -}}
+{{- define "obo-proxy.reached" -}}
+{{- $found := false -}}
+{{- range .listens -}}
+{{- if and (hasSuffix (printf ":%v" $.port) (toString .)) (not (regexMatch "^(127\\.|localhost:|\\[::1\\]|unix:)" (toString .))) -}}
+{{- $found = true -}}
+{{- end -}}
+{{- end -}}
+{{- if not $found -}}
+{{- fail (printf "%s is %v, and %s listens on %s: Service and probes would ask where nobody is" .value .port .at (join ", " .listens)) -}}
 {{- end -}}
 {{- end -}}
 
