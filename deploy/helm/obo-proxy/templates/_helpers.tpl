@@ -3,18 +3,22 @@
 {{- end -}}
 
 {{- define "obo-proxy.fullname" -}}
+{{- $name := printf "%s-%s" .Release.Name (include "obo-proxy.name" .) -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- $name = .Values.fullnameOverride -}}
 {{- else if contains (include "obo-proxy.name" .) .Release.Name -}}
-{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name (include "obo-proxy.name" .) | trunc 52 | trimSuffix "-" -}}
+{{- $name = .Release.Name -}}
 {{- end -}}
+{{- $name = $name | replace "." "-" | trunc 52 | trimAll "-" -}}
+{{- if not (regexMatch "^[a-z]" $name) -}}
+{{- fail (printf "fullnameOverride: needed, as no Service may be called %s: its name begins with a letter" $name) -}}
+{{- end -}}
+{{- $name -}}
 {{- end -}}
 
 {{- define "obo-proxy.selector" -}}
-app.kubernetes.io/name: {{ include "obo-proxy.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "obo-proxy.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: gateway
 {{- end -}}
 
@@ -54,7 +58,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- $at := .at -}}
 {{- if kindIs "map" .in -}}
 {{- range $key, $value := .in -}}
-{{- if and (eq $key "value") (kindIs "string" $value) (has (splitList "." $at | last) (list "secret" "password" "token" "encryption_keys")) -}}
+{{- if and (eq (lower $key) "value") (not (kindIs "map" $value)) (has (splitList "." $at | last | lower) (list "secret" "password" "token" "encryption_keys")) -}}
 {{- fail (printf "%s.value: secrets do not belong in values; put it into a Secret, name that in existingSecret, and write { file: /run/secrets/obo-proxy/KEY }" $at) -}}
 {{- end -}}
 {{- include "obo-proxy.noSecrets" (dict "at" (printf "%s.%s" $at $key) "in" $value) -}}
