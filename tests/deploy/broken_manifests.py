@@ -54,6 +54,12 @@ def breakages(objects):
     def ingress(broken):
         return next(one for one in broken if one["kind"] == "NetworkPolicy" and "Ingress" in one["spec"]["policyTypes"])
 
+    def egress(broken):
+        return next(one for one in broken if one["kind"] == "NetworkPolicy" and "Egress" in one["spec"]["policyTypes"])
+
+    def bare(template):
+        return {"template": {**template, "spec": {**template["spec"], "hostNetwork": True}}}
+
     def unhash(broken, template):
         template["metadata"].pop("annotations", None)
         found = first("ConfigMap", broken)
@@ -61,6 +67,12 @@ def breakages(objects):
             if volume.get("configMap", {}).get("name") == found["metadata"]["name"]:
                 volume["configMap"]["name"] = "plain"
         found["metadata"]["name"] = "plain"
+
+    def projected(broken):
+        return next((one for one in pod(broken)["spec"]["volumes"] if "projected" in one), None)
+
+    def token_for_all(broken):
+        service_container(broken)["volumeMounts"] = [{"name": projected(broken)["name"], "mountPath": "/token"}]
 
     yield "privileged", in_security(privileged=True), "privileged"
     yield "root", in_security(runAsUser=0), "runs as root"
@@ -93,24 +105,43 @@ def breakages(objects):
     yield "no policies", lambda broken: broken.__setitem__(slice(None), [one for one in broken if one["kind"] != "NetworkPolicy"]), "of NetworkPolicies"
     yield "a Secret", lambda broken: broken.append({"kind": "Secret", "metadata": {"name": "x"}}), "a Secret is shipped"
     yield "past the proxy", lambda broken: first("Service", broken)["spec"]["ports"][0].update({"targetPort": 8000}), "past the proxy"
+    yield "telemetry", lambda broken: first("Service", broken)["spec"]["ports"][0].update({"targetPort": 9902}), "past the proxy"
+    yield "on the nodes", lambda broken: first("Service", broken)["spec"].update({"type": "NodePort"}), "is on the nodes"
+    yield "shared processes", in_pod(shareProcessNamespace=True), "shareProcessNamespace"
+    yield "a secret in small letters", in_proxy(env=[{"name": "OBO__x__secret__value", "value": "x"}]), "holds a secret"
+    yield "a Secret's variables", in_proxy(envFrom=[{"secretRef": {"name": "x"}}]), "in the environment"
+    yield "a second for the probe", lambda broken: proxy(broken)["livenessProbe"].pop("timeoutSeconds"), "does not wait"
+    yield "all ports", lambda broken: ingress(broken)["spec"]["ingress"].append({"from": [{"podSelector": {}}]}), "more ports"
+    yield "many ports", lambda broken: ingress(broken)["spec"]["ingress"][0]["ports"][0].update({"endPort": 9000}), "more ports"
+    yield "everybody", lambda broken: egress(broken)["spec"]["egress"].append({}), "may call everybody"
+    yield "another namespace", lambda broken: ingress(broken)["metadata"].update({"namespace": "elsewhere"}), "policies are in"
+    yield "a set", lambda broken: broken.append({**first("Deployment", broken), "kind": "StatefulSet", "spec": bare(pod(broken))}), "StatefulSet"
     yield "selector", lambda broken: first("Deployment", broken)["spec"].update({"selector": {"matchLabels": {"a": "b"}}}), "its own pods"
     yield "Service", lambda broken: first("Service", broken)["spec"].update({"selector": {"a": "b"}}), "selects no pod"
     if any(labels(one["spec"]["template"]).get(WORKLOAD_IDENTITY) for one in objects if one["kind"] == "Deployment"):
         yield "client id", lambda broken: first("ServiceAccount", broken)["metadata"].pop("annotations"), "names no client id"
     if any(one["kind"] == "PodMonitor" for one in objects):
         yield "PodMonitor", lambda broken: first("PodMonitor", broken)["spec"]["podMetricsEndpoints"][0].update({"port": "x"}), "no port x"
+        yield "misspelt endpoint", lambda broken: first("PodMonitor", broken)["spec"]["podMetricsEndpoints"][0].update({"pth": "x"}), "pth"
     if any(one["kind"] == "HorizontalPodAutoscaler" for one in objects):
         yield "replicas", lambda broken: first("Deployment", broken)["spec"].update({"replicas": 2}), "each apply undoes"
         yield "autoscaler", lambda broken: first("HorizontalPodAutoscaler", broken)["spec"]["scaleTargetRef"].update({"name": "x"}), "scales nothing"
+    if any("secret" in one for one in pod(objects)["spec"]["volumes"]):
+        secret = lambda broken: next(one["secret"] for one in pod(broken)["spec"]["volumes"] if "secret" in one)
+        yield "Secret for all", lambda broken: secret(broken).update({"defaultMode": 0o444}), "whoever is in the pod"
+        yield "Secret for root", lambda broken: secret(broken).update({"defaultMode": 0o400}), "cannot read"
+        yield "no group", lambda broken: pod(broken)["spec"]["securityContext"].pop("fsGroup"), "cannot read"
     if labels(pod(objects))[FORM] == "sidecar":
+        yield "a name", lambda broken: first("Service", broken)["spec"]["ports"][0].update({"targetPort": "obo-http"}), "no port obo-http"
         yield "init container", lambda broken: proxy(broken).pop("restartPolicy"), "not a native sidecar"
         yield "container", as_container, "among containers"
         yield "no pause", lambda broken: service_container(broken).pop("lifecycle"), "while requests still come"
         yield "same port", lambda broken: service_container(broken).update({"ports": [{"name": "x", "containerPort": 8080}]}), "the proxy's port"
         open_port = {"ports": [{"port": 8000}]}
         yield "open port", lambda broken: ingress(broken)["spec"]["ingress"].append(open_port), "port 8000 is let in"
-        if WORKLOAD_IDENTITY in labels(pod(objects)):
-            yield "token for all", lambda broken: pod(broken)["metadata"].pop("annotations"), "gets the federated token"
+        if projected(objects):
+            yield "token for all", token_for_all, "has the credential"
+            yield "token for root", lambda broken: projected(broken)["projected"].update({"defaultMode": 0o440}), "cannot read"
 
 
 def main():

@@ -59,7 +59,7 @@ class Manifests:
         return self.problems
 
     def pods(self):
-        for one in self.of("Deployment", "Pod", "Job"):
+        for one in self.of("Deployment", "StatefulSet", "DaemonSet", "Pod", "Job"):
             where = f"{one['kind']} {one['metadata']['name']}"
             yield (one if one["kind"] == "Pod" else one["spec"]["template"]), where
 
@@ -68,7 +68,7 @@ class Manifests:
     def restricted(self, spec, where):
         """The level `restricted` of the Pod Security Standards."""
         pod = spec.get("securityContext", {})
-        for key in ("hostNetwork", "hostPID", "hostIPC"):
+        for key in ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"):
             self.must(not spec.get(key), f"{where}: {key}")
         self.must(not pod.get("sysctls"), f"{where}: sysctls")
         allowed = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
@@ -124,8 +124,12 @@ class Manifests:
         self.must("memory" in resources.get("limits", {}), f"{where}: no limit of memory")
         self.must("cpu" not in resources.get("limits", {}), f"{where}: a limit of CPU delays every request")
         for variable in proxy.get("env", []):
-            secret = re.search(r"SECRET|PASSWORD|ENCRYPTION_KEYS", variable["name"]) and "FILE" not in variable["name"]
+            name = variable["name"].upper()
+            secret = re.search(r"SECRET|PASSWORD|ENCRYPTION_KEYS", name) and "FILE" not in name
             self.must(not (secret and "value" in variable), f"{where}: {variable['name']} holds a secret")
+        self.must(not any("secretRef" in one for one in proxy.get("envFrom", [])), f"{where}: a Secret is in the environment")
+        # /livez waits that long for workers, and a second is the default
+        self.must(proxy.get("livenessProbe", {}).get("timeoutSeconds", 1) > 5, f"{where}: livenessProbe does not wait for the answer")
         for probe, path in PROBES.items():
             get = proxy.get(probe, {}).get("httpGet", {})
             self.must(get.get("path") == path, f"{where}: {probe} does not ask {path}")
@@ -145,6 +149,16 @@ class Manifests:
                 for other in others:
                     mounted = [one["name"] for one in other.get("volumeMounts", [])]
                     self.must(volume["name"] not in mounted, f"{where}: {other['name']} has the credential {volume['name']}")
+            mounted = [one for one in proxy.get("volumeMounts", []) if one["name"] == volume["name"]]
+            group = "fsGroup" in spec.get("securityContext", {})
+            if mounted and "secret" in volume:
+                mode = volume["secret"].get("defaultMode", 0o644)
+                self.must(group and mode & 0o040, f"{where}: the proxy cannot read {volume['name']}")
+                self.must(not mode & 0o007, f"{where}: whoever is in the pod may read {volume['name']}")
+            if mounted and any("serviceAccountToken" in source for source in sources):
+                # the kubelet gives it to the pod's only user, or to its group; else root owns it
+                mode = volume["projected"].get("defaultMode", 0o644)
+                self.must(not others or group or mode & 0o004, f"{where}: the proxy cannot read {volume['name']}")
         if labels(pod).get(WORKLOAD_IDENTITY) == "true":
             annotations = (account or {"metadata": {}})["metadata"].get("annotations") or {}
             client = annotations.get("azure.workload.identity/client-id", "")
@@ -154,7 +168,16 @@ class Manifests:
                 self.must(other["name"] in skipped, f"{where}: {other['name']} gets the federated token")
 
     def policies(self, pod, proxy, where):
-        selected = [one["spec"] for one in self.of("NetworkPolicy") if matches(one["spec"]["podSelector"], labels(pod))]
+        policies = [one for one in self.of("NetworkPolicy") if matches(one["spec"]["podSelector"], labels(pod))]
+        for one in policies:
+            namespaces = {other["metadata"].get("namespace") for other in self.of("ServiceAccount", "Deployment", "NetworkPolicy")}
+            self.must(one["metadata"].get("namespace") in namespaces and len(namespaces) == 1, f"{where}: policies are in {namespaces}")
+        selected = [one["spec"] for one in policies]
+        for one in selected:
+            for rule in one.get("ingress", []):
+                self.must(rule.get("ports") and not any("endPort" in port for port in rule["ports"]), f"{where}: more ports are let in")
+            for rule in one.get("egress", []):
+                self.must(rule.get("to"), f"{where}: it may call everybody")
         kinds = {kind for one in selected for kind in one["policyTypes"]}
         self.must(kinds == {"Ingress", "Egress"}, f"{where}: of NetworkPolicies it has {sorted(kinds)}")
         ports = {one["name"]: one["containerPort"] for one in proxy.get("ports", [])}
@@ -234,6 +257,8 @@ class Manifests:
             chosen = [spec for labelled, spec, _ in pods if matches(selector, labelled)]
             self.must(chosen, f"{where} selects no pod")
             for endpoint in one["spec"].get("podMetricsEndpoints", []):
+                # no schema of Kubernetes has it
+                self.must(endpoint.keys() == {"port", "path", "interval"} and endpoint["path"] == "/metrics", f"{where}: {endpoint}")
                 self.must(all(endpoint["port"] in port_names(spec) for spec in chosen), f"{where}: no port {endpoint['port']}")
         for one in self.of("ServiceMonitor"):
             where = f"ServiceMonitor {one['metadata']['name']}"
@@ -251,12 +276,19 @@ class Manifests:
         where = f"Service {one['metadata']['name']}"
         chosen = [(labelled, spec) for labelled, spec, _ in pods if matches({"matchLabels": one["spec"]["selector"]}, labelled)]
         self.must(chosen, f"{where} selects no pod")
+        self.must(one["spec"].get("type", "ClusterIP") != "NodePort" and "externalIPs" not in one["spec"], f"{where} is on the nodes")
         for labelled, spec in chosen:
+            # before 1.33 a Service knows no names of the ports of native sidecars
+            named = {port["name"]: port["containerPort"] for container in spec["containers"] for port in container.get("ports", []) if "name" in port}
             for port in one["spec"]["ports"]:
                 target = port.get("targetPort", port["port"])
+                self.must(isinstance(target, int) or target in named, f"{where}: no port {target}")
                 if FORM in labelled:
-                    self.must(target in ("obo-http", "obo-telemetry"), f"{where} leads past the proxy, to {target}")
-                self.must(isinstance(target, int) or target in port_names(spec), f"{where}: no port {target}")
+                    proxy = next(container for container in containers(spec) if container["name"] == PROXY)
+                    ports = {port["name"]: port["containerPort"] for port in proxy["ports"]}
+                    number = named.get(target, target)
+                    inside = one["spec"].get("clusterIP") == "None" and number == ports["obo-telemetry"]
+                    self.must(number == ports["obo-http"] or inside, f"{where} leads past the proxy, to {target}")
 
 
 def containers(spec):

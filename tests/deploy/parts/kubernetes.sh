@@ -10,7 +10,7 @@ render() {
 # misspelt FILE: strict means that an unknown field is seen
 misspelt() {
     sed 's/restartPolicy: Always/restartPolcy: Always/' "$1" >"$1.broken"
-    ! valid "$1.broken"
+    ! said=$(valid "$1.broken" 2>&1) && grep -q restartPolcy <<<"$said"
 }
 # combine FORM CREDENTIAL DIRECTORY: a kustomization as a user would write it, with the files of this repository
 combine() {
@@ -36,15 +36,34 @@ END
         echo "images: [{ name: registry.example/obo-proxy, newName: mine.example/obo, digest: sha256:$(printf '0%.0s' {1..64}) }]"
     } | grep -v 'components/$' >"$3/kustomization.yaml"
 }
+# refused_with WORD DIRECTORY PATCH: that much is laid over examples/orders, and then the sidecar and its pause do not render
+refused_with() {
+    mkdir -p "$2/service"
+    kubernetes=$(realpath --relative-to "$2" deploy/kubernetes)
+    printf 'resources: [../%s/examples/orders]\npatches: [%s]\n' "$kubernetes" "$3" >"$2/service/kustomization.yaml"
+    printf 'resources: [service]\ncomponents: [%s/components/sidecar, %s/components/drain]\n' "$kubernetes" "$kubernetes" >"$2/kustomization.yaml"
+    kubectl kustomize "$2/service" && ! kubectl kustomize "$2" 2>"$2/said" && cat "$2/said" && grep -q "$1" "$2/said"
+}
+# ports_are_moved DIRECTORY: every port of the Service, one that says nothing of where it leads included
+ports_are_moved() {
+    mkdir -p "$1/service"
+    kubernetes=$(realpath --relative-to "$1" deploy/kubernetes)
+    printf 'resources: [../%s/examples/orders]\npatches: [{ patch: "{ apiVersion: v1, kind: Service, metadata: { name: orders }, spec: { ports: [{ name: a, port: 81, targetPort: 8000 }, { name: b, port: 82 }] } }" }]\n' \
+        "$kubernetes" >"$1/service/kustomization.yaml"
+    printf 'resources: [service]\ncomponents: [%s/components/sidecar]\n' "$kubernetes" >"$1/kustomization.yaml"
+    render "$1" "$1/rendered" && [ "$(grep -c 'targetPort: 8080$' "$1/rendered")" = 3 ] && ! grep -q 'kind: Port' "$1/rendered"
+}
 # before_129 DIRECTORY: the form for clusters that know no native sidecars, as docs/quickstart-aks.md tells to make it
 before_129() {
     local kubernetes
     mkdir -p "$1/sidecar"
+    cp -r deploy/kubernetes/components/projected-token "$1/"
+    sed -i 's/path: sidecar.yaml/path: gateway.yaml/' "$1/projected-token/kustomization.yaml"
     kubernetes=$(realpath --relative-to "$1" deploy/kubernetes)
-    cp deploy/kubernetes/components/sidecar/kustomization.yaml "$1/sidecar/"
+    cp deploy/kubernetes/components/sidecar/{kustomization,port}.yaml "$1/sidecar/"
     sed 's/initContainers:/containers:/; /restartPolicy:/d; /OBO__SHUTDOWN__DELAY/d' \
         deploy/kubernetes/components/sidecar/container.yaml >"$1/sidecar/container.yaml"
-    printf 'resources: [%s/examples/orders]\ncomponents: [sidecar]\n' "$kubernetes" >"$1/kustomization.yaml"
+    printf 'resources: [%s/examples/orders]\ncomponents: [sidecar, projected-token]\n' "$kubernetes" >"$1/kustomization.yaml"
     render "$1" "$1/rendered" && kubernetes-validate --strict --quiet --no-warn -k 1.28 "$1/rendered" &&
         grep -q 'name: obo-proxy$' "$1/rendered" && ! grep -q initContainers "$1/rendered"
 }
@@ -84,5 +103,11 @@ for form in sidecar gateway; do
         check "kubernetes: $form with $credential holds the rules" holds "$rendered/$name.yaml"
     done
 done
+# what would go past the proxy, or take something away, in silence
+check "kubernetes: every port of the Service is the proxy's" ports_are_moved "$work/ports"
+check "kubernetes: a pause of the Deployment's own is not replaced" refused_with '/lifecycle failed: test failed' "$work/pause" \
+    '{ patch: "{ apiVersion: apps/v1, kind: Deployment, metadata: { name: orders }, spec: { template: { spec: { containers: [{ name: orders, lifecycle: { preStop: { sleep: { seconds: 3 } } } }] } } } }" }'
+check "kubernetes: nor its own grace" refused_with '/terminationGracePeriodSeconds failed: test failed' "$work/grace" \
+    '{ patch: "{ apiVersion: apps/v1, kind: Deployment, metadata: { name: orders }, spec: { template: { spec: { terminationGracePeriodSeconds: 120 } } } }" }'
 check "kubernetes: as before native sidecars" before_129 "$work/before"
 check "kubernetes: yaml" yamllint --strict --config-data '{extends: relaxed, rules: {line-length: disable}}' deploy/kubernetes
