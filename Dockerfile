@@ -1,10 +1,9 @@
 # The image: docker build --tag obo-proxy .
 #
-# Both bases are named by the digest of their index, which has amd64 and arm64. The digests are those that others run: the first in the
-# workflows of github.com/AndyTechCoder/RAR-OS (rust:1.95.0), the second in the Dockerfile of github.com/sifir-gun/contract-decision-graph.
-# What a tag means today, to be written here:
-#   docker buildx imagetools inspect gcr.io/distroless/cc-debian13:nonroot --format '{{.Manifest.Digest}}'
-# Renovate does that by itself. Each platform is compiled natively (buildx with a node for each, or QEMU), by the same instructions:
+# Both bases are named by the digest of their index, which has amd64 and arm64. To see what a tag means today, and write it here:
+#   docker buildx imagetools inspect docker.io/library/rust:1.95.0-trixie --format '{{.Manifest.Digest}}'
+# The digests below were read in Dockerfiles and workflows that others publish: compare them before you rely on them. Renovate keeps them
+# up to date. Each platform is compiled natively (buildx with a node for each, or QEMU), by the same instructions:
 #   docker buildx build --platform linux/amd64,linux/arm64 --sbom=true --provenance=mode=max .
 ARG BUILD_IMAGE=docker.io/library/rust:1.95.0-trixie@sha256:f49565f188ee00bc2a18dd418183f2c5f23ef7d6e691890517ed341a598f67c3
 ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian13:nonroot@sha256:54df941ed0d06a1bd95ef5e0ce391fd8d9f94b64782dc9a60062727849ee3f97

@@ -114,13 +114,15 @@ def chosen(expression):
 
 
 def panel(title, description, unit, expressions):
+    # what has ended is below nought
+    lowest = {} if title.lower().endswith("end in") else {"min": 0}
     return {
         "type": "timeseries",
         "title": title,
         "description": description,
         "datasource": SOURCE,
         "fieldConfig": {
-            "defaults": {"unit": unit, "min": 0, "custom": {"fillOpacity": 10, "showPoints": "never"}},
+            "defaults": {"unit": unit, **lowest, "custom": {"fillOpacity": 10, "showPoints": "never"}},
             "overrides": [],
         },
         "options": {

@@ -123,11 +123,23 @@ def expressions():
 
 
 def operator():
-    """What the operator of Kubernetes is given is what Prometheus is given."""
-    printed = subprocess.run(["sh", f"{DEPLOY}/prometheusrule.sh"], check=True, capture_output=True, text=True).stdout
-    resource = yaml.safe_load(printed)
-    assert (resource["apiVersion"], resource["kind"]) == ("monitoring.coreos.com/v1", "PrometheusRule"), printed
+    """What the operator of Kubernetes is given is what Prometheus is given, with labels and links where they are asked for."""
+
+    def printed(*arguments):
+        command = ["sh", f"{DEPLOY}/prometheusrule.sh", *arguments]
+        return yaml.safe_load(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+    resource = printed()
+    assert (resource["apiVersion"], resource["kind"]) == ("monitoring.coreos.com/v1", "PrometheusRule"), resource
     assert resource["spec"] == yaml.safe_load(read(f"{DEPLOY}/alerts.yaml"))
+    served = "https://git.example/obo-proxy/"
+    other = printed("-u", served, "-l", "release=stack", "-l", "example.com/scraped=true")
+    added = {"release": "stack", "example.com/scraped": "true"}
+    assert other["metadata"]["labels"] == {**resource["metadata"]["labels"], **added}, other["metadata"]
+    for group in resource["spec"]["groups"]:
+        for rule in group["rules"]:
+            rule["annotations"]["runbook_url"] = served + rule["annotations"].pop("runbook")
+    assert other["spec"] == resource["spec"]
 
 
 class Prometheus:

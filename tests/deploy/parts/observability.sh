@@ -3,6 +3,7 @@
 : "${binary:?is given by run.sh}"
 observability=tests/deploy/observability.py
 check "alerts are read" promtool check rules deploy/observability/alerts.yaml
+check "the configuration of a Prometheus is read" promtool check config deploy/observability/prometheus.yaml
 check "alerts fire when they should and are silent when they should" promtool test rules deploy/observability/alerts.test.yaml
 check "every alert is tried both ways and has a runbook" python3 "$observability" cases
 check "every expression of the dashboard is read" python3 "$observability" expressions

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes what is not there yet, readable by user 65532 alone: a client secret, the password of Redis and its user, a key that seals tokens.
+# Makes what is not there yet, readable by user 65532 alone: a client secret, the password of Redis and its user, a key that seals tokens. And
+# lets that user write where Redis keeps them.
 set -eu
 umask 377
 
@@ -24,3 +25,4 @@ if [ ! -e /run/redis/users.acl ]; then
     make /run/redis/users.acl "user default off
 user obo on >$password ~obo:* resetchannels -@all +getrange +set +del"
 fi
+chown 65532:65532 /run/tokens
