@@ -152,10 +152,10 @@ async fn a_pipe_in_place_of_a_file_of_an_upstream_is_told_of_and_holds_nothing_u
     until("it is told", async || said(NOT_RENEWED) > told && successful() == Some(0.0)).await;
     put(files, "ca.pem", &authority.pem());
     until("what was there is there again", async || successful() == Some(1.0)).await;
-    assert_eq!(said(RENEWED), 0);
-    let told = said(NOT_RENEWED);
+    // once or never: what was looked at may have been replaced before it was read
+    let (told, renewed) = (said(NOT_RENEWED), said(RENEWED));
     put(files, "ca.pem", "nonsense");
     until("it is told", async || said(NOT_RENEWED) > told && successful() == Some(0.0)).await;
     put(files, "ca.pem", &Authority::new().pem());
-    until("it is mended", async || said(RENEWED) == 1 && successful() == Some(1.0)).await;
+    until("it is mended", async || said(RENEWED) > renewed && successful() == Some(1.0)).await;
 }
