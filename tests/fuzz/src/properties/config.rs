@@ -29,7 +29,8 @@ pub fn check(bytes: &[u8]) {
     let secret = LINES[text.len() % LINES.len()];
     let lines: Vec<&str> = text.lines().map(|line| if line == "@@@" { secret } else { line }).collect();
     let told = check_text(&lines.join("\n"));
-    assert!(!told.contains(SECRET), "{told}");
+    // elsewhere it may stand where no secret is
+    assert!(!told.contains(SECRET) || text.contains(SECRET), "{told}");
 }
 
 /// Everything that is said of `text`.
