@@ -35,6 +35,7 @@ use crate::app::server::whole;
 use crate::config::Admin;
 use crate::config::SecretSource;
 use crate::config::file;
+use crate::domain::printable;
 use crate::domain::secret::Secret;
 use crate::net::Body;
 use crate::telemetry::interventions;
@@ -282,8 +283,7 @@ fn refused(refusal: &Refusal) -> Response<Body> {
 }
 
 fn json_of(value: &impl Serialize) -> Response<Body> {
-    let mut body = serde_json::to_vec_pretty(value).unwrap_or_default();
-    body.push(b'\n');
+    let body = printable::json(serde_json::to_string_pretty(value).unwrap_or_default()) + "\n";
     let mut response = Response::new(whole(body));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::fmt::Write;
 
+use crate::domain::printable;
+
 /// A document that is being written.
 #[derive(Debug, Default)]
 pub struct Html(String);
@@ -44,13 +46,8 @@ impl Write for Escaped<'_> {
                 '>' => self.0.push_str("&gt;"),
                 '"' => self.0.push_str("&quot;"),
                 '\'' => self.0.push_str("&#39;"),
-                // what may not be in HTML, or turns the direction of what follows
-                '\u{0}'..='\u{8}'
-                | '\u{b}'..='\u{1f}'
-                | '\u{7f}'..='\u{9f}'
-                | '\u{202a}'..='\u{202e}'
-                | '\u{2066}'..='\u{2069}' => self.0.push('\u{fffd}'),
-                other => self.0.push(other),
+                blank @ ('\n' | '\t') => self.0.push(blank),
+                other => self.0.push(printable::letter(other)),
             }
         }
         Ok(())
@@ -72,8 +69,8 @@ mod tests {
     #[test]
     fn no_text_becomes_markup() {
         assert_eq!(
-            escaped("<script>alert('x' + \"&\")</script>\u{202e}\0"),
-            "&lt;script&gt;alert(&#39;x&#39; + &quot;&amp;&quot;)&lt;/script&gt;\u{fffd}\u{fffd}"
+            escaped("<script>alert('x' + \"&\")</script>\u{202e}\u{200b}\0"),
+            "&lt;script&gt;alert(&#39;x&#39; + &quot;&amp;&quot;)&lt;/script&gt;\u{fffd}\u{fffd}\u{fffd}"
         );
         assert_eq!(escaped("Jörg\n7 %"), "Jörg\n7 %");
     }
