@@ -26,6 +26,7 @@ use crate::config::Address;
 use crate::config::Listener;
 use crate::config::ListenerAddress;
 use crate::config::ServerCertificate;
+use crate::config::file;
 use crate::net::client::Bounds;
 use crate::net::client::Client;
 use crate::pipeline::accept::tls::Terminator;
@@ -45,6 +46,8 @@ const LIMIT: Duration = Duration::from_secs(3);
 const BOUNDS: Bounds = Bounds { timeout: Duration::from_secs(2), body: 4 * 1024 * 1024 };
 /// What every obo-proxy says of itself.
 const MARK: &str = "obo_build_info";
+/// Longer than a chain of certificates is.
+const LONGEST: u64 = 1024 * 1024;
 
 /// Looks at a listener. A proxy that runs here answers at `telemetry`.
 pub async fn look(round: &Round, settings: &Listener, telemetry: &Address) -> Vec<Check> {
@@ -165,7 +168,7 @@ async fn look_at_socket(path: &Path) -> io::Result<&'static str> {
 }
 
 fn look_at_certificate(round: &Round, path: &Path) -> Option<Check> {
-    let summary = Summary::of_pem(&fs::read(path).ok()?)?;
+    let summary = Summary::of_pem(&file::read(path, LONGEST).ok()?)?;
     let now = round.clock.now();
     let days = certificate::days_until(summary.not_after, now);
     let remedy = "have it renewed: the file is read again by itself";
