@@ -39,3 +39,48 @@ fn every_seed_and_every_former_finding_keeps_its_property() {
         assert!(targets.iter().any(|(name, _)| *name == own), "{own} is no target");
     }
 }
+
+/// The packages of a lock file: the line with the name, and the others.
+fn locked(file: &str) -> Vec<(String, String)> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+    let packages = text.split("[[package]]\n").skip(1);
+    packages
+        .map(|package| {
+            let (name, rest) = package.split_once('\n').unwrap();
+            (name.to_owned(), rest.trim().to_owned())
+        })
+        .collect()
+}
+
+#[test]
+fn what_is_fuzzed_is_built_of_what_the_proxy_is_built_of() {
+    let own = locked("Cargo.lock");
+    let field = |package: &str, name: &str| {
+        package.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned))
+    };
+    let mut differ = Vec::new();
+    for (name, fuzzed) in locked("tests/fuzz/Cargo.lock") {
+        let mut versions = own.iter().filter(|(own, _)| *own == name).peekable();
+        let known = versions.peek().is_some();
+        if known && !versions.any(|(_, package)| field(package, "version") == field(&fuzzed, "version")) {
+            differ.push(format!("{name}: {}", fuzzed.lines().next().unwrap_or_default()));
+        }
+    }
+    assert_eq!(differ, Vec::<String>::new());
+    // the lock file is the whole one, or `cargo --locked` refuses to build the targets
+    let dependencies = |package: &str| -> Vec<String> {
+        let list = package.split_once("dependencies = [").map_or("", |(_, list)| list);
+        list.lines().map(|line| line.trim().trim_matches(&['"', ','][..]).to_owned()).collect()
+    };
+    let proxy = |packages: &[(String, String)]| -> String {
+        packages.iter().find(|(name, _)| name == "name = \"obo-proxy\"").unwrap().1.clone()
+    };
+    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
+    let (_, wanted) = manifest.split_once("[dependencies]\n").unwrap();
+    let (wanted, _) = wanted.split_once("[dev-dependencies]").unwrap();
+    let wanted = wanted.lines().filter_map(|line| line.split_once(" = ")).map(|(name, _)| name.to_owned());
+    let fuzzed = dependencies(&proxy(&locked("tests/fuzz/Cargo.lock")));
+    let missing: Vec<_> =
+        wanted.filter(|name| !fuzzed.iter().any(|own| own.split(' ').next() == Some(name))).collect();
+    assert_eq!(missing, Vec::<String>::new(), "run `cargo metadata` in tests/fuzz");
+}
