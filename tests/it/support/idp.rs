@@ -23,6 +23,7 @@ use obo_proxy::app::demo::entra::client_assertion::Seen;
 use obo_proxy::app::demo::entra::endpoints;
 use obo_proxy::app::demo::entra::endpoints::Endpoint;
 use obo_proxy::app::demo::entra::keys::KeyRing;
+use obo_proxy::app::demo::entra::keys::OldKey;
 use obo_proxy::app::demo::entra::settings::Realm;
 use obo_proxy::app::demo::entra::settings::Settings;
 use obo_proxy::app::demo::frames::Frames;
@@ -49,7 +50,7 @@ pub struct Idp {
 
 struct State {
     realm: Realm,
-    keys: KeyRing,
+    keys: Mutex<KeyRing>,
     /// Whether metadata and keys are to be had.
     is_open: AtomicBool,
     /// What the metadata says beyond the usual.
@@ -177,7 +178,7 @@ impl Idp {
         let settings = Settings { other_tenants: vec![OTHER_TENANT.into()], ..Settings::default() };
         let state = Arc::new(State {
             realm: Realm { settings, authority, seen: Seen::default() },
-            keys: tokio::task::spawn_blocking(KeyRing::generate).await.unwrap().unwrap(),
+            keys: Mutex::new(tokio::task::spawn_blocking(KeyRing::generate).await.unwrap().unwrap()),
             is_open: AtomicBool::new(true),
             more,
             received: Mutex::default(),
@@ -232,7 +233,12 @@ impl Idp {
                 value => all.insert(name, value),
             };
         }
-        self.state.keys.current().sign(&all, &Map::new()).unwrap()
+        self.state.keys.lock().unwrap().current().sign(&all, &Map::new()).unwrap()
+    }
+
+    /// Signs with another key from now on; what the one before signed stays good.
+    pub fn rotate_keys(&self) {
+        self.state.keys.lock().unwrap().rotate(OldKey::Kept).unwrap();
     }
 
     /// Entra's token of a user of `tenant`, for the application the proxy is.
@@ -312,7 +318,7 @@ impl State {
                 Some(endpoints::metadata(realm, version, realm.segment(tenant)?))
             }
             (_, Some(Endpoint::Keys(version, tenant))) => {
-                Some(endpoints::keys(realm, &self.keys, version, realm.segment(tenant)?))
+                Some(endpoints::keys(realm, &self.keys.lock().unwrap(), version, realm.segment(tenant)?))
             }
             ("/.well-known/openid-configuration", _) => {
                 let mut document = members(json!({
@@ -325,7 +331,7 @@ impl State {
                 document.extend(members(self.more.clone()));
                 Some(Value::Object(document))
             }
-            ("/keys", _) => Some(self.keys.key_set(authority)),
+            ("/keys", _) => Some(self.keys.lock().unwrap().key_set(authority)),
             _ => None,
         }
     }
