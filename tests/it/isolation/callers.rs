@@ -180,12 +180,17 @@ impl Stage {
             _ => Kind::Good,
         };
         let nonce = self.nonces.fetch_add(1, Ordering::Relaxed);
-        // every other one asks for what all others ask for just then
+        // some ask for what others ask for just then, and some are those others, on another route
         let mut common = Chance::new(self.seed, !(nonce / AT_ONCE));
-        let whose = if chance.once_in(2) { &mut common } else { &mut *chance };
+        let (own_lane, common_lane) = (chance.below(LANES.len()), common.below(LANES.len()));
+        let (at, whose) = match chance.below(3) {
+            0 => (own_lane, &mut *chance),
+            1 => (own_lane, &mut common),
+            _ => (common_lane, &mut common),
+        };
         let lane = match kind {
             Kind::Demanding => LANES.iter().find(|lane| lane.name == "careful").unwrap(),
-            _ => &LANES[whose.below(LANES.len())],
+            _ => &LANES[at],
         };
         // a route that exchanges nothing has nothing to be refused for
         let kind = match (kind, lane.wants) {

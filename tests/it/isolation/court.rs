@@ -209,10 +209,10 @@ impl Court {
             "number": number, "path": asked.path, "form": asked.without(&tokens), "secret": asked.get("client_secret"),
             "claims": asked.get("claims"), "holder": holder, "actor": opened(actor),
         });
-        // every third is to be renewed while it is used
-        let lifetime = if number % 3 == 0 { 4 } else { 3600 };
+        // of three, one ends soon, one is to be renewed soon, and one does neither
+        let (lifetime, refresh) = [(4, 4), (3600, 1), (3600, 3600)][usize::try_from(number % 3).unwrap()];
         let granted = json!({
-            "token_type": "Bearer", "expires_in": lifetime, "access_token": sealed(&token_b),
+            "token_type": "Bearer", "expires_in": lifetime, "refresh_in": refresh, "access_token": sealed(&token_b),
             "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
         });
         Answer::json(200, &granted).after(late)

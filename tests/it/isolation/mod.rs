@@ -6,6 +6,7 @@
 mod callers;
 mod chance;
 mod court;
+mod deputy;
 mod lanes;
 mod wallet;
 mod weather;
