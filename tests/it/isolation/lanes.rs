@@ -288,6 +288,7 @@ pub fn providers(entra: &str, partner: &str, opaque: &str, tenants: &[&str]) -> 
     audiences: [{CONTOSO}]
     credential: {{ secret: {{ env: {secret} }} }}
     jwks: {{ cooldown: 100ms }}
+    timeout: 60s
     {more}"#
         )
     };
@@ -300,6 +301,7 @@ pub fn providers(entra: &str, partner: &str, opaque: &str, tenants: &[&str]) -> 
     audiences: [orders]
     credential: {{ secret: {{ env: SECRET }} }}
     jwks: {{ cooldown: 100ms }}
+    timeout: 60s
     {more}"#
         )
     };

@@ -90,6 +90,7 @@ identity_providers:{providers}
 upstreams:
   one: {{ url: "http://{one}/g{number}" }}
   two: {{ url: "http://{two}/g{number}", http2: always }}
+defaults: {{ timeouts: {{ response: 120s }} }}
 routes:{routes}
 cache:
   max_entries: 100
@@ -170,16 +171,21 @@ shutdown: {{ delay: 0s, drain: 2s }}
 }
 
 impl Weather {
-    /// Waits until each proxy has all the keys.
+    /// Waits until each proxy has all the keys: those of both versions of Entra's tokens, and of the others.
     async fn until_ready(&self) {
-        crate::support::until("the proxies have all keys", async || {
-            let figures = self.figures().await;
-            let loaded = figures.iter().filter(|(name, times)| {
-                name.starts_with("obo_jwks_refreshes_total") && name.contains("\"ok\"") && **times >= 2
-            });
-            loaded.count() == 6
-        })
-        .await;
+        const SETS: [(&str, u64); 6] =
+            [("contoso", 2), ("careful", 2), ("fabrikam", 2), ("partner", 1), ("bearer", 1), ("opaque", 1)];
+        for proxy in &self.proxies {
+            crate::support::until("the proxy has all keys", async || {
+                let figures = weather::figures_of(proxy).await;
+                SETS.iter().all(|(provider, sets)| {
+                    let name =
+                        format!("obo_jwks_refreshes_total{{identity_provider=\"{provider}\",result=\"ok\"}}");
+                    figures.get(&name).is_some_and(|times| times >= sets)
+                })
+            })
+            .await;
+        }
     }
 
     /// What ought to have happened and has not.

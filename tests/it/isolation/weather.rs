@@ -124,19 +124,23 @@ impl Weather {
 
     /// What the proxies count, all of them together.
     pub async fn figures(&self) -> BTreeMap<String, u64> {
-        let client = Client::plain().unwrap();
         let mut sums = BTreeMap::new();
         for proxy in &self.proxies {
-            let request = Request::get(format!("http://{}/metrics", proxy.telemetry));
-            let answer = client.send(request.body(Full::default()).unwrap(), BOUNDS).await.unwrap();
-            for line in String::from_utf8_lossy(answer.body()).lines() {
-                let Some((name, value)) = line.rsplit_once(' ') else { continue };
-                let Ok(value) = value.parse::<u64>() else { continue };
-                *sums.entry(name.to_owned()).or_default() += value;
+            for (name, value) in figures_of(proxy).await {
+                *sums.entry(name).or_default() += value;
             }
         }
         sums
     }
+}
+
+/// What a proxy counts, by names with labels.
+pub async fn figures_of(proxy: &Proxy) -> BTreeMap<String, u64> {
+    let request = Request::get(format!("http://{}/metrics", proxy.telemetry)).body(Full::default()).unwrap();
+    let answer = Client::plain().unwrap().send(request, BOUNDS).await.unwrap();
+    let text = String::from_utf8_lossy(answer.body());
+    let lines = text.lines().filter_map(|line| line.rsplit_once(' '));
+    lines.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect()
 }
 
 fn chance_of(chance: &mut Chance) -> Chance {

@@ -128,35 +128,39 @@ fn wholes() -> impl Strategy<Value = Whole> {
 }
 
 fn decisive() -> impl Strategy<Value = Decisive> {
-    use Decisive::*;
-    let claim = prop::sample::select(CLAIMS.to_vec()).prop_map(Claim);
+    let claim = prop::sample::select(CLAIMS.to_vec()).prop_map(Decisive::Claim);
     let other = prop::sample::select(vec![
-        ClaimGone,
-        Token,
-        Principal,
-        Mode,
-        Server,
-        Endpoint,
-        Grant,
-        Client,
-        Capability,
-        Parameter,
-        ParameterValue,
-        Scope,
-        ScopeGone,
-        Resource,
-        Audience,
-        Actor,
-        Kind,
+        Decisive::ClaimGone,
+        Decisive::Token,
+        Decisive::Principal,
+        Decisive::Mode,
+        Decisive::Server,
+        Decisive::Endpoint,
+        Decisive::Grant,
+        Decisive::Client,
+        Decisive::Capability,
+        Decisive::Parameter,
+        Decisive::ParameterValue,
+        Decisive::Scope,
+        Decisive::ScopeGone,
+        Decisive::Resource,
+        Decisive::Audience,
+        Decisive::Actor,
+        Decisive::Kind,
     ]);
     prop_oneof![1 => claim, 3 => other]
 }
 
 fn idle() -> impl Strategy<Value = Idle> {
-    use Idle::*;
     let time = || prop::sample::select(TIMES.to_vec());
-    let other = prop::sample::select(vec![Token, ScopeOrder, ScopeTwice, ParameterOrder, TargetOrder]);
-    prop_oneof![time().prop_map(Time), time().prop_map(TimeGone), other]
+    let other = prop::sample::select(vec![
+        Idle::Token,
+        Idle::ScopeOrder,
+        Idle::ScopeTwice,
+        Idle::ParameterOrder,
+        Idle::TargetOrder,
+    ]);
+    prop_oneof![time().prop_map(Idle::Time), time().prop_map(Idle::TimeGone), other]
 }
 
 impl Whole {
