@@ -24,6 +24,7 @@ mod http2_conformance;
 mod http2_downgrade;
 mod http2_floods;
 mod identities;
+mod isolation;
 mod issuers;
 mod leaks;
 mod listeners;

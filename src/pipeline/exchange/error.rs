@@ -59,7 +59,7 @@ impl Error {
     }
 
     /// A fault of our own.
-    pub(super) fn ours(kind: Kind) -> Self {
+    pub fn ours(kind: Kind) -> Self {
         Self {
             kind,
             answer: None,

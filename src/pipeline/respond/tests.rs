@@ -3,6 +3,7 @@ use serde_json::Value;
 use super::*;
 use crate::domain::clock::Clock;
 use crate::net::client::Client;
+use crate::pipeline::exchange::Error;
 use crate::pipeline::exchange::Kind;
 use crate::pipeline::respond::reason::Reason;
 use crate::telemetry::access_log::Fault;
@@ -361,11 +362,27 @@ fn the_exchanges_word_for_a_metric_is_the_reason_of_the_answer() {
         Kind::Denied,
         Kind::ClaimsChallenge,
         Kind::InteractionRequired,
+        Kind::UpstreamChallenge,
+        Kind::InteractionLoop,
         Kind::ConsentRequired,
         Kind::AssertionRejected,
         Kind::Overloaded { retry_after: second },
         Kind::Internal,
     ] {
-        assert!(Reason::ALL.iter().any(|reason| reason.as_str() == kind.reason()), "{kind:?}");
+        let refusal = Refusal::from(Error::ours(kind));
+        assert_eq!(refusal.reason.as_str(), kind.reason(), "{kind:?}");
+        // who is told to come back is told when
+        let is_later = answer(&refusal).status() == 503;
+        assert_eq!(refusal.retry_after, is_later.then_some(second), "{kind:?}");
     }
+}
+
+#[test]
+fn no_reason_is_left_out_of_all() {
+    // they are in order: one that is missing leaves a gap
+    for (at, reason) in Reason::ALL.into_iter().enumerate() {
+        assert_eq!(reason as usize, at, "{reason:?}");
+    }
+    let words: Vec<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+    assert!(words.is_sorted_by(|one, other| one < other), "{words:?}");
 }

@@ -204,7 +204,14 @@ fn a_path_whose_readings_lead_to_two_routes_is_refused() {
 }
 
 /// The precedence, said differently: of all routes that take the request, the best by pairwise comparison.
-fn reference<'a>(routes: &'a [Arc<Route>], host: &str, method: &str, path: &str) -> Option<&'a Arc<Route>> {
+fn reference<'a>(
+    routes: &'a [Arc<Route>],
+    listener: &str,
+    host: &str,
+    method: &str,
+    path: &str,
+    fields: &[(&str, &str)],
+) -> Option<&'a Arc<Route>> {
     let host_rank = |matches: &Match| match matches.hosts.as_slice() {
         [] => Some(0),
         hosts => hosts
@@ -231,7 +238,13 @@ fn reference<'a>(routes: &'a [Arc<Route>], host: &str, method: &str, path: &str)
             [] => Some(0),
             methods => methods.iter().any(|own| own.as_str() == method).then_some(1),
         };
-        Some((host_rank(matches)?, path_rank(matches)?, method_rank?))
+        let is_served = route.listeners.iter().flatten().any(|own| own.as_str() == listener);
+        let says = |(own, value): &(HeaderName, HeaderValue)| {
+            let mut said = fields.iter().filter(|(name, _)| own == name);
+            said.next().is_some_and(|(_, said)| value == said) && said.next().is_none()
+        };
+        let is_taken = (is_served || route.listeners.is_none()) && matches.headers.iter().all(says);
+        is_taken.then_some((host_rank(matches)?, path_rank(matches)?, method_rank?, matches.headers.len()))
     };
     let best = routes.iter().filter_map(rank).max()?;
     routes.iter().filter(|route| rank(route) == Some(best)).min_by_key(|route| route.name.clone())
@@ -244,10 +257,18 @@ fn some_match() -> impl Strategy<Value = Match> {
     ];
     let path = prop::sample::select(vec!["/", "/a", "/a/b", "/a/b/c", "/b"]);
     let method = prop::sample::select(vec![Method::GET, Method::POST]);
-    (prop::collection::vec(host, 0..3), path, any::<bool>(), prop::collection::vec(method, 0..2)).prop_map(
-        |(hosts, path, is_exact, methods)| {
+    let field = (prop::sample::select(vec!["x-a", "x-b"]), prop::sample::select(vec!["1", "2"]));
+    let fields = prop::collection::btree_map(
+        field.clone().prop_map(|(name, _)| name),
+        field.prop_map(|(_, value)| value),
+        0..3,
+    );
+    let hosts = prop::collection::vec(host, 0..3);
+    (hosts, path, any::<bool>(), prop::collection::vec(method, 0..2), fields).prop_map(
+        |(hosts, path, is_exact, methods, fields)| {
             let matches = if is_exact { exact(path) } else { prefix(path) };
-            Match { hosts, methods, ..matches }
+            let field = |(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
+            Match { hosts, methods, headers: fields.into_iter().map(field).collect(), ..matches }
         },
     )
 }
@@ -290,7 +311,9 @@ fn an_announced_request_is_taken_by_its_method_and_by_the_names_of_its_fields() 
 proptest! {
     #[test]
     fn the_table_agrees_with_the_reference(
-        matches in prop::collection::vec(some_match(), 0..8),
+        matches in prop::collection::vec((some_match(), prop::option::of("one|two")), 0..8),
+        listener in "one|two",
+        fields in prop::collection::vec((prop::sample::select(vec!["x-a", "x-b"]), prop::sample::select(vec!["1", "2"])), 0..3),
         host in prop::sample::select(vec!["a.x", "b.x", "a.b.x", "c.b.x", "x", "y"]),
         method in prop::sample::select(vec!["GET", "POST", "HEAD"]),
         path in prop::sample::select(vec!["/", "/a", "/a/", "/a/b", "/a/bc", "/a/b/c", "/a/b/c/d", "/b", "/c"]),
@@ -298,11 +321,18 @@ proptest! {
         let routes: Vec<_> = matches
             .into_iter()
             .enumerate()
-            .map(|(at, matches)| Arc::new(route(&format!("r{at}"), matches)))
+            .map(|(at, (matches, listener))| {
+                let listeners = listener.map(|listener| vec![name(&listener)]);
+                Arc::new(Route { listeners, ..route(&format!("r{at}"), matches) })
+            })
             .collect();
-        let expected = reference(&routes, host, method, path).map(|route| route.name.to_string());
-        let found = found(&RouteTable::new(&routes), &head(method, host, path));
-        prop_assert_eq!(found.ok(), expected);
+        let expected = reference(&routes, &listener, host, method, path, &fields);
+        let mut head = head(method, host, path);
+        for (name, value) in fields {
+            head.headers.append(name, HeaderValue::from_static(value));
+        }
+        let found = RouteTable::new(&routes).find(&name(&listener), &head).map(|found| found.route.name.to_string());
+        prop_assert_eq!(found.ok(), expected.map(|route| route.name.to_string()));
     }
 
     #[test]

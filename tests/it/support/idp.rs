@@ -41,6 +41,9 @@ use crate::support::listen;
 /// A second tenant, whose users may come too.
 pub const OTHER_TENANT: &str = "26039cce-489d-4002-8293-5b0c5134eacb";
 
+/// As many keys are published as one may expect of an issuer.
+const MOST_KEYS: usize = 40;
+
 /// Dropping it stops it.
 pub struct Idp {
     _server: Server,
@@ -49,7 +52,8 @@ pub struct Idp {
 
 struct State {
     realm: Realm,
-    keys: KeyRing,
+    /// The last signs; those before it are published too.
+    keys: Mutex<Vec<Arc<KeyRing>>>,
     /// Whether metadata and keys are to be had.
     is_open: AtomicBool,
     /// What the metadata says beyond the usual.
@@ -177,7 +181,7 @@ impl Idp {
         let settings = Settings { other_tenants: vec![OTHER_TENANT.into()], ..Settings::default() };
         let state = Arc::new(State {
             realm: Realm { settings, authority, seen: Seen::default() },
-            keys: tokio::task::spawn_blocking(KeyRing::generate).await.unwrap().unwrap(),
+            keys: Mutex::new(vec![tokio::task::spawn_blocking(new_keys).await.unwrap()]),
             is_open: AtomicBool::new(true),
             more,
             received: Mutex::default(),
@@ -232,7 +236,18 @@ impl Idp {
                 value => all.insert(name, value),
             };
         }
-        self.state.keys.current().sign(&all, &Map::new()).unwrap()
+        let keys = self.state.keys.lock().unwrap().last().cloned().unwrap();
+        keys.current().sign(&all, &Map::new()).unwrap()
+    }
+
+    /// Signs with another key from now on; what those before signed stays good for as many turns as a key set has room.
+    pub fn rotate_keys(&self) {
+        // it takes a while, in which nobody waits
+        let another = new_keys();
+        let mut keys = self.state.keys.lock().unwrap();
+        keys.push(another);
+        let surplus = keys.len().saturating_sub(MOST_KEYS);
+        keys.drain(..surplus);
     }
 
     /// Entra's token of a user of `tenant`, for the application the proxy is.
@@ -252,6 +267,10 @@ impl Idp {
         });
         self.sign(claims, changes)
     }
+}
+
+fn new_keys() -> Arc<KeyRing> {
+    Arc::new(KeyRing::generate().unwrap())
 }
 
 fn members(object: Value) -> Map<String, Value> {
@@ -312,7 +331,8 @@ impl State {
                 Some(endpoints::metadata(realm, version, realm.segment(tenant)?))
             }
             (_, Some(Endpoint::Keys(version, tenant))) => {
-                Some(endpoints::keys(realm, &self.keys, version, realm.segment(tenant)?))
+                let segment = realm.segment(tenant)?;
+                Some(self.key_set(|keys| endpoints::keys(realm, keys, version, segment)))
             }
             ("/.well-known/openid-configuration", _) => {
                 let mut document = members(json!({
@@ -325,9 +345,16 @@ impl State {
                 document.extend(members(self.more.clone()));
                 Some(Value::Object(document))
             }
-            ("/keys", _) => Some(self.keys.key_set(authority)),
+            ("/keys", _) => Some(self.key_set(|keys| keys.key_set(authority))),
             _ => None,
         }
+    }
+
+    /// The key sets of all keys, as one.
+    fn key_set(&self, of: impl Fn(&KeyRing) -> Value) -> Value {
+        let keys = self.keys.lock().unwrap();
+        let sets = keys.iter().map(|keys| of(keys)["keys"].as_array().cloned().unwrap());
+        json!({ "keys": sets.flatten().collect::<Vec<_>>() })
     }
 }
 

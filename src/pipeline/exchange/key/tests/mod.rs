@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use serde_json::Value;
 use serde_json::json;
 
 use super::*;
@@ -11,6 +12,8 @@ use crate::pipeline::exchange::grant::Grant;
 use crate::pipeline::exchange::grant::Purpose;
 use crate::pipeline::exchange::grant::Terms;
 use crate::pipeline::exchange::tests::sample;
+
+mod pairs;
 
 fn key(mode: CacheKeyMode, provider: &IdentityProvider, exchange: &Exchange, caller: &Caller) -> CacheKey {
     CacheKey::new(mode, provider, exchange, &caller.claims).unwrap()
