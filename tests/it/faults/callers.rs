@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::Reason;
+use h2::client;
+use h2::client::SendRequest;
 use http::Request;
 use http::StatusCode;
 use obo_proxy::app::demo::entra::script::Script;
@@ -15,10 +18,16 @@ use tokio::task::JoinSet;
 use crate::faults::network::FAR;
 use crate::faults::network::Network;
 use crate::faults::network::Plan;
+use crate::support::Plan as WorldPlan;
 use crate::support::World;
 use crate::support::relay::Conduct;
 use crate::support::relay::Fault;
 use crate::support::until;
+
+/// A world in which nobody is in a hurry.
+async fn world() -> World {
+    World::with(WorldPlan { provider: "    timeout: 60s", ..WorldPlan::default() }).await
+}
 
 /// A caller that has sent so much and resets its connection.
 async fn reset(world: &World, sent: &str) -> TcpStream {
@@ -40,7 +49,7 @@ async fn left(world: &World) -> f64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_leaves_during_the_exchange_has_nothing_forwarded_and_takes_nobody_along() {
-    let world = Arc::new(World::new().await);
+    let world = Arc::new(world().await);
     let token = world.token("alice");
     let hold = world.entra().script(Script::hold);
     let head = |request: &str| format!("{request} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n");
@@ -57,9 +66,9 @@ async fn who_leaves_during_the_exchange_has_nothing_forwarded_and_takes_nobody_a
         until("the token is asked for", async || world.entra().token_requests() == 1).await;
     }
     let socket = TcpStream::connect(world.proxy).await.unwrap();
-    let (over_http2, connection) = h2::client::handshake(socket).await.unwrap();
+    let (over_http2, connection) = client::handshake(socket).await.unwrap();
     let _connection = tokio::spawn(connection);
-    let mut over_http2: h2::client::SendRequest<Bytes> = over_http2.ready().await.unwrap();
+    let mut over_http2: SendRequest<Bytes> = over_http2.ready().await.unwrap();
     let request = Request::get(format!("http://{}/orders/left", world.proxy));
     let request = request.header("authorization", format!("Bearer {token}")).body(()).unwrap();
     let (answer, mut stream) = over_http2.send_request(request, true).unwrap();
@@ -72,7 +81,7 @@ async fn who_leaves_during_the_exchange_has_nothing_forwarded_and_takes_nobody_a
     let staying: JoinSet<_> = staying.collect();
     until("the others wait too", async || waiting().await >= 24.0).await;
     drop(callers);
-    stream.send_reset(h2::Reason::CANCEL);
+    stream.send_reset(Reason::CANCEL);
     assert!(answer.await.is_err());
     until("they are seen to have left", async || left(&world).await >= 5.0).await;
     drop(hold);
@@ -84,7 +93,7 @@ async fn who_leaves_during_the_exchange_has_nothing_forwarded_and_takes_nobody_a
 
 #[tokio::test(flavor = "multi_thread")]
 async fn when_all_have_left_the_token_is_there_for_the_next_one() {
-    let world = World::new().await;
+    let world = world().await;
     let token = world.token("alice");
     let hold = world.entra().script(Script::hold);
     let head = format!("GET /orders HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n");
@@ -102,7 +111,7 @@ async fn when_all_have_left_the_token_is_there_for_the_next_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_reaches_all_who_wait_for_it_at_once() {
     const CALLERS: usize = 100;
-    let network = Network::start(Plan { idp: "60s", ..Plan::default() }).await;
+    let network = Network::start(Plan::default()).await;
     let token = network.stranger();
     network.to_idp.all(Conduct::down(Fault::Stall(0)));
     let calls = (0..CALLERS).map(|_| {
@@ -112,6 +121,7 @@ async fn a_failure_reaches_all_who_wait_for_it_at_once() {
     let calls: JoinSet<_> = calls.collect();
     let coalesced = async || network.proxy.count("obo_exchanges_coalesced_total ").await;
     until("all wait", async || coalesced().await >= CALLERS as u64 - 1).await;
+    until("one of them has asked", async || network.exchanges() == 1).await;
     network.to_idp.all(Conduct::both(Fault::ResetNow));
     for told in calls.join_all().await {
         assert_eq!((told.status.as_u16(), told.reason().as_str()), (503, "idp_unavailable"));

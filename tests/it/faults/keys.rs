@@ -34,7 +34,7 @@ const AT_FIRST: [(&str, First); 5] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_way_to_the_keys_the_proxy_starts_and_says_so_and_heals_by_itself() {
     for (of, first) in AT_FIRST {
-        let network = Network::begin(Plan::default(), first).await;
+        let network = Network::begin(Plan { idp: "1s", ..Plan::default() }, first).await;
         let token = network.token(1);
         // one after the other, so that it has had its time to fail
         for _ in 0..3 {
@@ -53,7 +53,7 @@ async fn without_a_way_to_the_keys_the_proxy_starts_and_says_so_and_heals_by_its
 }
 
 async fn world() -> Arc<World> {
-    let provider = "    jwks: { refresh: 1h, cooldown: 30s }";
+    let provider = "    timeout: 60s\n    jwks: { refresh: 1h, cooldown: 30s }";
     Arc::new(World::with(WorldPlan { provider, ..WorldPlan::default() }).await)
 }
 

@@ -1,5 +1,6 @@
 //! The real binary with a relay on each of its ways: to the identity provider, to Redis, to one of two upstreams.
 
+use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
@@ -61,7 +62,7 @@ pub struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { idp: "1s", far: "1s", with_redis: false }
+        Self { idp: "60s", far: "60s", with_redis: false }
     }
 }
 
@@ -92,7 +93,7 @@ impl Network {
         };
         let directory = tempfile::tempdir().unwrap();
         let key = directory.path().join("key");
-        std::fs::write(&key, format!("{}\n", encryption_key(1))).unwrap();
+        fs::write(&key, format!("{}\n", encryption_key(1))).unwrap();
         let sections = redis.as_ref().map(|(_, relay)| {
             format!(
                 "\ncache:\n  redis: {{ url: \"redis://{}\", encryption_keys: [{{ file: \"{}\" }}] }}",
@@ -116,7 +117,7 @@ impl Network {
   far:
     match: {FAR}
     upstream: "http://{}"
-    timeouts: {{ connect: 1s, response: {far}, idle: {far} }}
+    timeouts: {{ connect: {far}, response: {far}, idle: {far} }}
     exchange: {{ scopes: [api://orders-backend/.default] }}
 "#,
             to_far.address(),

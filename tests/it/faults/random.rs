@@ -1,5 +1,6 @@
 //! Anything happens on any way at any time. A seed repeats the order of the faults, not the moment of each.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::sync::Arc;
@@ -100,7 +101,7 @@ impl Random {
 
 /// What callers were told, of those that may be told something else than 200.
 #[derive(Default)]
-struct Told(Mutex<std::collections::BTreeMap<String, usize>>);
+struct Told(Mutex<BTreeMap<String, usize>>);
 
 impl Told {
     fn note(&self, what: String) {
@@ -110,15 +111,15 @@ impl Told {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_minute_of_random_faults() {
-    let seconds = env::var(SECONDS.0).map_or(SECONDS.1, |text| text.parse().unwrap());
-    let seed = env::var(SEED).map_or_else(|_| std::process::id().into(), |text| text.parse().unwrap());
-    println!("{SEED}={seed}");
-    let network = Arc::new(Network::start(Plan { with_redis: true, ..Plan::default() }).await);
+    let seconds = said(SECONDS.0).unwrap_or(SECONDS.1);
+    let seed = said(SEED).unwrap_or_else(|| std::process::id().into());
+    eprintln!("{SEED}={seed}");
+    let network = Arc::new(Network::start(Plan { idp: "1s", far: "1s", with_redis: true }).await);
     let cached: Vec<String> = (0..CACHED).map(|user| network.token(user)).collect();
     for token in &cached {
         network.serves(token).await;
     }
-    let descriptors = descriptors(&network);
+    let at_first = descriptors(&network);
     let (is_over, told) = (Arc::new(AtomicBool::new(false)), Arc::new(Told::default()));
     let mut callers = JoinSet::new();
     for token in cached.clone() {
@@ -137,7 +138,7 @@ async fn a_minute_of_random_faults() {
         calls += one.unwrap_or_else(|wrong| panic!("{SEED}={seed}: {wrong}\n{history:#?}"));
     }
     let told = std::mem::take(&mut *told.0.lock().unwrap());
-    println!("{calls} calls of cached users; others: {told:?}; {} faults", history.len());
+    eprintln!("{calls} calls of cached users; others: {told:?}; {} faults", history.len());
     assert!(calls > 0);
     // everything heals
     network.proxy.until(FAR, &network.stranger(), |answer| answer.status == StatusCode::OK).await;
@@ -148,11 +149,16 @@ async fn a_minute_of_random_faults() {
     })
     .await;
     // a few connections more may rest than before, and none is left of what went wrong
-    until("no descriptor is lost", async || self::descriptors(&network) <= descriptors + 40).await;
+    until("no descriptor is lost", async || descriptors(&network) <= at_first + 40).await;
     let log = network.proxy.proxy.log();
     for wrong in ["panicked", "internal_error", "eyJ", "s3cret"] {
         assert!(!log.contains(wrong), "{SEED}={seed}: {wrong}");
     }
+}
+
+/// The number that the environment has under that name.
+fn said(name: &str) -> Option<u64> {
+    env::var_os(name).map(|text| text.to_str().unwrap().parse().unwrap())
 }
 
 /// Does things to all ways for so long, and puts everything right in the end: what it did.

@@ -39,7 +39,7 @@ const CASES: [(&str, Conduct); 14] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_way_costs_no_request_and_little_time() {
-    let network = Arc::new(Network::start(Plan { idp: "60s", with_redis: true, ..Plan::default() }).await);
+    let network = Arc::new(Network::start(Plan { with_redis: true, ..Plan::default() }).await);
     let (_, relay) = network.redis.as_ref().unwrap();
     let cached = network.token(1);
     let first = network.serves(&cached).await;
@@ -77,7 +77,7 @@ async fn until_shared(network: &Network) {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_too_many_gives_nobody_anothers_token() {
     const USERS: usize = 12;
-    let network = Network::start(Plan { idp: "60s", with_redis: true, ..Plan::default() }).await;
+    let network = Network::start(Plan { with_redis: true, ..Plan::default() }).await;
     let (redis, relay) = network.redis.as_ref().unwrap();
     let tokens: Vec<_> = (0..USERS).map(|user| network.token(user)).collect();
     until_shared(&network).await;

@@ -39,11 +39,15 @@ impl Line {
     }
 }
 
-/// What comes until the end, or for a while where there is none, and what the end was like.
-async fn heard(stream: &mut TcpStream) -> (Vec<u8>, Option<io::Result<usize>>) {
+/// How long anything may take, on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What comes until the end, and what that was like; where there is none, until so much has come and nothing more for a while.
+async fn heard(stream: &mut TcpStream, least: usize) -> (Vec<u8>, Option<io::Result<usize>>) {
     let mut bytes = Vec::new();
     loop {
-        match tokio::time::timeout(A_WHILE, stream.read_buf(&mut bytes)).await {
+        let time = if bytes.len() < least { PATIENCE } else { A_WHILE };
+        match tokio::time::timeout(time, stream.read_buf(&mut bytes)).await {
             Ok(Ok(0)) => return (bytes, Some(Ok(0))),
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return (bytes, Some(Err(error))),
@@ -81,7 +85,8 @@ async fn each_fault_is_what_it_is_called_in_either_direction() {
                 false => (&mut server, &mut caller),
             };
             let _ = sender.write_all(SAID).await;
-            let (bytes, ended) = heard(receiver).await;
+            let least = if end == "open" { came.len() } else { usize::MAX };
+            let (bytes, ended) = heard(receiver, least).await;
             let ended = match ended {
                 None => "open",
                 Some(Ok(_)) => "closed",
@@ -101,9 +106,9 @@ async fn a_way_that_is_closed_leaves_the_other_one_open() {
     let (mut caller, mut server) = line.connected().await;
     line.relay.all(Conduct::up(Fault::HalfClose(4)));
     caller.write_all(SAID).await.unwrap();
-    assert_eq!(heard(&mut server).await.0, b"0123");
+    assert_eq!(heard(&mut server, usize::MAX).await.0, b"0123");
     server.write_all(SAID).await.unwrap();
-    assert_eq!(heard(&mut caller).await.0, SAID);
+    assert_eq!(heard(&mut caller, SAID.len()).await.0, SAID);
 }
 
 #[tokio::test]
@@ -119,12 +124,12 @@ async fn what_is_said_counts_for_open_connections_new_ones_or_the_next_one() {
     for caller in [&mut first, &mut second, &mut third] {
         caller.write_all(SAID).await.unwrap();
     }
-    assert_eq!(heard(&mut third_server).await.0, SAID);
-    assert!(matches!(heard(&mut second_server).await, (bytes, Some(Ok(0))) if bytes.is_empty()));
-    assert!(matches!(heard(&mut first_server).await, (bytes, None) if bytes.is_empty()));
+    assert_eq!(heard(&mut third_server, SAID.len()).await.0, SAID);
+    assert!(matches!(heard(&mut second_server, usize::MAX).await, (bytes, Some(Ok(0))) if bytes.is_empty()));
+    assert!(matches!(heard(&mut first_server, 0).await, (bytes, None) if bytes.is_empty()));
     // what was held up goes on
     line.relay.open_ones(CLEAR);
-    assert_eq!(heard(&mut first_server).await.0, SAID);
+    assert_eq!(heard(&mut first_server, SAID.len()).await.0, SAID);
     assert_eq!((line.relay.connections(), line.relay.bytes()), (3, (30, 0)));
     until("the one that was cut is gone", async || line.relay.open() == 2).await;
 }
@@ -142,5 +147,5 @@ async fn connections_are_refused_until_they_are_taken_again() {
     }
     // what there was goes on
     caller.write_all(SAID).await.unwrap();
-    assert_eq!(heard(&mut server).await.0, SAID);
+    assert_eq!(heard(&mut server, SAID.len()).await.0, SAID);
 }

@@ -1,10 +1,13 @@
 //! The way is cut or garbled below TLS, at any of its bytes: within the handshake there is no connection, after it nothing that
 //! was not sent arrives.
 
+use std::fs;
+use std::sync::Arc;
+
 use http::StatusCode;
 use obo_proxy::app::demo::echo::Echo;
 use obo_proxy::app::server::Transport;
-use std::sync::Arc;
+use tempfile::TempDir;
 
 use crate::support::Answer;
 use crate::support::Plan;
@@ -15,16 +18,17 @@ use crate::support::relay::CLEAR;
 use crate::support::relay::Conduct;
 use crate::support::relay::Fault;
 use crate::support::relay::Relay;
+use crate::support::until;
 
 /// How long a handshake may take, and an answer.
-const LIMIT: &str = "1s";
+const LIMIT: &str = "4s";
 
 /// A proxy before an API that speaks TLS, behind a relay.
 struct Secured {
     world: World,
     echo: Echo,
     relay: Relay,
-    _directory: tempfile::TempDir,
+    _directory: TempDir,
 }
 
 impl Secured {
@@ -32,7 +36,7 @@ impl Secured {
         let authority = Authority::new();
         let directory = tempfile::tempdir().unwrap();
         let ca = directory.path().join("ca.pem");
-        std::fs::write(&ca, authority.pem()).unwrap();
+        fs::write(&ca, authority.pem()).unwrap();
         let echo = Echo::start(listen().await, Transport::Tls(Arc::new(authority.server()))).unwrap();
         let relay = Relay::to(echo.address());
         let upstreams = format!(
@@ -48,7 +52,7 @@ impl Secured {
     /// Calls on a connection of its own.
     async fn call(&self, conduct: Conduct) -> Answer {
         self.relay.open_ones(Conduct::both(Fault::ResetNow));
-        crate::support::until("nothing rests", async || self.relay.open() == 0).await;
+        until("nothing rests", async || self.relay.open() == 0).await;
         self.relay.new_ones(conduct);
         self.world.get_anonymously("/").await
     }

@@ -24,7 +24,9 @@ use crate::support::until;
 const AWAY: (u16, &str) = (503, "idp_unavailable");
 
 /// What is done to the way, what a user without a token B is told, and how often the endpoint gets to see a whole request.
-const CASES: [(&str, Conduct, (u16, &str), usize); 13] = [
+type Case = (&'static str, Conduct, (u16, &'static str), usize);
+
+const CASES: [Case; 13] = [
     ("reset at once", Conduct::both(Fault::ResetNow), AWAY, 0),
     ("reset within the request", Conduct::up(Fault::Reset(100)), AWAY, 0),
     ("cut within the request", Conduct::up(Fault::Cut(100)), AWAY, 0),
@@ -43,10 +45,18 @@ const CASES: [(&str, Conduct, (u16, &str), usize); 13] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_way_is_noticed_by_nobody_with_a_token_and_told_in_time_to_all_others() {
-    let network = Network::start(Plan::default()).await;
+    // who hangs up is not waited for
+    for (idp, hangs) in [("1s", true), ("60s", false)] {
+        let network = Network::start(Plan { idp, ..Plan::default() }).await;
+        let cases = CASES.into_iter().filter(|(_, conduct, ..)| conduct.hangs() == hangs);
+        the_cached_go_on_and_others_are_told(&network, cases).await;
+    }
+}
+
+async fn the_cached_go_on_and_others_are_told(network: &Network, cases: impl Iterator<Item = Case>) {
     let cached = network.token(1);
     let first = network.serves(&cached).await;
-    for (of, conduct, expected, most) in CASES {
+    for (of, conduct, expected, most) in cases {
         network.to_idp.all(conduct);
         let (asked, forwarded) = (network.exchanges(), network.far.requests());
         let (proxy, stranger) = (network.proxy.clone(), network.stranger());
@@ -67,7 +77,7 @@ async fn a_broken_way_is_noticed_by_nobody_with_a_token_and_told_in_time_to_all_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_waits_for_an_endpoint_that_refuses_connections_and_it_is_found_again() {
-    let network = Network::start(Plan { idp: "60s", ..Plan::default() }).await;
+    let network = Network::start(Plan::default()).await;
     let cached = network.token(1);
     network.serves(&cached).await;
     network.to_idp.refuse();
@@ -86,7 +96,7 @@ async fn nobody_waits_for_an_endpoint_that_refuses_connections_and_it_is_found_a
 #[tokio::test(flavor = "multi_thread")]
 async fn of_the_connections_that_died_unseen_one_caller_meets_one_only() {
     const CONNECTIONS: usize = 5;
-    let network = Network::start(Plan { idp: "2s", ..Plan::default() }).await;
+    let network = Network::start(Plan { idp: "5s", ..Plan::default() }).await;
     // so many exchanges at once, so that as many connections rest
     network.to_idp.all(Conduct::down(Fault::Stall(0)));
     let tokens: Vec<_> = (0..CONNECTIONS).map(|_| network.stranger()).collect();
@@ -107,7 +117,7 @@ async fn of_the_connections_that_died_unseen_one_caller_meets_one_only() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_were_reset_while_they_rested_cost_nobody_a_try() {
-    let network = Network::start(Plan { idp: "60s", ..Plan::default() }).await;
+    let network = Network::start(Plan::default()).await;
     for turn in 1..=5 {
         network.serves(&network.stranger()).await;
         assert_eq!(network.exchanges(), turn);
@@ -118,7 +128,7 @@ async fn connections_that_were_reset_while_they_rested_cost_nobody_a_try() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_answer_to_one_user_holds_up_no_other() {
-    let network = Network::start(Plan { idp: "60s", ..Plan::default() }).await;
+    let network = Network::start(Plan::default()).await;
     network.idp.answers(|asked| match of(asked) == name(7) {
         true => Answer { content: Content::Never, ..granted(asked) },
         false => granted(asked),

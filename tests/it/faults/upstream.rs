@@ -8,6 +8,7 @@ use crate::faults::network::FAR;
 use crate::faults::network::Network;
 use crate::faults::network::Plan;
 use crate::faults::refusal;
+use crate::support::raw;
 use crate::support::relay::CLEAR;
 use crate::support::relay::Conduct;
 use crate::support::relay::Fault;
@@ -17,7 +18,9 @@ const GONE: (u16, &str) = (502, "upstream_unreachable");
 const LATE: (u16, &str) = (504, "upstream_timeout");
 
 /// What is done to the way, and what the caller is told.
-const CASES: [(&str, Conduct, (u16, &str)); 10] = [
+type Case = (&'static str, Conduct, (u16, &'static str));
+
+const CASES: [Case; 10] = [
     ("reset at once", Conduct::both(Fault::ResetNow), GONE),
     ("reset within the request", Conduct::up(Fault::Reset(30)), GONE),
     ("half closed within the request", Conduct::up(Fault::HalfClose(30)), GONE),
@@ -32,14 +35,20 @@ const CASES: [(&str, Conduct, (u16, &str)); 10] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_happens_on_the_way_is_not_the_callers_fault_and_is_over_with_it() {
-    let network = Network::start(Plan { idp: "60s", ..Plan::default() }).await;
+    for (far, hangs) in [("1s", true), ("60s", false)] {
+        let network = Network::start(Plan { far, ..Plan::default() }).await;
+        let cases = CASES.into_iter().filter(|(_, conduct, _)| conduct.hangs() == hangs);
+        callers_are_told(&network, cases).await;
+    }
+}
+
+async fn callers_are_told(network: &Network, cases: impl Iterator<Item = Case>) {
     let token = network.token(1);
-    for (of, conduct, expected) in CASES {
+    for (of, conduct, expected) in cases {
         for rested in [false, true] {
             // on a connection that rests, or on a new one
             if rested {
-                let well = network.far(&token).await;
-                assert_eq!(well.status, 200, "{of}: {well:?}");
+                until("a connection rests", async || network.far(&token).await.status == 200).await;
                 network.to_far.all(conduct);
             } else {
                 network.to_far.open_ones(Conduct::both(Fault::ResetNow));
@@ -50,7 +59,7 @@ async fn whatever_happens_on_the_way_is_not_the_callers_fault_and_is_over_with_i
             assert_eq!(refusal(&told), (expected.0, expected.1.to_owned()), "{of}, rested: {rested}");
             network.to_far.all(CLEAR);
             // a connection that was held up does not come back
-            assert_eq!(network.far(&token).await.status, 200, "{of}, rested: {rested}");
+            until("it is well again", async || network.far(&token).await.status == 200).await;
         }
     }
     assert_eq!(network.exchanges(), 1);
@@ -58,7 +67,7 @@ async fn whatever_happens_on_the_way_is_not_the_callers_fault_and_is_over_with_i
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_change_something_is_not_sent_twice_once_the_upstream_may_have_seen_it() {
-    let network = Network::start(Plan { idp: "60s", ..Plan::default() }).await;
+    let network = Network::start(Plan::default()).await;
     let token = network.token(1);
     // the answer is lost on a connection that rested: it may have been closed before the request came
     for (method, expected, seen) in [
@@ -89,7 +98,7 @@ async fn what_may_change_something_is_not_sent_twice_once_the_upstream_may_have_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_held_up_or_cut_on_the_way_never_looks_whole() {
-    let network = Network::start(Plan { idp: "60s", ..Plan::default() }).await;
+    let network = Network::start(Plan { far: "4s", ..Plan::default() }).await;
     let token = network.token(1);
     assert_eq!(network.far(&token).await.status, 200);
     for fault in [Fault::Cut(400), Fault::Reset(400), Fault::Stall(400), Fault::HalfClose(400)] {
@@ -98,7 +107,7 @@ async fn an_answer_that_is_held_up_or_cut_on_the_way_never_looks_whole() {
             "GET {FAR}?{} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n",
             "x".repeat(2000)
         );
-        let got = crate::support::raw(network.proxy.proxy.address.parse().unwrap(), &request).await;
+        let got = raw(network.proxy.proxy.address.parse().unwrap(), &request).await;
         let (head, body) = got.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 200"), "{fault:?}: {head}");
         let head = head.to_ascii_lowercase();

@@ -77,6 +77,11 @@ impl Conduct {
     pub const fn both(fault: Fault) -> Self {
         Self { up: fault, down: fault }
     }
+
+    /// Whether somebody waits without being told anything.
+    pub fn hangs(self) -> bool {
+        [self.up, self.down].iter().any(|fault| matches!(fault, Fault::Stall(_) | Fault::Drip(_)))
+    }
 }
 
 /// A relay to one server. Dropping it ends what goes through it.
