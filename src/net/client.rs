@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::Request;
 use http::Response;
@@ -57,9 +58,14 @@ pub struct Bounds {
 /// A client with pooled connections. Follows no redirect. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Client {
-    pool: Pool<HttpsConnector<Connector>, Full<Bytes>>,
+    /// Replaced when a server does not answer: connections that died without a word die together, and would be tried one
+    /// after the other.
+    pool: Arc<ArcSwap<Connections>>,
+    connector: HttpsConnector<Connector>,
     egress: Arc<Egress>,
 }
+
+type Connections = Pool<HttpsConnector<Connector>, Full<Bytes>>;
 
 impl Client {
     /// A client that trusts the system's roots.
@@ -88,13 +94,8 @@ impl Client {
         let egress = Arc::new(egress);
         let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
         let connector = builder.wrap_connector(Connector::new(egress.clone()));
-        let pool = Pool::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_secs(30))
-            .http1_max_buf_size(64 * 1024)
-            .build(connector);
-        Self { pool, egress }
+        let pool = Arc::new(ArcSwap::from_pointee(connections(connector.clone())));
+        Self { pool, connector, egress }
     }
 
     /// The proxy on the way to `target`, if there is one.
@@ -112,27 +113,56 @@ impl Client {
         bounds: Bounds,
     ) -> Result<Response<Bytes>, Error> {
         let proxy = self.proxy_to(request.uri()).cloned();
-        tokio::time::timeout(bounds.timeout, self.exchange(request, bounds.body)).await.unwrap_or_else(|_| {
+        let mut asked = Asked { pool: self.pool.load_full(), client: self, is_over: false };
+        let exchanged =
+            tokio::time::timeout(bounds.timeout, exchange(&asked.pool, request, bounds.body)).await;
+        asked.is_over = exchanged.is_ok();
+        exchanged.unwrap_or_else(|_| {
             Err(match proxy {
                 Some(proxy) => Error::ProxiedTimeout(bounds.timeout, proxy),
                 None => Error::Timeout(bounds.timeout),
             })
         })
     }
+}
 
-    async fn exchange(
-        &self,
-        request: Request<Full<Bytes>>,
-        longest: usize,
-    ) -> Result<Response<Bytes>, Error> {
-        let response = self.pool.request(request).await.map_err(|error| Error::NoAnswer(error.into()))?;
-        let (head, body) = response.into_parts();
-        let body = Limited::new(body, longest).collect().await.map_err(|error| {
-            match error.downcast_ref::<LengthLimitError>() {
-                Some(_) => Error::TooLong(longest),
-                None => Error::Cut(error),
-            }
-        })?;
-        Ok(Response::from_parts(head, body.to_bytes()))
+/// A request under way. Given up without an answer, by us or whoever waits, it takes the connections that rest along.
+struct Asked<'a> {
+    client: &'a Client,
+    pool: Arc<Connections>,
+    is_over: bool,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            let fresh = Arc::new(connections(self.client.connector.clone()));
+            self.client.pool.compare_and_swap(&self.pool, fresh);
+        }
     }
+}
+
+fn connections(connector: HttpsConnector<Connector>) -> Connections {
+    Pool::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(Duration::from_secs(30))
+        .http1_max_buf_size(64 * 1024)
+        .build(connector)
+}
+
+async fn exchange(
+    pool: &Connections,
+    request: Request<Full<Bytes>>,
+    longest: usize,
+) -> Result<Response<Bytes>, Error> {
+    let response = pool.request(request).await.map_err(|error| Error::NoAnswer(error.into()))?;
+    let (head, body) = response.into_parts();
+    let body = Limited::new(body, longest).collect().await.map_err(|error| {
+        match error.downcast_ref::<LengthLimitError>() {
+            Some(_) => Error::TooLong(longest),
+            None => Error::Cut(error),
+        }
+    })?;
+    Ok(Response::from_parts(head, body.to_bytes()))
 }

@@ -118,6 +118,19 @@ fn every_requirement_is_listed_once_with_what_meets_it() {
     }
 }
 
+#[test]
+fn every_test_that_the_page_on_testing_names_by_its_file_is_there() {
+    let page = fs::read_to_string(repository("docs/testing.md")).unwrap();
+    let named: Vec<(&str, &str)> = page.split('`').filter_map(|word| word.split_once(".rs::")).collect();
+    assert!(named.len() > 50, "{named:?}");
+    for (file, test) in named {
+        let file = repository(&format!("{file}.rs"));
+        assert!(file.exists(), "there is no file {}", file.display());
+        let tests = tests_in(&file);
+        assert!(tests.iter().any(|own| own == test), "{} has no test {test}", file.display());
+    }
+}
+
 /// The names of all tests.
 fn functions() -> BTreeSet<String> {
     let files = ["src", "tests/it"].into_iter().flat_map(|directory| files_below(directory, "rs"));

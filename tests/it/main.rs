@@ -16,6 +16,7 @@ mod doctor;
 mod documents;
 mod egress_proxy;
 mod exchange;
+mod faults;
 mod forward;
 mod framing;
 mod fuzzing;

@@ -66,7 +66,7 @@ where
 {
     /// Of a connection whose first bytes have come. What is sent on it is noted in `activity`.
     pub fn new(stream: I, service: S, limits: Limits, activity: Arc<Activity>) -> Self {
-        let stream = Noted::new(stream, Arc::clone(&activity));
+        let stream = Noted::new(stream, Arc::clone(&activity)).noticing_resets();
         Self { limits, activity, state: busy(limits, stream, service), alarm: None }
     }
 

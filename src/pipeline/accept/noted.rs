@@ -29,6 +29,8 @@ const LINGER: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Noted<S> {
     stream: S,
+    /// Whether the peer has reset the connection, where that is looked for.
+    is_reset: fn(&S, &mut Context<'_>) -> bool,
     activity: Arc<Activity>,
     /// Bytes that were read before, to be read again.
     again: Bytes,
@@ -45,7 +47,7 @@ impl<S> Noted<S> {
             Protocol::Http1 => Search::new(),
             Protocol::Http2 => Search::Off,
         };
-        Self { stream, activity, again: Bytes::new(), search, lingering: None }
+        Self { stream, is_reset: |_, _| false, activity, again: Bytes::new(), search, lingering: None }
     }
 
     /// The same, where no more requests are to come.
@@ -72,6 +74,11 @@ impl<S> Noted<S> {
 }
 
 impl<S: Stream> Noted<S> {
+    /// The same, where a peer that resets the connection is noticed also while nobody reads what it sent.
+    pub fn noticing_resets(self) -> Self {
+        Self { is_reset: S::is_reset, ..self }
+    }
+
     /// Ready when there may be something to read, or the peer is gone.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.stream.poll_readable(cx)
@@ -146,6 +153,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Noted<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper reads nothing while nobody wants the body, but flushes whenever it looks: whoever is waited for may be gone
+        if !self.activity.is_out_of_bodies() && (self.is_reset)(&self.stream, cx) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
         // nobody flushes before all is written: what is left, TLS holds
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         self.note(cx, flushed)

@@ -35,6 +35,7 @@ use obo_proxy::net::BoxError;
 use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
+use tokio::net::TcpListener;
 
 use crate::support::listen;
 
@@ -178,6 +179,17 @@ impl Idp {
         let listener = listen().await;
         let scheme = if matches!(transport, Transport::Plain) { "http" } else { "https" };
         let authority = format!("{scheme}://{host}:{}", listener.local_addr().unwrap().port());
+        Self::start_on(listener, authority, more, transport, script).await
+    }
+
+    /// The same on `listener`, known by an authority that leads there.
+    pub async fn start_on(
+        listener: TcpListener,
+        authority: String,
+        more: Value,
+        transport: Transport,
+        script: impl Fn(&Received) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let settings = Settings { other_tenants: vec![OTHER_TENANT.into()], ..Settings::default() };
         let state = Arc::new(State {
             realm: Realm { settings, authority, seen: Seen::default() },

@@ -41,6 +41,7 @@ pub mod idp;
 pub mod load;
 pub mod process;
 pub mod redis;
+pub mod relay;
 pub mod sidecar;
 pub mod terminal;
 

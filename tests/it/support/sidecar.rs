@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Method;
 use http::Request;
 use http_body_util::Full;
 use obo_proxy::app::demo::echo::Echo;
 use obo_proxy::app::server::Transport;
+use obo_proxy::net::client;
 use obo_proxy::net::client::Bounds;
 use obo_proxy::net::client::Client;
 
@@ -94,9 +96,21 @@ shutdown: {{ delay: 0s, drain: 2s }}
         self.send(request, Bytes::new()).await
     }
 
+    /// Calls `path`; the answer may break off.
+    pub async fn try_ask(&self, path: &str, token: &str) -> Result<Answer, client::Error> {
+        let request = Request::get(format!("http://{}{path}", self.proxy.address));
+        let request = request.header("authorization", format!("Bearer {token}"));
+        self.try_send(request, Bytes::new()).await
+    }
+
     /// Sends bytes to `path`.
     pub async fn post(&self, path: &str, token: &str, body: Bytes) -> Answer {
-        let request = Request::post(format!("http://{}{path}", self.proxy.address));
+        self.call(Method::POST, path, token, body).await
+    }
+
+    /// Sends bytes to `path` by any method.
+    pub async fn call(&self, method: Method, path: &str, token: &str, body: Bytes) -> Answer {
+        let request = Request::builder().method(method).uri(format!("http://{}{path}", self.proxy.address));
         self.send(request.header("authorization", format!("Bearer {token}")), body).await
     }
 
@@ -125,9 +139,13 @@ shutdown: {{ delay: 0s, drain: 2s }}
     }
 
     async fn send(&self, request: http::request::Builder, body: Bytes) -> Answer {
+        self.try_send(request, body).await.unwrap()
+    }
+
+    async fn try_send(&self, request: http::request::Builder, body: Bytes) -> Result<Answer, client::Error> {
         let request = request.body(Full::new(body)).unwrap();
-        let (head, body) = self.client.send(request, BOUNDS).await.unwrap().into_parts();
-        Answer { status: head.status, headers: head.headers, body }
+        let (head, body) = self.client.send(request, BOUNDS).await?.into_parts();
+        Ok(Answer { status: head.status, headers: head.headers, body })
     }
 
     /// Calls `path`, which must be let through: the token that the service saw.

@@ -460,6 +460,47 @@ async fn who_sends_a_body_nobody_wants_can_still_read_the_answer() {
     served.wait_for_connections(0).await;
 }
 
+/// Tells when it is dropped.
+struct Told(Arc<Notify>);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+/// While a token is fetched, nobody reads the body: what was sent whole would go on though its sender is gone.
+#[tokio::test]
+async fn nobody_waits_on_for_a_caller_who_reset_the_connection_whatever_is_left_of_the_body() {
+    let (asked, given_up) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (on_asked, on_given_up) = (Arc::clone(&asked), Arc::clone(&given_up));
+    let served = served(limits(LONG, LONG), move |request, _| {
+        let (asked, told) = (Arc::clone(&on_asked), Told(Arc::clone(&on_given_up)));
+        async move {
+            asked.notify_one();
+            std::future::pending::<()>().await;
+            drop((request, told));
+            text("never")
+        }
+    })
+    .await;
+    for request in [
+        "GET / HTTP/1.1\r\nhost: a\r\n\r\n",
+        "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbody",
+        "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbo",
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n4\r\nbody\r\n",
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
+    ] {
+        let mut caller = served.connect().await;
+        caller.write_all(request.as_bytes()).await.unwrap();
+        asked.notified().await;
+        socket2::SockRef::from(&caller).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(caller);
+        tokio::time::timeout(LONG, given_up.notified()).await.unwrap_or_else(|_| panic!("{request:?}"));
+    }
+    served.wait_for_connections(0).await;
+}
+
 #[tokio::test]
 async fn no_body_is_an_empty_body() {
     let served = served(limits(LONG, LONG), |request: Request<Incoming>, _| async move {

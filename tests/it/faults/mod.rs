@@ -1,0 +1,19 @@
+//! The network fails: what is promised for each fault is in docs/testing.md, with the tests that show it. Those that were not
+//! shown elsewhere are here.
+
+mod callers;
+mod keys;
+mod network;
+mod random;
+mod redis;
+mod relay;
+mod tls;
+mod token_endpoint;
+mod upstream;
+
+use crate::support::Answer;
+
+/// Status and reason of a refusal.
+fn refusal(answer: &Answer) -> (u16, String) {
+    (answer.status.as_u16(), answer.reason())
+}
