@@ -21,6 +21,7 @@ use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 use crate::support::certificates::Authority;
@@ -57,6 +58,8 @@ struct Connection {
     sender: Sender,
     driver: Arc<Driver>,
     left: usize,
+    /// What was answered on it last, and when.
+    last: Option<(&'static str, u16, Instant)>,
 }
 
 enum Sender {
@@ -125,18 +128,19 @@ impl Callers {
                 Ok(response) => return Ok((response, Lease { lane, connection })),
                 Err(mut failed) => match failed.take_message() {
                     Some(unsent) => request = unsent,
-                    None => return Err(causes(&failed.into_error())),
+                    None => return Err(format!("{} {}", causes(&failed.into_error()), connection.past())),
                 },
             }
         }
         Err("no connection takes it".into())
     }
 
-    /// The answer was read whole: the next may have the connection.
-    pub fn give_back(&self, lease: Lease) {
+    /// The answer was read whole: the next may have the connection. What it was to, and its status, may explain what comes.
+    pub fn give_back(&self, lease: Lease, kind: &'static str, status: u16) {
         let Lease { lane, connection } = lease;
         if matches!(connection.sender, Sender::One(_)) && connection.left > 0 {
-            let connection = Connection { left: connection.left - 1, ..connection };
+            let last = Some((kind, status, Instant::now()));
+            let connection = Connection { left: connection.left - 1, last, ..connection };
             self.resting[lane as usize].lock().unwrap().push(connection);
         }
     }
@@ -168,7 +172,7 @@ impl Callers {
             && connection.left > 0
         {
             let (sender, driver) = (Sender::Two(sender.clone()), connection.driver.clone());
-            let shared = Connection { sender, driver, left: connection.left - 1 };
+            let shared = Connection { sender, driver, left: connection.left - 1, last: None };
             self.resting[lane as usize].lock().unwrap().push(shared);
         }
     }
@@ -192,6 +196,15 @@ impl Callers {
     }
 }
 
+impl Connection {
+    fn past(&self) -> String {
+        match self.last {
+            Some((kind, status, at)) => format!("({:?} after {status} to {kind})", at.elapsed()),
+            None => "(on a new connection, or one of HTTP/2)".into(),
+        }
+    }
+}
+
 async fn shake_hands(
     lane: Lane,
     keep: usize,
@@ -205,7 +218,7 @@ async fn shake_hands(
         let (sender, connection) = http1::handshake(io).await?;
         (Sender::One(sender), tokio::spawn(async { drop(connection.await) }))
     };
-    Ok(Connection { sender, driver: Arc::new(Driver(driver.abort_handle())), left: keep })
+    Ok(Connection { sender, driver: Arc::new(Driver(driver.abort_handle())), left: keep, last: None })
 }
 
 /// What is wrong, down to its cause.

@@ -247,7 +247,7 @@ impl Call {
             world.ledger.answered(number, head.status.as_u16());
             let body = body.collect().await.map(|body| body.to_bytes()).map_err(|error| causes(&error));
             if body.is_ok() {
-                world.callers.give_back(lease);
+                world.callers.give_back(lease, self.kind.name(), head.status.as_u16());
             }
             Ok(Reply { status: head.status.as_u16(), headers: head.headers, body })
         };

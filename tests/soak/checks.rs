@@ -95,7 +95,7 @@ impl Display for Report {
 }
 
 fn head(plan: &Plan) -> String {
-    let Plan { lasting, rate, seed, binary } = plan;
+    let Plan { lasting, rate, seed, binary, .. } = plan;
     let binary: PathBuf = binary.components().rev().take(3).collect::<Vec<_>>().into_iter().rev().collect();
     format!("{} s at {rate} requests a second, seed {seed}, {}", lasting.as_secs(), binary.display())
 }
@@ -174,7 +174,7 @@ fn errors(world: &World) -> Check {
         if line.contains("panic") {
             &[][..]
         } else if line.contains("proxy_misconfigured") || line.contains("credential") {
-            &[Fault::WrongCredential][..]
+            &[Fault::WrongCredential, Fault::WithdrawnKey][..]
         } else {
             &[Fault::BadConfiguration][..]
         }
@@ -229,7 +229,7 @@ impl Memory {
 
 /// By how many KiB memory may grow. In a short time caches and buffers are still being filled.
 fn bound(lasting: Duration) -> f64 {
-    if lasting >= Duration::from_secs(1800) { 2.0 * 1024.0 } else { 8.0 * 1024.0 }
+    if lasting >= Duration::from_secs(1800) { 2.0 * 1024.0 } else { 16.0 * 1024.0 }
 }
 
 /// Of the line through the samples (least squares), a minute.

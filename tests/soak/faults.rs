@@ -23,6 +23,8 @@ pub enum Fault {
     KeysGone,
     /// The identity provider does not know the certificate in our files.
     WrongCredential,
+    /// It has withdrawn the key that callers' tokens are signed with, of which the proxy has not heard.
+    WithdrawnKey,
     /// Connections to the upstream are reset.
     UpstreamResets,
     /// What it says is late.
@@ -36,7 +38,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::IdpSlow,
         Self::IdpUnavailable,
         Self::IdpThrottles,
@@ -44,6 +46,7 @@ impl Fault {
         Self::IdpStandsStill,
         Self::KeysGone,
         Self::WrongCredential,
+        Self::WithdrawnKey,
         Self::UpstreamResets,
         Self::UpstreamSlow,
         Self::RedisRestarts,
@@ -69,7 +72,11 @@ impl Fault {
     /// For how long what it did may still be seen: breakers ask once a second, second tries take one and a half.
     fn aftermath(self) -> Duration {
         match self {
-            Self::UpstreamResets | Self::UpstreamSlow => Duration::from_secs(2),
+            Self::UpstreamResets | Self::UpstreamSlow => Duration::from_secs(1),
+            // keys are fetched every twenty seconds
+            Self::WithdrawnKey => Duration::from_secs(25),
+            // that we are not known is remembered for half a minute
+            Self::WrongCredential => Duration::from_secs(35),
             _ => Duration::from_secs(5),
         }
     }

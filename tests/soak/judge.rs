@@ -50,19 +50,16 @@ impl Asked<'_> {
     pub fn judge(&self, world: &World, expected: Expected, reply: Result<Reply, String>) -> Verdict {
         let reply = match reply {
             Ok(reply) => reply,
-            // who sends a body may be cut off while at it
+            // where an answer breaks off right after its head, even that may not have been sent
             Err(lost) => {
-                let has_body = matches!(
-                    expected,
-                    Expected::Body(_) | Expected::Seen { bytes: 1.. } | Expected::Anonymous { bytes: 1.. }
-                );
                 return match world.faults.since(self.begun, &[Fault::UpstreamResets]) {
-                    Some(fault) if has_body => Verdict::Explained(format!("{fault:?}: cut off")),
-                    _ => Verdict::Wrong(lost),
+                    _ if matches!(expected, Expected::BrokenOff) => Verdict::Right,
+                    Some(fault) => Verdict::Explained(format!("{fault:?}: cut off")),
+                    None => Verdict::Wrong(lost),
                 };
             }
         };
-        if reply.status == 401 {
+        if matches!(reply.status, 401 | 502) {
             self.user.drop_token();
         }
         let own = reply.headers.get("x-request-id").and_then(|value| value.to_str().ok());
@@ -78,7 +75,7 @@ impl Asked<'_> {
 
     pub fn judge_socket(&self, world: &World, heard: &Heard) -> Verdict {
         let wanted = format!("api://orders-backend {}", self.user.oid);
-        if heard.status == 401 {
+        if matches!(heard.status, 401 | 502) {
             self.user.drop_token();
         }
         match &heard.whose {
@@ -168,9 +165,9 @@ impl Asked<'_> {
     /// What explains it if it is not as it should be.
     fn explanation(&self, world: &World, reply: &Reply) -> Option<String> {
         if reply.status == 200 {
-            let broken = reply.body.as_ref().err()?;
+            reply.body.as_ref().err()?;
             let fault = world.faults.since(self.begun, &[Fault::UpstreamResets])?;
-            return Some(format!("{fault:?}: {broken}"));
+            return Some(format!("{fault:?}: broken off"));
         }
         self.reason(world, reply.status, &reply.reason()?)
     }
@@ -184,7 +181,10 @@ impl Asked<'_> {
                 fault(&[Fault::IdpUnavailable, Fault::IdpResets, Fault::IdpStandsStill, Fault::IdpThrottles])
             }
             (503, "idp_throttled") => fault(&[Fault::IdpThrottles]),
-            (502, "proxy_misconfigured") => fault(&[Fault::WrongCredential]),
+            (502, "proxy_misconfigured") => {
+                known(of_token(&|token| world.users.is_withdrawn(token)), "withdrawn key")
+                    .or_else(|| fault(&[Fault::WrongCredential]))
+            }
             (503, "keys_unavailable") | (401, "unknown_key") => known(
                 of_token(&|token| world.users.may_be_unknown(token, self.begun)),
                 "new or withdrawn key",

@@ -1,4 +1,4 @@
-//! A long while in the life of a proxy, in short: `cargo test --test soak -- SECONDS [--rate N] [--seed N] [--binary PATH]`.
+//! A long while in the life of a proxy, in short: `cargo test --test soak -- SECONDS [--rate N] [--seed N] [--binary PATH] [--log FILE]`.
 //!
 //! The real binary is called at a steady rate, while everything around it goes wrong in turn and its operator changes
 //! everything that can be changed. Every answer is checked, and at the end what it cost and what is left of it. The exit code
@@ -39,8 +39,7 @@ use std::time::Duration;
 
 use crate::run::Plan;
 
-const USAGE: &str =
-    "usage: cargo test --test soak -- [SECONDS] [--rate REQUESTS_A_SECOND] [--seed NUMBER] [--binary PATH]";
+const USAGE: &str = "usage: cargo test --test soak -- [SECONDS] [--rate REQUESTS_A_SECOND] [--seed NUMBER] [--binary PATH] [--log FILE]";
 
 fn main() -> ExitCode {
     let Some(plan) = plan(std::env::args().skip(1)) else {
@@ -59,11 +58,13 @@ fn plan(mut arguments: impl Iterator<Item = String>) -> Option<Plan> {
         rate: 300,
         seed: RandomState::new().hash_one(()) % 1_000_000,
         binary: PathBuf::from(env!("CARGO_BIN_EXE_obo-proxy")),
+        log: None,
     };
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--rate" => plan.rate = arguments.next()?.parse().ok().filter(|rate| *rate > 0)?,
             "--seed" => plan.seed = arguments.next()?.parse().ok()?,
+            "--log" => plan.log = Some(arguments.next()?.into()),
             "--binary" => plan.binary = arguments.next()?.into(),
             // in less than a minute not everything happens
             seconds => {

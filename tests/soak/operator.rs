@@ -188,7 +188,10 @@ impl World {
                 result
             }
             Deed::NewKey => self.rotate(OldKey::Kept).await,
-            Deed::WithdrawnKey => self.rotate(OldKey::Dropped).await,
+            Deed::WithdrawnKey => {
+                let _withdrawn = self.faults.begin(Fault::WithdrawnKey);
+                self.rotate(OldKey::Dropped).await
+            }
             Deed::LogLevel => self.log_more().await,
             Deed::Purge => self.purge(random).await,
         }

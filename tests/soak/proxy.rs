@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::fs::File;
 use std::io::BufRead;
 use std::io::BufReader;
+use std::io::BufWriter;
+use std::io::Write;
+use std::path::Path;
 use std::process::Child;
 use std::process::ChildStderr;
 use std::process::Command;
@@ -60,13 +64,15 @@ pub struct Sample {
 }
 
 impl Proxy {
-    /// Starts it and waits until all of these listen. The access log goes to the ledger.
-    pub fn start(mut command: Command, listeners: &[&str], ledger: Arc<Ledger>) -> Self {
+    /// Starts it and waits until all of these listen. The access log goes to the ledger, and all of it to a file if there is
+    /// one.
+    pub fn start(mut command: Command, listeners: &[&str], ledger: Arc<Ledger>, file: Option<&Path>) -> Self {
         command.stdin(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (log, stderr) = (Arc::new(Log::default()), child.stderr.take().unwrap());
         let noting = log.clone();
-        let reading = std::thread::spawn(move || read(stderr, &noting, &ledger));
+        let file = file.map(|path| BufWriter::new(File::create(path).unwrap()));
+        let reading = std::thread::spawn(move || read(stderr, &noting, &ledger, file));
         let mut proxy = Self { child, reading: Some(reading), log };
         let begun = Instant::now();
         while !listeners.iter().all(|name| proxy.log.address(name).is_some()) {
@@ -164,8 +170,12 @@ impl Log {
     }
 }
 
-fn read(stderr: ChildStderr, log: &Log, ledger: &Ledger) {
+fn read(stderr: ChildStderr, log: &Log, ledger: &Ledger, mut file: Option<BufWriter<File>>) {
     for line in BufReader::new(stderr).split(b'\n') {
-        log.note(&String::from_utf8_lossy(&line.unwrap()), ledger);
+        let line = line.unwrap();
+        log.note(&String::from_utf8_lossy(&line), ledger);
+        if let Some(file) = &mut file {
+            file.write_all(&[&line, &b"\n"[..]].concat()).unwrap();
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! From the start of the proxy to its end: callers, faults, operator, samples, and what is left.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -28,9 +29,10 @@ use crate::weather;
 use crate::weather::Pauses;
 use crate::world::World;
 
-/// How many call all the time, and how many of those who come and go are there at a time.
+/// How many call all the time, and how many of those who come and go may come back; a few of them call most.
 const REGULARS: u64 = 40;
-const PASSING: usize = 50;
+const PASSING: usize = 200;
+const RECENT: usize = 20;
 
 /// Most requests at a time; whose turn comes when there are as many does not ask.
 const MOST: usize = 200;
@@ -47,18 +49,20 @@ pub struct Plan {
     pub rate: u32,
     pub seed: u64,
     pub binary: PathBuf,
+    /// Where what it logs is kept.
+    pub log: Option<PathBuf>,
 }
 
 pub async fn run(plan: Plan) -> Report {
     let redis = tokio::task::spawn_blocking(Redis::start).await.unwrap();
-    let world = Arc::new(World::start(&plan.binary, &redis).await);
+    let world = Arc::new(World::start(&plan, &redis).await);
     until("the proxy is ready", async || world.ask(Method::GET, "/readyz", "").await.0 == 200).await;
     let at_first = world.proxy.sample();
     let until = Instant::now() + plan.lasting;
     let (random, pauses) = (|of: &str| Random::new(plan.seed, of), Pauses::within(plan.lasting));
     let mut others = JoinSet::new();
     others.spawn(weather::idp(world.clone(), until, pauses, random("idp")));
-    others.spawn(weather::upstream(world.clone(), until, pauses, random("upstream")));
+    others.spawn(weather::upstream(world.clone(), until, pauses.doubled(), random("upstream")));
     let redis = tokio::spawn(weather::redis(world.clone(), until, pauses, random("redis"), redis));
     let sampling = tokio::spawn(sample(world.clone(), until));
     let operating = operator::operate(&world, until, random("operator"));
@@ -76,7 +80,7 @@ pub async fn run(plan: Plan) -> Report {
 async fn call(world: &Arc<World>, plan: &Plan, until: Instant, mut random: Random) -> (u64, Duration) {
     let regulars: Vec<_> = (0..REGULARS).map(Users::number).collect();
     let mut next = REGULARS;
-    let mut passing: Vec<Arc<User>> = Vec::new();
+    let mut passing: VecDeque<Arc<User>> = VecDeque::new();
     let (step_up, blocked) = (Users::fated("mfa"), Users::fated("blocked"));
     let (places, mut calls) = (Arc::new(Semaphore::new(MOST)), JoinSet::new());
     let mut ticks = tokio::time::interval(Duration::from_millis(10));
@@ -91,18 +95,19 @@ async fn call(world: &Arc<World>, plan: &Plan, until: Instant, mut random: Rando
                 skipped += 1;
                 continue;
             };
-            if passing.len() < PASSING || random.below(40) == 0 {
-                let at = if passing.len() < PASSING { passing.len() } else { random.below(PASSING) };
+            if passing.len() < RECENT || random.below(40) == 0 {
+                passing.push_front(Users::number(next));
                 passing.truncate(PASSING);
-                let newcomer = Users::number(next);
                 next += 1;
-                if at < passing.len() { passing[at] = newcomer } else { passing.push(newcomer) }
             }
             let kind = random.weighed(&MIX);
             let user = match kind {
                 Kind::StepUp => step_up.clone(),
                 Kind::Blocked => blocked.clone(),
-                Kind::Passing => passing[random.below(passing.len())].clone(),
+                Kind::Passing => {
+                    let among = random.pick(&[RECENT.min(passing.len()), passing.len()]);
+                    passing[random.below(among)].clone()
+                }
                 _ => regulars[random.below(regulars.len())].clone(),
             };
             let (call, world) = (Call::any(&mut random, kind, user), world.clone());
@@ -111,7 +116,9 @@ async fn call(world: &Arc<World>, plan: &Plan, until: Instant, mut random: Rando
                 drop(place);
             });
         }
-        while calls.try_join_next().is_some_and(|call| call.is_ok()) {}
+        while let Some(call) = calls.try_join_next() {
+            call.unwrap();
+        }
     }
     calls.join_all().await;
     (skipped, begun.elapsed())

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::support::idp::parts;
 
 /// How long the proxy may take to hear of a key: it asks once a second if it does not know one, and others may be at fault.
-const NEWS: Duration = Duration::from_secs(10);
+const NEWS: Duration = Duration::from_secs(8);
 
 /// How long tokens A live.
 const LIFE: i64 = 3600;

@@ -33,6 +33,11 @@ impl Pauses {
         Self { shortest: Duration::from_millis(shortest), longest: Duration::from_millis(longest) }
     }
 
+    /// Twice as long.
+    pub fn doubled(self) -> Self {
+        Self { shortest: self.shortest * 2, longest: self.longest * 2 }
+    }
+
     async fn pass(self, random: &mut Random) {
         let spread = (self.longest - self.shortest).as_millis() as u64;
         tokio::time::sleep(self.shortest + Duration::from_millis(random.number() % spread)).await;

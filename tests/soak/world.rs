@@ -35,6 +35,7 @@ use crate::operator::Operator;
 use crate::proxy::Proxy;
 use crate::relay::Relay;
 use crate::relay::Way;
+use crate::run::Plan;
 use crate::support::certificates::Authority;
 use crate::support::listen;
 use crate::support::redis::Redis;
@@ -42,7 +43,7 @@ use crate::users::Users;
 use crate::websocket::Server;
 
 /// How many tokens the proxy may keep: fewer than there are users.
-pub const MOST_TOKENS: u64 = 400;
+pub const MOST_TOKENS: u64 = 200;
 
 /// How long tokens B live: the regulars' are renewed again and again.
 const TOKEN_LIFE: Duration = Duration::from_secs(60);
@@ -77,7 +78,7 @@ pub struct Pair(String, String);
 
 impl World {
     /// Starts it, with the shared cache that is there already.
-    pub async fn start(binary: &Path, redis: &Redis) -> Self {
+    pub async fn start(plan: &Plan, redis: &Redis) -> Self {
         let files = tokio::task::spawn_blocking(Files::new).await.unwrap();
         let authority = Authority::new();
         fs::write(files.directory.path().join("roots"), authority.pem()).unwrap();
@@ -122,7 +123,7 @@ routes:
 cache:
   max_entries: {MOST_TOKENS}
   negative_ttl: 1s
-  redis: {{ url: "{redis}", encryption_keys: [{{ file: "{directory}/key" }}] }}
+  redis: {{ url: "{redis}", encryption_keys: [{{ file: "{directory}/key" }}], timeout: 250ms }}
 telemetry: {{ address: "127.0.0.1:0", logs: {{ format: json }} }}
 admin: {{ address: "127.0.0.1:0" }}
 shutdown: {{ delay: 0s, drain: 60s }}
@@ -138,12 +139,13 @@ shutdown: {{ delay: 0s, drain: 60s }}
         );
         let ledger = Arc::new(Ledger::default());
         let operator = Operator::new(files, template);
-        let mut command = Command::new(binary);
+        let mut command = Command::new(&plan.binary);
         command.arg("run").arg("--config").arg(operator.config()).env_clear();
         command.env("SSL_CERT_FILE", operator.config().with_file_name("roots"));
-        let noting = ledger.clone();
+        let (noting, file) = (ledger.clone(), plan.log.clone());
         let starting = tokio::task::spawn_blocking(move || {
-            Proxy::start(command, &["default", "secure", "probes and metrics", "admin interface"], noting)
+            let listeners = ["default", "secure", "probes and metrics", "admin interface"];
+            Proxy::start(command, &listeners, noting, file.as_deref())
         });
         let proxy = starting.await.unwrap();
         let at = |name: &str| proxy.log.address(name).unwrap().parse().unwrap();
