@@ -172,7 +172,7 @@ impl Call {
 
     fn token(&self, world: &World) -> Option<Token> {
         let kind = match self.kind {
-            Kind::NoToken | Kind::NoRoute | Kind::LongUpload | Kind::Hanging => return None,
+            Kind::NoToken | Kind::NoRoute | Kind::LongUpload | Kind::Hanging | Kind::UnderWay => return None,
             Kind::Narrow => TokenKind::Narrow,
             Kind::Expired => TokenKind::Expired,
             Kind::Tampered => TokenKind::Tampered,
@@ -204,7 +204,10 @@ impl Call {
             }
             Kind::UnderWay => {
                 let text: String = (1..=20).map(|chunk| format!("chunk {chunk}\n")).collect();
-                (format!("/{api}/demo/drip?chunks=20&pause_ms=100"), (none(), Expected::Body(text.into())))
+                (
+                    "/lasting/demo/drip?chunks=20&pause_ms=100".to_owned(),
+                    (none(), Expected::Body(text.into())),
+                )
             }
             Kind::LongUpload => {
                 let bytes = 50 * PIECE + self.size % (50 * PIECE);

@@ -173,7 +173,9 @@ impl World {
     async fn does(self: &Arc<Self>, deed: Deed, random: &mut Random) -> Result<(), String> {
         match deed {
             Deed::Reload => {
-                self.reload().await?;
+                for _ in 0..3 {
+                    self.reload().await?;
+                }
                 if self.operator.written() % 2 == 1 { self.call_extra().await } else { Ok(()) }
             }
             Deed::BadReload => self.reload_badly(random).await,

@@ -16,7 +16,7 @@ use crate::support::redis::Redis;
 use crate::world::World;
 
 /// Longer than the proxy waits for the identity provider.
-const FOR_TOO_LONG: Duration = Duration::from_secs(6);
+const FOR_TOO_LONG: Duration = Duration::from_secs(11);
 
 /// The pauses between faults of one party.
 #[derive(Clone, Copy)]

@@ -43,7 +43,7 @@ use crate::users::Users;
 use crate::websocket::Server;
 
 /// How many tokens the proxy may keep: fewer than there are users.
-pub const MOST_TOKENS: u64 = 200;
+pub const MOST_TOKENS: u64 = 160;
 
 /// How long tokens B live: the regulars' are renewed again and again.
 const TOKEN_LIFE: Duration = Duration::from_secs(60);
@@ -109,6 +109,7 @@ identity_providers:
     client_id: {client}
     proxy: "http://{proxy}"
     credential: {{ certificate: {{ file: "{directory}/credential/own.crt", key: "{directory}/credential/own.key" }} }}
+    timeout: 10s
     jwks: {{ refresh: 20s, cooldown: 1s }}
 upstreams:
   echo: {{ url: "http://{upstream}", timeouts: {{ connect: CONNECTs }} }}
@@ -117,6 +118,7 @@ routes:
   orders: {{ match: /orders, rewrite: {{ strip_prefix: /orders }}, require: {{ scopes: [orders.read] }}, exchange: {{ scopes: [api://orders-backend/orders.read] }} }}
   reports: {{ match: /reports, rewrite: {{ strip_prefix: /reports }}, require: {{ scopes: [reports.read] }}, exchange: {{ scopes: [api://reports-backend/.default] }} }}
   public: {{ match: /public, auth: anonymous }}
+  lasting: {{ match: /lasting, rewrite: {{ strip_prefix: /lasting }}, auth: anonymous }}
   raw: {{ match: /raw, token: passthrough }}
   hasty: {{ match: /hasty, rewrite: {{ strip_prefix: /hasty }}, auth: anonymous, timeouts: {{ response: 500ms }} }}
   socket: {{ match: /socket, upstream: "http://{sockets}", exchange: {{ scopes: [api://orders-backend/orders.read] }} }}
