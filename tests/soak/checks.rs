@@ -277,7 +277,7 @@ fn drain(book: &Book, world: &World, end: &End) -> Check {
     let name = format!(
         "told to stop with {} answers under way: all came, exit code {}",
         book.under_way(),
-        end.exit.map_or("none".into(), |code| code.to_string())
+        end.exit.map_or_else(|| "none".into(), |code| code.to_string())
     );
     check(name, end.exit == Some(0) && cut == 0 && world.proxy.log.count("stopped") == 1, [])
 }

@@ -32,6 +32,7 @@ use crate::proxy::Proxy;
 use crate::proxy::REFUSED;
 use crate::random::Random;
 use crate::support::idp::parts;
+use crate::users::User;
 use crate::users::Users;
 use crate::world::Files;
 use crate::world::World;
@@ -43,6 +44,9 @@ const BOUNDS: Bounds = Bounds { timeout: PATIENCE, body: 1024 * 1024 };
 
 /// Users from here on are purged.
 const PURGED: u64 = 900_000_000;
+
+/// How many configurations follow each other: an odd number, so that the listener that comes and goes does so.
+const RELOADS: usize = 5;
 
 /// What is done, again and again, in another order each time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -135,7 +139,7 @@ impl Operator {
     }
 
     fn text(&self, number: u64) -> String {
-        let extra = if number % 2 == 0 { "" } else { "  extra: { address: \"127.0.0.1:0\" }" };
+        let extra = if number.is_multiple_of(2) { "" } else { "  extra: { address: \"127.0.0.1:0\" }" };
         let text = self.template.replace("NUMBER", &number.to_string()).replace("EXTRA", extra);
         // connections to the upstream are others only now and then
         text.replace("CONNECT", &(20 + number / 3).to_string())
@@ -173,7 +177,7 @@ impl World {
     async fn does(self: &Arc<Self>, deed: Deed, random: &mut Random) -> Result<(), String> {
         match deed {
             Deed::Reload => {
-                for _ in 0..3 {
+                for _ in 0..RELOADS {
                     self.reload().await?;
                 }
                 if self.operator.written() % 2 == 1 { self.call_extra().await } else { Ok(()) }
@@ -270,8 +274,13 @@ impl World {
         let files = &self.operator.files;
         files.credential(which, self.operator.replaced());
         let wanted = files.credentials[which].thumbprint();
-        until("a new credential is used", async || thumbprint(&self.users).is_some_and(|used| used == wanted))
-            .await
+        until("a new credential is used", async || {
+            // nobody else may need a token just now
+            let _told_by_the_identity_provider =
+                self.try_token_b(&Users::number(self.request() + PURGED)).await;
+            thumbprint(&self.users).is_some_and(|used| used == wanted)
+        })
+        .await
     }
 
     /// Keys are made by much computing, and while they are, nobody signs.
@@ -313,27 +322,31 @@ impl World {
     }
 
     /// The `uti` of the token that the API sees of that user's, by a request that is made until it succeeds.
-    async fn token_b(&self, user: &crate::users::User) -> Result<String, String> {
+    async fn token_b(&self, user: &User) -> Result<String, String> {
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
-            let (token, number) = (self.users.token(user), self.request());
-            let request = Request::get(format!("http://{}/orders/x/{number}", self.plain));
-            let request = request.header("x-request-id", id(number)).header("connection", "close");
-            let request = request.header("authorization", format!("Bearer {}", token.text));
-            let answer = self.operator.client.send(request.body(Full::default()).unwrap(), BOUNDS).await;
-            let Ok(answer) = answer else {
-                self.ledger.gave_up(number);
-                continue;
-            };
-            self.ledger.answered(number, answer.status().as_u16());
-            let seen: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
-            if let Some(uti) = seen["token"]["uti"].as_str() {
-                return Ok(uti.to_owned());
+            if let Some(uti) = self.try_token_b(user).await {
+                return Ok(uti);
             }
             user.drop_token();
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
         Err("no token B for a minute".into())
+    }
+
+    async fn try_token_b(&self, user: &User) -> Option<String> {
+        let (token, number) = (self.users.token(user), self.request());
+        let request = Request::get(format!("http://{}/orders/x/{number}", self.plain));
+        let request = request.header("x-request-id", id(number)).header("connection", "close");
+        let request = request.header("authorization", format!("Bearer {}", token.text));
+        let Ok(answer) = self.operator.client.send(request.body(Full::default()).unwrap(), BOUNDS).await
+        else {
+            self.ledger.gave_up(number);
+            return None;
+        };
+        self.ledger.answered(number, answer.status().as_u16());
+        let seen: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
+        seen["token"]["uti"].as_str().map(str::to_owned)
     }
 }
 

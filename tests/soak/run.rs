@@ -97,17 +97,17 @@ async fn call(world: &Arc<World>, plan: &Plan, until: Instant, mut random: Rando
         let due = (risen * f64::from(plan.rate)) as u64;
         while turns < due {
             turns += 1;
-            if passing.len() < RECENT || random.below(40) == 0 {
-                passing.push_front(Users::number(next));
-                passing.truncate(PASSING);
-                next += 1;
-            }
             let kind = random.weighed(&MIX);
             let places = &places[usize::from(kind == Kind::Regular)];
             let Ok(place) = places.clone().try_acquire_owned() else {
                 skipped += 1;
                 continue;
             };
+            if passing.len() < RECENT || random.below(40) == 0 {
+                passing.push_front(Users::number(next));
+                passing.truncate(PASSING);
+                next += 1;
+            }
             let user = match kind {
                 Kind::StepUp => step_up.clone(),
                 Kind::Blocked => blocked.clone(),
