@@ -23,6 +23,7 @@ mod proxy;
 mod random;
 mod relay;
 mod run;
+mod span;
 #[path = "../it/support/mod.rs"]
 #[allow(dead_code)] // other tests use the rest of it
 mod support;

@@ -31,6 +31,7 @@ use crate::proxy::IN_USE;
 use crate::proxy::Proxy;
 use crate::proxy::REFUSED;
 use crate::random::Random;
+use crate::span::Span;
 use crate::support::idp::parts;
 use crate::users::User;
 use crate::users::Users;
@@ -46,7 +47,7 @@ const BOUNDS: Bounds = Bounds { timeout: PATIENCE, body: 1024 * 1024 };
 const PURGED: u64 = 900_000_000;
 
 /// How many configurations follow each other: an odd number, so that the listener that comes and goes does so.
-const RELOADS: usize = 5;
+const RELOADS: usize = 11;
 
 /// What is done, again and again, in another order each time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -152,12 +153,13 @@ impl Operator {
     }
 }
 
-/// Does all there is to do until then, round after round.
-pub async fn operate(world: &Arc<World>, until: Instant, mut random: Random) {
-    while Instant::now() < until {
+/// Does all there is to do, round after round.
+pub async fn operate(world: &Arc<World>, span: &Span, mut random: Random) {
+    let mut rounds = 0;
+    while !span.is_enough(rounds) {
         for deed in random.shuffled(&Deed::ALL) {
             tokio::time::sleep(Duration::from_millis(200 + random.number() % 800)).await;
-            if Instant::now() >= until {
+            if span.is_enough(rounds) {
                 break;
             }
             let result = world.does(deed, &mut random).await;
@@ -165,6 +167,8 @@ pub async fn operate(world: &Arc<World>, until: Instant, mut random: Random) {
             *deeds.done.entry(deed).or_default() += 1;
             deeds.failed.extend(result.err().map(|what| format!("{deed:?}: {what}")));
         }
+        rounds += 1;
+        span.did(rounds);
     }
     // the listener that comes and goes is gone as it was at the beginning
     if world.operator.written() % 2 == 1 {

@@ -22,6 +22,7 @@ use crate::operator;
 use crate::proxy::Sample;
 use crate::random::Random;
 use crate::relay::Mode;
+use crate::span::Span;
 use crate::support::redis::Redis;
 use crate::users::User;
 use crate::users::Users;
@@ -62,15 +63,16 @@ pub async fn run(plan: Plan) -> Report {
     let world = Arc::new(World::start(&plan, &redis).await);
     until("the proxy is ready", async || world.ask(Method::GET, "/readyz", "").await.0 == 200).await;
     let at_first = world.proxy.sample();
-    let until = Instant::now() + plan.lasting;
+    // the operator, and three whose faults there are
+    let span = Arc::new(Span::new(plan.lasting, 4));
     let (random, pauses) = (|of: &str| Random::new(plan.seed, of), Pauses::within(plan.lasting));
     let mut others = JoinSet::new();
-    others.spawn(weather::idp(world.clone(), until, pauses, random("idp")));
-    others.spawn(weather::upstream(world.clone(), until, pauses.doubled(), random("upstream")));
-    let redis = tokio::spawn(weather::redis(world.clone(), until, pauses, random("redis"), redis));
-    let sampling = tokio::spawn(sample(world.clone(), until));
-    let operating = operator::operate(&world, until, random("operator"));
-    let ((skipped, took), ()) = tokio::join!(call(&world, &plan, until, random("callers")), operating);
+    others.spawn(weather::idp(world.clone(), span.clone(), pauses, random("idp")));
+    others.spawn(weather::upstream(world.clone(), span.clone(), pauses.doubled(), random("upstream")));
+    let redis = tokio::spawn(weather::redis(world.clone(), span.clone(), pauses, random("redis"), redis));
+    let sampling = tokio::spawn(sample(world.clone(), span.clone()));
+    let operating = operator::operate(&world, &span, random("operator"));
+    let ((skipped, took), ()) = tokio::join!(call(&world, &plan, &span, random("callers")), operating);
     others.join_all().await;
     let (samples, _redis) = (sampling.await.unwrap(), redis.await.unwrap());
     let left = leave(&world, at_first).await;
@@ -80,8 +82,8 @@ pub async fn run(plan: Plan) -> Report {
     Report::new(&plan, &world, end)
 }
 
-/// Calls at the rate until then, and waits for all answers: how many turns were skipped, and how long it took.
-async fn call(world: &Arc<World>, plan: &Plan, until: Instant, mut random: Random) -> (u64, Duration) {
+/// Calls at the rate until it is over, and waits for all answers: how many turns were skipped, and how long it took.
+async fn call(world: &Arc<World>, plan: &Plan, span: &Span, mut random: Random) -> (u64, Duration) {
     let regulars: Vec<_> = (0..REGULARS).map(Users::number).collect();
     let mut next = REGULARS;
     let mut passing: VecDeque<Arc<User>> = VecDeque::new();
@@ -90,7 +92,7 @@ async fn call(world: &Arc<World>, plan: &Plan, until: Instant, mut random: Rando
     let mut ticks = tokio::time::interval(Duration::from_millis(10));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let (begun, mut turns, mut skipped) = (Instant::now(), 0, 0);
-    while Instant::now() < until {
+    while !span.is_over() {
         ticks.tick().await;
         let seconds = begun.elapsed().as_secs_f64();
         let risen = seconds.min(RISING).powi(2) / (2.0 * RISING) + (seconds - RISING).max(0.0);
@@ -132,9 +134,9 @@ async fn call(world: &Arc<World>, plan: &Plan, until: Instant, mut random: Rando
 }
 
 /// Looks at the process every second, the first time after one.
-async fn sample(world: Arc<World>, until: Instant) -> Vec<Sampled> {
+async fn sample(world: Arc<World>, span: Arc<Span>) -> Vec<Sampled> {
     let (begun, mut samples) = (Instant::now(), Vec::new());
-    while Instant::now() < until {
+    while !span.is_over() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let (_, metrics) = world.ask(Method::GET, "/metrics", "").await;
         samples.push(Sampled {

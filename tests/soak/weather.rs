@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use http::StatusCode;
 use obo_proxy::app::demo::entra::script::KeysEndpoint;
-use tokio::time::Instant;
 
 use crate::faults::Fault;
 use crate::faults::IDP;
 use crate::faults::UPSTREAM;
 use crate::random::Random;
 use crate::relay::Mode;
+use crate::span::Span;
 use crate::support::redis::Redis;
 use crate::world::World;
 
@@ -48,13 +48,13 @@ fn some_time(random: &mut Random) -> Duration {
     Duration::from_millis(800 + random.number() % 1000)
 }
 
-pub async fn idp(world: Arc<World>, until: Instant, pauses: Pauses, mut random: Random) {
+pub async fn idp(world: Arc<World>, span: Arc<Span>, pauses: Pauses, mut random: Random) {
     let all: Vec<Fault> =
         IDP.into_iter().filter(|fault| *fault != Fault::WrongCredential).chain([Fault::IdpSlow]).collect();
-    loop {
+    for rounds in 0.. {
         for fault in random.shuffled(&all) {
             pauses.pass(&mut random).await;
-            if Instant::now() >= until {
+            if span.is_enough(rounds) {
                 return;
             }
             let going_on = world.faults.begin(fault);
@@ -80,14 +80,15 @@ pub async fn idp(world: Arc<World>, until: Instant, pauses: Pauses, mut random: 
             world.to_idp.turn(Mode::Pass);
             drop(going_on);
         }
+        span.did(rounds + 1);
     }
 }
 
-pub async fn upstream(world: Arc<World>, until: Instant, pauses: Pauses, mut random: Random) {
-    loop {
+pub async fn upstream(world: Arc<World>, span: Arc<Span>, pauses: Pauses, mut random: Random) {
+    for rounds in 0.. {
         for fault in random.shuffled(&UPSTREAM) {
             pauses.pass(&mut random).await;
-            if Instant::now() >= until {
+            if span.is_enough(rounds) {
                 return;
             }
             let going_on = world.faults.begin(fault);
@@ -100,21 +101,23 @@ pub async fn upstream(world: Arc<World>, until: Instant, pauses: Pauses, mut ran
             world.to_upstream.turn(Mode::Pass);
             drop(going_on);
         }
+        span.did(rounds + 1);
     }
 }
 
 /// Gives the server back as it was.
 pub async fn redis(
     world: Arc<World>,
-    until: Instant,
+    span: Arc<Span>,
     pauses: Pauses,
     mut random: Random,
     mut redis: Redis,
 ) -> Redis {
+    let mut rounds = 0;
     loop {
         for fault in random.shuffled(&[Fault::RedisRestarts, Fault::RedisStandsStill]) {
             pauses.pass(&mut random).await;
-            if Instant::now() >= until {
+            if span.is_enough(rounds) {
                 return redis;
             }
             let going_on = world.faults.begin(fault);
@@ -134,5 +137,7 @@ pub async fn redis(
             redis = disturbing.await.unwrap();
             drop(going_on);
         }
+        rounds += 1;
+        span.did(rounds);
     }
 }
