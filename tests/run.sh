@@ -2,6 +2,7 @@
 # Runs every test, on a Debian machine that has Rust; installs by package name what is missing, as root or with sudo.
 # With --interop those of tests/interop too, which need npm and packages from its registry; with --deploy those of tests/deploy, which
 # need Python and packages from PyPI. With --fuzz each target of tests/fuzz for a minute, with --fuzz=SECONDS for so long.
+# With --soak a proxy is called for a minute while everything around it goes wrong in turn, with --soak=SECONDS for so long.
 # The last line is `N passed, N failed`, over all of them; the exit status is 0 only if none failed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -9,14 +10,17 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 interop=no
 deploy=no
 fuzz=0
+soak=0
 for argument in "$@"; do
     case "$argument" in
         --interop) interop=yes ;;
         --deploy) deploy=yes ;;
         --fuzz) fuzz=60 ;;
         --fuzz=[1-9]*) fuzz=${argument#*=} ;;
+        --soak) soak=60 ;;
+        --soak=[1-9]*) soak=${argument#*=} ;;
         *)
-            echo "usage: tests/run.sh [--interop] [--deploy] [--fuzz[=SECONDS]]" >&2
+            echo "usage: tests/run.sh [--interop] [--deploy] [--fuzz[=SECONDS]] [--soak[=SECONDS]]" >&2
             exit 2
             ;;
     esac
@@ -91,7 +95,7 @@ run() {
                 if ($i ~ /^failed/) run += $(i - 1)
             }
         }
-        /^(interop|deploy|fuzz): [0-9]+ passed, [0-9]+ failed$/ { good += $2; run += $2 + $4 }
+        /^(interop|deploy|fuzz|soak): [0-9]+ passed, [0-9]+ failed$/ { good += $2; run += $2 + $4 }
         END { print good + 0, run - good }' "$log")
     # what broke before a test could fail, such as a build, counts as a failure too
     if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
@@ -133,6 +137,9 @@ if [ "$deploy" = yes ]; then
 fi
 if [ "$fuzz" != 0 ]; then
     run bash tests/fuzz/run.sh "$fuzz"
+fi
+if [ "$soak" != 0 ]; then
+    run cargo test --locked --test soak -- "$soak"
 fi
 
 echo "$passed passed, $failed failed"
