@@ -10,6 +10,7 @@ pub mod clock;
 pub mod derived;
 pub mod digest;
 pub mod holdings;
+pub mod key_pair;
 pub mod name;
 pub mod paint;
 pub mod peer;

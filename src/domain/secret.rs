@@ -5,6 +5,30 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 /// A secret text. It has no `Display`, `Debug` hides it, and its memory is wiped on drop.
+///
+/// ```
+/// # use obo_proxy::domain::secret::Secret;
+/// let secret = Secret::new("hunter2".into());
+/// assert_eq!(format!("{secret:?}"), "Secret(..)");
+/// ```
+///
+/// It cannot be printed, written as JSON, nor be taken for a text:
+///
+/// ```compile_fail,E0277
+/// # use obo_proxy::domain::secret::Secret;
+/// # let secret = Secret::new("hunter2".into());
+/// println!("{secret}");
+/// ```
+/// ```compile_fail,E0277
+/// # use obo_proxy::domain::secret::Secret;
+/// # let secret = Secret::new("hunter2".into());
+/// serde_json::to_string(&secret);
+/// ```
+/// ```compile_fail,E0308
+/// # use obo_proxy::domain::secret::Secret;
+/// # let secret = Secret::new("hunter2".into());
+/// let text: &str = &secret;
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 

@@ -1,4 +1,22 @@
-//! The two tokens of this trade. They are two types, so that confusing them does not compile.
+//! The two tokens of this trade. They are two types, so that confusing them does not compile, and neither does showing them.
+//!
+//! ```compile_fail,E0308
+//! # use obo_proxy::domain::token::{DownstreamToken, UserToken};
+//! fn sent_upstream(_: &DownstreamToken) {}
+//! fn of(caller: &UserToken) { sent_upstream(caller) }
+//! ```
+//! ```compile_fail,E0277
+//! # use obo_proxy::domain::token::UserToken;
+//! fn printed(token: &UserToken) { println!("{token}") }
+//! ```
+//! ```compile_fail,E0277
+//! # use obo_proxy::domain::token::DownstreamToken;
+//! fn printed(token: &DownstreamToken) { println!("{token}") }
+//! ```
+//! ```compile_fail,E0277
+//! # use obo_proxy::domain::token::DownstreamToken;
+//! fn written(token: &DownstreamToken) { serde_json::to_string(token); }
+//! ```
 
 use std::fmt;
 

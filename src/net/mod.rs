@@ -3,7 +3,7 @@
 //! **In:** addresses, roots, time limits. **Out:** a [`client::Client`] for whole small messages, [`metadata::Metadata`]: what a
 //! server says of its endpoints, and a
 //! [`dialer::Dialer`] for streamed ones. **Never:** follows a redirect, reads an answer without a bound, takes a proxy
-//! but the one that an identity provider is configured with.
+//! but the one that an identity provider is configured with, goes where a name leads that [`off_limits`] knows.
 
 use std::error::Error as StdError;
 use std::io;
@@ -28,6 +28,7 @@ pub mod egress;
 pub mod gather;
 pub mod metadata;
 pub mod names;
+pub mod off_limits;
 pub mod sockets;
 pub mod tcp;
 pub mod tls;

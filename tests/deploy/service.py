@@ -1,6 +1,7 @@
 """The proxy as systemd runs it, without systemd: service.py confined|watchdog BINARY"""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -21,7 +22,12 @@ def confined(binary):
         statuses = stage.traffic()
         assert statuses == EXPECTED, statuses
         with open(f"/proc/{stage.proxy.pid}/status", encoding="utf-8") as status:
-            assert "Seccomp:\t2\n" in status.read(), "the proxy is not confined"
+            said = status.read()
+        assert "Seccomp:\t2\n" in said, "the proxy is not confined"
+        assert "NoNewPrivs:\t1\n" in said, "the proxy may gain privileges"
+        with open(f"/proc/{stage.proxy.pid}/limits", encoding="utf-8") as limits:
+            assert re.search(r"^Max core file size +0 +0 ", limits.read(), re.M), "a core may be written"
+        assert "look into" not in stage.log("proxy.log"), "the unit refuses what the proxy does to itself"
         stage.proxy.send_signal(signal.SIGHUP)
         until("the configuration is read again", lambda: "was read again" in stage.log("proxy.log"))
         for process, log in ((stage.proxy, "proxy.log"), (stage.demo, "demo.log")):

@@ -157,7 +157,7 @@ fn cpu_ticks(process: u32) -> u64 {
 #[tokio::test]
 async fn without_descriptors_it_waits_idly_and_goes_on_when_there_are_some_again() {
     let proxy = Proxy::start(&config("http://127.0.0.1:1", "127.0.0.1:1", "info"), &[("SECRET", "secret")]);
-    let used = std::fs::read_dir(format!("/proc/{}/fd", proxy.id())).unwrap().count();
+    let used = proxy.descriptors();
     shell(&format!("prlimit --pid {} --nofile={}", proxy.id(), used + 8));
     let mut connections = Vec::new();
     for _ in 0..40 {

@@ -21,6 +21,7 @@ mod forward;
 mod framing;
 mod fuzzing;
 mod grants;
+mod hardening;
 mod http2_conformance;
 mod http2_downgrade;
 mod http2_floods;

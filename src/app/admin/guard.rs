@@ -15,6 +15,7 @@ use http::StatusCode;
 use http::Uri;
 use http::header;
 use http::uri::Authority;
+use zeroize::Zeroizing;
 
 use crate::config::Admin;
 use crate::config::is_loopback_host;
@@ -163,14 +164,15 @@ fn sole<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
 }
 
 /// What an `Authorization` field shows.
-fn shown(field: &str) -> Option<Vec<u8>> {
+fn shown(field: &str) -> Option<Zeroizing<Vec<u8>>> {
     let (scheme, rest) = field.split_once(' ')?;
     if scheme.eq_ignore_ascii_case("bearer") {
-        return Some(rest.trim().as_bytes().to_vec());
+        return Some(Zeroizing::new(rest.trim().as_bytes().to_vec()));
     }
-    let login = STANDARD.decode(rest.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+    let login = STANDARD.decode(rest.trim()).ok().map(Zeroizing::new);
+    let login = login.filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
     let colon = login.iter().position(|byte| *byte == b':')?;
-    login.get(colon + 1..).map(<[u8]>::to_vec)
+    login.get(colon + 1..).map(|password| Zeroizing::new(password.to_vec()))
 }
 
 #[cfg(test)]

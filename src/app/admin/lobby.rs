@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread;
 
 use anyhow::Context;
+use http::Method;
 use http::header;
 use tokio::runtime::Builder;
 use tokio::runtime::Handle;
@@ -20,6 +21,7 @@ use crate::app::admin::Desk;
 use crate::app::admin::Interface;
 use crate::app::admin::Prepared;
 use crate::app::admin::Probes;
+use crate::app::admin::probes;
 use crate::app::bind;
 use crate::app::server::Bound;
 use crate::app::server::Server;
@@ -185,6 +187,9 @@ fn serve(bound: Bound, probes: &Probes, turns: &Turns) -> Server {
         let (probes, turns) = (probes.clone(), turns.clone());
         async move {
             let path = request.uri().path();
+            if !matches!(*request.method(), Method::GET | Method::HEAD) {
+                return probes::not_allowed();
+            }
             let _turn = if Probes::takes_a_while(path) { turns.next().await } else { None };
             probes.answer(path, request.headers().get(header::ACCEPT)).await
         }

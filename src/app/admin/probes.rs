@@ -123,6 +123,13 @@ impl Probes {
     }
 }
 
+/// The answer to who wants more than to read.
+pub fn not_allowed() -> Response<Body> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "this can be read, and nothing else\n".into());
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
+}
+
 fn text(status: StatusCode, text: String) -> Response<Body> {
     let mut response = Response::new(Full::from(text).map_err(|never| match never {}).boxed_unsync());
     *response.status_mut() = status;

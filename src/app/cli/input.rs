@@ -68,8 +68,16 @@ pub fn certificate(path: Option<&PathBuf>) -> Result<Option<ClientCertificate>, 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(LONGEST).read_to_end(&mut bytes));
-    read.with_context(|| format!("cannot read {}", path.display()))?;
+    read.with_context(|| match may_be_secret(&path.to_string_lossy()) {
+        true => "cannot read the file of that name: a token is given in a file, or by standard input".into(),
+        false => format!("cannot read {}", path.display()),
+    })?;
     Ok(bytes)
+}
+
+/// Whether somebody may have written a token or a secret where it does not belong. Names of files have a `/` when they are long.
+pub fn may_be_secret(argument: &str) -> bool {
+    argument.contains("eyJ") || (argument.len() >= 32 && !argument.contains('/'))
 }
 
 /// The token in `text`, which may be a whole header field, as it is pasted from a browser.

@@ -12,7 +12,9 @@ use anyhow::Context;
 
 use crate::app::cli::usage::Arguments;
 use crate::app::cli::usage::Command;
+use crate::app::panics;
 use crate::app::reload::Source;
+use crate::app::seclusion;
 use crate::config::Loaded;
 use crate::config::Look;
 use crate::config::problem::Cause;
@@ -56,14 +58,16 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-/// Runs the command the arguments name.
+/// Runs the command the arguments name. Nearly all of them get to see a secret or a token, so that all are secluded.
 pub fn main() -> ExitCode {
+    let open = seclusion::seclude();
+    panics::tell_places_alone();
     let Arguments { config, command } = match usage::parse() {
         Ok(arguments) => arguments,
         Err(said) => return refused(&said),
     };
     let outcome = match command {
-        Command::Run => run::run(&config),
+        Command::Run => run::run(&config, &open),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Check(arguments) => return check::run(&config, &arguments),
         Command::Doctor(arguments) => return doctor::run(&config, &arguments),

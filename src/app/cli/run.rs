@@ -15,6 +15,7 @@ use crate::app::cli::paint;
 use crate::app::cli::source;
 use crate::app::reload::Watch;
 use crate::app::reload::report;
+use crate::app::seclusion;
 use crate::app::supervisor::Supervisor;
 use crate::config::Config;
 use crate::config::Loaded;
@@ -23,7 +24,8 @@ use crate::telemetry::dial::Dial;
 use crate::telemetry::dial::Setting;
 use crate::telemetry::logs;
 
-pub(super) fn run(files: &[PathBuf]) -> Result<(), Failure> {
+/// Where the process could not shut itself off, `open` says how.
+pub(super) fn run(files: &[PathBuf], open: &[seclusion::Error]) -> Result<(), Failure> {
     let (clock, bell) = (Clock::system(), Arc::new(Notify::new()));
     let source = source(files).map_err(Failure::Config)?;
     let supervisor = Supervisor::of(&source.environment, std::process::id());
@@ -31,6 +33,9 @@ pub(super) fn run(files: &[PathBuf]) -> Result<(), Failure> {
     let (watch, Loaded { config, warnings, .. }) = begun.map_err(Failure::Config)?;
     let dial = log_to_stderr(&config, &clock)?;
     warnings.iter().for_each(report::problem);
+    for error in open {
+        tracing::warn!(error = logs::report(error), "others may look into this process");
+    }
     let supervisor = supervisor.unwrap_or_else(|error| {
         let error = logs::report(&error);
         tracing::warn!(error, "the service manager cannot be told how things go");

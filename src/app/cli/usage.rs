@@ -8,6 +8,8 @@ use clap::CommandFactory;
 use clap::FromArgMatches;
 use clap::Parser;
 use clap::Subcommand;
+use clap::error::ContextKind;
+use clap::error::ContextValue;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::value_parser;
@@ -20,6 +22,7 @@ use crate::app::cli::doctor;
 use crate::app::cli::explain;
 use crate::app::cli::health;
 use crate::app::cli::init;
+use crate::app::cli::input;
 use crate::app::cli::token;
 
 const DEFAULT_CONFIG: &str = "/etc/obo-proxy/config.yaml";
@@ -116,7 +119,7 @@ pub(super) fn command() -> clap::Command {
 
 /// The arguments of this process, or what there is to tell instead.
 pub(super) fn parse() -> Result<Arguments, clap::Error> {
-    let matches = command().try_get_matches()?;
+    let matches = command().try_get_matches().map_err(masked)?;
     let arguments = Arguments::from_arg_matches(&matches)?;
     let instead = match &arguments.command {
         Command::Demo(_) => "`demo` has its own, which --print-config prints; `run` takes yours",
@@ -134,6 +137,17 @@ pub(super) fn parse() -> Result<Arguments, clap::Error> {
         // whoever has OBO_CONFIG set means the commands that read it
         _ => Ok(arguments),
     }
+}
+
+/// The same complaint, without what may be a token: logs keep what commands print.
+fn masked(mut complaint: clap::Error) -> clap::Error {
+    for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
+        let is_secret = |said: &ContextValue| input::may_be_secret(&said.to_string());
+        if complaint.get(kind).is_some_and(is_secret) {
+            complaint.insert(kind, ContextValue::String("***".into()));
+        }
+    }
+    complaint
 }
 
 #[cfg(test)]

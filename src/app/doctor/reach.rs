@@ -21,6 +21,7 @@ use crate::app::doctor::remedies::Whose;
 use crate::config::Http2;
 use crate::net::dialer;
 use crate::net::dialer::Dialer;
+use crate::net::names;
 use crate::net::names::Names;
 use crate::net::tls;
 
@@ -117,17 +118,19 @@ pub async fn reach(round: &Round, server: &Server) -> Reached {
 }
 
 async fn resolved(host: &str, port: u16) -> Result<(Verdict, Vec<SocketAddr>), Verdict> {
-    match tokio::net::lookup_host((host, port)).await.map(Vec::from_iter) {
-        Ok(found) if !found.is_empty() => {
-            let mut all: Vec<String> = found.iter().take(4).map(|address| address.ip().to_string()).collect();
-            if found.len() > all.len() {
-                all.push(format!("and {} more", found.len() - all.len()));
-            }
-            Ok((Verdict::well(all.join(", ")), found))
-        }
-        Ok(_) => Err(remedies::unknown_host("it has no address")),
-        Err(error) => Err(remedies::unknown_host(&error.to_string())),
+    let found = tokio::net::lookup_host((host, port)).await;
+    let found = found.map_err(|error| remedies::unknown_host(&error.to_string()))?;
+    let found = names::admitted(found.map(|address| address.ip()).collect());
+    let found = found.map_err(|error| remedies::off_limits(&error))?;
+    if found.is_empty() {
+        return Err(remedies::unknown_host("it has no address"));
     }
+    let mut all: Vec<String> = found.iter().take(4).map(IpAddr::to_string).collect();
+    if found.len() > all.len() {
+        all.push(format!("and {} more", found.len() - all.len()));
+    }
+    let found = found.into_iter().map(|address| SocketAddr::new(address, port)).collect();
+    Ok((Verdict::well(all.join(", ")), found))
 }
 
 /// Tries the addresses one after the other, as the proxy does.

@@ -1,16 +1,14 @@
 //! What is wrong with the content of PEM files (RFC 7468), if anything. Pure.
 
-use std::sync::Arc;
-
 use rustls::RootCertStore;
-use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::sign::CertifiedKey;
 use x509_parser::parse_x509_certificate;
+use zeroize::Zeroizing;
 
 use crate::domain::clock::UnixTime;
+use crate::domain::key_pair::key_pair;
 
 /// What is wrong, and what to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +46,7 @@ pub fn authorities(pem: &[u8]) -> Option<Complaint> {
 
 /// What keeps the private key in `pem` from being that of the first of `chain`.
 pub fn key_of(pem: &[u8], chain: Vec<CertificateDer<'static>>) -> Option<Complaint> {
-    let Ok(key) = PrivateKeyDer::from_pem_slice(pem) else {
+    let Ok(key) = PrivateKeyDer::from_pem_slice(pem).map(Zeroizing::new) else {
         let contains = |needle: &[u8]| pem.windows(needle.len()).any(|window| window == needle);
         // RFC 7468 section 11, or what OpenSSL wrote before
         let is_encrypted = contains(b"BEGIN ENCRYPTED PRIVATE KEY") || contains(b"Proc-Type: 4,ENCRYPTED");
@@ -60,7 +58,7 @@ pub fn key_of(pem: &[u8], chain: Vec<CertificateDer<'static>>) -> Option<Complai
             false => Complaint("there is no private key in this file", KEY),
         });
     };
-    match CertifiedKey::from_der(chain, key, &Arc::new(aws_lc_rs::default_provider())) {
+    match key_pair(chain, &key) {
         Ok(_) => None,
         Err(rustls::Error::InconsistentKeys(_)) => {
             Some(Complaint("this private key is not that of the certificate", PAIR))

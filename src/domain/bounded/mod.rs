@@ -115,6 +115,11 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static, V: Kept> Bounded<K, V> {
         self.entries.remove(key).is_some()
     }
 
+    /// Lets go of what was removed, which else stays until the cache is used again.
+    pub fn settle(&self) {
+        self.entries.run_pending_tasks();
+    }
+
     /// Removes the value for `key` if it is the one that is meant. Whether it did.
     pub fn remove_if(&self, key: &K, is_meant: impl Fn(&V) -> bool) -> bool {
         let outcome = self.entries.entry_by_ref(key).and_compute_with(|entry| match entry {

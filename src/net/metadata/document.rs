@@ -3,9 +3,11 @@
 use std::fmt;
 
 use serde_json::Value;
+use url::Host;
 use url::Url;
 
 use crate::config::is_loopback;
+use crate::net::off_limits::is_off_limits;
 
 /// An endpoint of an authorization server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,7 +52,9 @@ pub enum Error {
     #[error(transparent)]
     WrongIssuer(#[from] Mismatch),
     /// Secrets and tokens would go there in the clear.
-    #[error("the {0} in the metadata is neither https nor, beside a loopback issuer, loopback")]
+    #[error(
+        "the {0} in the metadata is neither https nor, beside a loopback issuer, loopback; or it is link-local"
+    )]
     Unsafe(Endpoint),
 }
 
@@ -94,12 +98,12 @@ impl Document {
         if named != issuer {
             return Err(Mismatch::new(named, issuer).into());
         }
-        let is_local = Url::parse(issuer).is_ok_and(|issuer| is_loopback(&issuer));
+        let issuer = Url::parse(issuer).ok();
         let mtls_aliases = match document.get("mtls_endpoint_aliases") {
-            Some(aliases) => endpoints(aliases, is_local)?,
+            Some(aliases) => endpoints(aliases, issuer.as_ref())?,
             None => Vec::new(),
         };
-        Ok(Self { endpoints: endpoints(&document, is_local)?, mtls_aliases })
+        Ok(Self { endpoints: endpoints(&document, issuer.as_ref())?, mtls_aliases })
     }
 
     /// Where `endpoint` is.
@@ -128,7 +132,7 @@ pub fn addresses(url: &Url) -> [Url; 2] {
     })
 }
 
-fn endpoints(object: &Value, is_local: bool) -> Result<Vec<(Endpoint, Url)>, Error> {
+fn endpoints(object: &Value, issuer: Option<&Url>) -> Result<Vec<(Endpoint, Url)>, Error> {
     let named = Endpoint::ALL.iter().filter_map(|endpoint| {
         let value = object.get(endpoint.name()).filter(|value| !value.is_null())?;
         Some((*endpoint, value))
@@ -136,7 +140,7 @@ fn endpoints(object: &Value, is_local: bool) -> Result<Vec<(Endpoint, Url)>, Err
     named
         .map(|(endpoint, value)| {
             let url = value.as_str().and_then(|text| Url::parse(text).ok());
-            let safe = url.filter(|url| is_safe(url, is_local)).ok_or(Error::Unsafe(endpoint))?;
+            let safe = url.filter(|url| is_safe(url, issuer)).ok_or(Error::Unsafe(endpoint))?;
             Ok((endpoint, safe))
         })
         .collect()
@@ -146,11 +150,20 @@ fn find(endpoints: &[(Endpoint, Url)], wanted: Endpoint) -> Option<&Url> {
     endpoints.iter().find(|(endpoint, _)| *endpoint == wanted).map(|(_, url)| url)
 }
 
-/// Whether tokens may be sent to `url`, and keys believed that come from there.
-fn is_safe(url: &Url, is_local: bool) -> bool {
+/// Whether tokens may be sent to `url`, and keys believed that come from there, by the word of `issuer`.
+fn is_safe(url: &Url, issuer: Option<&Url>) -> bool {
     match url.scheme() {
-        "https" => true,
-        "http" => is_local && is_loopback(url),
+        "https" => !leads_off_limits(url) || issuer.is_some_and(|issuer| issuer.host() == url.host()),
+        "http" => issuer.is_some_and(is_loopback) && is_loopback(url),
+        _ => false,
+    }
+}
+
+/// Whether the host is an address that only a configuration may name.
+fn leads_off_limits(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => is_off_limits(address.into()),
+        Some(Host::Ipv6(address)) => is_off_limits(address.into()),
         _ => false,
     }
 }
@@ -221,10 +234,17 @@ mod tests {
     }
 
     #[test]
-    fn no_endpoint_is_reached_in_the_clear_but_on_loopback() {
+    fn no_endpoint_is_reached_in_the_clear_but_on_loopback_or_is_link_local_but_beside_its_issuer() {
         const LOCAL: &str = "http://127.0.0.1:8080";
         for (issuer, url, is_safe) in [
             (ISSUER, "https://elsewhere.example/token", true),
+            (ISSUER, "https://169.254.169.254/token", false),
+            (ISSUER, "https://0xa9fea9fe/token", false),
+            (ISSUER, "https://[::ffff:169.254.169.254]/token", false),
+            (ISSUER, "https://[fd00:ec2::254]/token", false),
+            (ISSUER, "https://10.0.0.1/token", true),
+            ("https://169.254.7.7", "https://169.254.7.7/token", true),
+            ("https://169.254.7.7", "https://169.254.169.254/token", false),
             (ISSUER, "http://id.example/token", false),
             (ISSUER, "http://127.0.0.1/token", false),
             (LOCAL, "http://127.0.0.1:8080/token", true),

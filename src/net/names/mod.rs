@@ -1,5 +1,6 @@
 //! The addresses of host names, by the system's resolver. Many who want to know at the same time are one look-up, and what was
-//! found last serves on while the resolver fails or takes its time.
+//! found last serves on while the resolver fails or takes its time. No name leads to an address that is off limits, however
+//! often what it resolves to changes.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,6 +15,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
+
+use crate::net::off_limits::is_off_limits;
 
 /// How long an answer is as good as new. Where addresses come and go, as those of pods do, they are followed this closely.
 const FRESH: Duration = Duration::from_secs(5);
@@ -37,6 +40,11 @@ pub enum Error {
     /// It knows the name, and no address.
     #[error("the name has no address")]
     NoAddress,
+    /// It knows addresses that no name may have, and no other.
+    #[error(
+        "the name leads to {0}, which is link-local or a cloud's own: only an address in its place may lead there"
+    )]
+    OffLimits(IpAddr),
     /// Whoever was asking is gone.
     #[error("the look-up was given up")]
     GivenUp,
@@ -99,7 +107,7 @@ impl Names {
         Self(Arc::new(Shared { lookup: Box::new(lookup), known: Mutex::default() }))
     }
 
-    /// The addresses of `host`, in the order in which they are to be tried.
+    /// The addresses of `host`, in the order in which they are to be tried. Who has written an address means it.
     ///
     /// # Errors
     /// If there are none, nor were lately.
@@ -138,7 +146,7 @@ impl Names {
         let (names, host) = (self.clone(), Box::<str>::from(host));
         tokio::spawn(async move {
             let found = match asked.await {
-                Ok(found) => in_turn(found),
+                Ok(found) => admitted(found).and_then(in_turn),
                 Err(error) => Err(Error::Unresolved(Arc::new(error))),
             };
             if let Some(known) = names.names().get_mut(&host) {
@@ -212,6 +220,19 @@ fn room_for<'n>(names: &'n mut HashMap<Box<str>, Known>, host: &str) -> &'n mut 
         names.retain(|_, known| known.flight.is_some());
     }
     names.entry(host.into()).or_default()
+}
+
+/// Those of the addresses that a name may have.
+///
+/// # Errors
+/// If it has others alone.
+pub fn admitted(mut found: Vec<IpAddr>) -> Result<Vec<IpAddr>, Error> {
+    let first = found.first().copied();
+    found.retain(|address| !is_off_limits(*address));
+    match first {
+        Some(address) if found.is_empty() => Err(Error::OffLimits(address)),
+        _ => Ok(found),
+    }
 }
 
 /// The addresses that were found, one kind and the other by turns: where one does not work here, not all of its addresses are

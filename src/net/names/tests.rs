@@ -161,6 +161,34 @@ async fn an_address_is_no_name() {
     assert_eq!(zone.asked(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn no_name_leads_where_only_an_address_may_neither_at_first_nor_later() {
+    let refused = "the name leads to 169.254.169.254, which is link-local or a cloud's own: only an address in its place may lead there";
+    let (zone, names) = Zone::new(finds("169.254.169.254"));
+    assert_eq!(found(&names).await.0, refused);
+    zone.now(Way::Finds(vec![ip("::ffff:169.254.169.254"), ip("10.0.0.1"), ip("fe80::1")]));
+    assert_eq!(found(&names).await.0, "10.0.0.1", "what else it leads to serves");
+    zone.now(finds("169.254.169.254"));
+    after(FRESH).await;
+    assert_eq!(
+        found(&names).await.0,
+        "10.0.0.1",
+        "what it led to before serves on, as where the resolver fails"
+    );
+    after(LAST_GOOD).await;
+    assert_eq!(found(&names).await.0, refused);
+    // who has written an address means it: managed identities are asked for there
+    assert_eq!(names.addresses("169.254.169.254").await.unwrap()[..], [ip("169.254.169.254")]);
+}
+
+#[tokio::test]
+async fn a_number_that_the_resolver_takes_for_an_address_is_a_name() {
+    for host in ["0xa9fea9fe", "2852039166", "169.254.43518", "0251.0376.0251.0376"] {
+        let found = Names::default().addresses(host).await;
+        assert!(matches!(found, Err(Error::OffLimits(_))), "{host}: {found:?}");
+    }
+}
+
 #[test]
 fn both_kinds_of_addresses_are_tried_by_turns() {
     let turns = |addresses: &[&str]| {

@@ -8,6 +8,7 @@ use tokio::net::TcpSocket;
 use tokio::time::Instant;
 
 use crate::config::Http2;
+use crate::net::causes;
 use crate::net::dialer::Dialer;
 use crate::net::names::Lookup;
 use crate::net::sockets::testing::asks_and_expects;
@@ -99,6 +100,16 @@ async fn a_server_is_dialled_by_its_name_and_on_while_nobody_knows_it() {
     known.dial().await.unwrap();
     let other = dialer(&format!("http://reports.internal:{port}"), &names).dial().await;
     assert!(matches!(other, Err(crate::net::dialer::Error::Connect(_))), "{other:?}");
+}
+
+#[tokio::test]
+async fn a_name_that_leads_to_metadata_is_not_dialled_and_why_is_told() {
+    for address in ["169.254.169.254", "::ffff:169.254.169.254", "fe80::1", "fd00:ec2::254"] {
+        let zone = Zone(Arc::new(Mutex::new(Some(address.parse().unwrap()))));
+        let refused = dialer("http://orders.internal:80", &Names::known_to(zone)).dial().await.unwrap_err();
+        let told = causes(&refused).map(ToString::to_string).collect::<Vec<_>>().join(": ");
+        assert!(told.contains(&format!("the name leads to {address}")), "{told}");
+    }
 }
 
 #[tokio::test]

@@ -9,13 +9,16 @@ use rustls::ClientConfig;
 use rustls::ConfigBuilder;
 use rustls::RootCertStore;
 use rustls::WantsVerifier;
+use rustls::client::WantsClientCert;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::sign::SingleCertAndKey;
 use zeroize::Zeroizing;
 
 use crate::config::file;
+use crate::domain::key_pair::key_pair;
 
 /// Longer than any PEM file is.
 const LONGEST: u64 = 16 * 1024 * 1024;
@@ -64,7 +67,7 @@ pub fn client_config(
         None => Ok(builder.with_no_client_auth()),
         Some((chain, key)) => {
             let key = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| pem_error(key, error))?;
-            builder.with_client_auth_cert(certificates(chain)?, key).map_err(Error::ClientCertificate)
+            showing(builder, certificates(chain)?, &Zeroizing::new(key))
         }
     }
 }
@@ -77,10 +80,18 @@ pub fn client_config(
 pub fn client_config_as(
     ca: Option<&Path>,
     chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
+    key: &Zeroizing<PrivateKeyDer<'static>>,
 ) -> Result<ClientConfig, Error> {
-    let builder = builder()?.with_root_certificates(roots(ca)?);
-    builder.with_client_auth_cert(chain, key).map_err(Error::ClientCertificate)
+    showing(builder()?.with_root_certificates(roots(ca)?), chain, key)
+}
+
+fn showing(
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    chain: Vec<CertificateDer<'static>>,
+    key: &Zeroizing<PrivateKeyDer<'static>>,
+) -> Result<ClientConfig, Error> {
+    let pair = key_pair(chain, key).map_err(Error::ClientCertificate)?;
+    Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(pair))))
 }
 
 /// A TLS client that trusts nobody: for servers spoken to without TLS, so that they need no roots.

@@ -74,7 +74,7 @@ async fn a_server_that_asks_who_we_are_is_shown_our_certificate() {
     std::fs::write(&ca, ours.pem()).unwrap();
     let shown = |issuer: &Authority| {
         let (chain, key) = issue(issuer, "orders-proxy");
-        client_config_as(Some(&ca), chain, key).unwrap()
+        client_config_as(Some(&ca), chain, &Zeroizing::new(key)).unwrap()
     };
     for (config, admitted) in
         [(shown(&ours), true), (shown(&other), false), (client_config(Some(&ca), None).unwrap(), false)]
@@ -93,6 +93,6 @@ fn a_certificate_is_not_shown_with_another_ones_key() {
     let directory = tempfile::tempdir().unwrap();
     let ca = directory.path().join("ca.pem");
     std::fs::write(&ca, authority.pem()).unwrap();
-    let error = client_config_as(Some(&ca), chain, key).unwrap_err();
+    let error = client_config_as(Some(&ca), chain, &Zeroizing::new(key)).unwrap_err();
     assert!(matches!(error, Error::ClientCertificate(_)), "{error}");
 }

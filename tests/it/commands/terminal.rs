@@ -130,8 +130,7 @@ fn init_says_before_it_asks_that_it_could_not_write() {
     // somebody else may be quicker than whoever answers
     let mut terminal = Terminal::start("$OBO init", &[]);
     answer_four(&mut terminal);
-    let own = fs::read_link(format!("/proc/{}/cwd", terminal.process())).unwrap().join("obo-proxy.yaml");
-    fs::write(&own, "theirs").unwrap();
+    fs::write(terminal.directory().join("obo-proxy.yaml"), "theirs").unwrap();
     terminal.press("api://one/.default\n");
     let (code, said, directory) = terminal.wait();
     assert_eq!(code, 74, "{said}");

@@ -108,7 +108,6 @@ async fn no_descriptor_thread_or_memory_is_left_of_a_hundred_configurations() {
     let load =
         Load::new().http1(address(&proxy), 4, Duration::from_millis(1), "").http2(address(&proxy), 1, 2);
     let process = format!("/proc/{}", proxy.id());
-    let descriptors = || fs::read_dir(format!("{process}/fd")).unwrap().count();
     let status = |of: &str| -> usize {
         let status = fs::read_to_string(format!("{process}/status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(of)).unwrap();
@@ -122,8 +121,8 @@ async fn no_descriptor_thread_or_memory_is_left_of_a_hundred_configurations() {
         if number % 20 == 0 {
             // resting connections to upstreams that are gone, and to the identity provider, are let go by and by
             let most = seen.first().map_or(usize::MAX, |(first, ..): &(usize, usize, usize)| first + 5);
-            until("descriptors are closed", async || descriptors() <= most).await;
-            seen.push((descriptors(), status("Threads:"), status("VmRSS:")));
+            until("descriptors are closed", async || proxy.descriptors() <= most).await;
+            seen.push((proxy.descriptors(), status("Threads:"), status("VmRSS:")));
         }
     }
     let tally = load.end().await;

@@ -153,7 +153,8 @@ impl Proxy {
         Self::begun(command, directory)
     }
 
-    fn begun(mut command: Command, directory: tempfile::TempDir) -> Self {
+    /// The same, by a command of one's own; what it needs is in the directory.
+    pub fn begun(mut command: Command, directory: tempfile::TempDir) -> Self {
         let log = File::create(directory.path().join("log")).unwrap();
         let child = command.stderr(log).spawn().unwrap();
         let (address, telemetry) = (String::new(), String::new());
@@ -183,6 +184,24 @@ impl Proxy {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// How many descriptors it has open, by its own word: nobody but root may look.
+    pub fn descriptors(&self) -> usize {
+        let text = self.metrics();
+        let value = text.lines().find_map(|line| line.strip_prefix("process_open_fds ")).unwrap();
+        value.parse().unwrap()
+    }
+
+    /// What it tells Prometheus.
+    pub fn metrics(&self) -> String {
+        let mut connection = std::net::TcpStream::connect(&self.telemetry).unwrap();
+        let request =
+            format!("GET /metrics HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.telemetry);
+        connection.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        answer
     }
 
     /// Where its configuration is.

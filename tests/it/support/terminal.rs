@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Read;
 use std::io::Write;
+use std::path::Path;
 use std::process::Child;
 use std::process::ChildStdin;
 use std::process::Command;
@@ -104,9 +105,9 @@ impl Terminal {
         (code, shown, directory)
     }
 
-    /// The command's process, which writes down its number before all else.
-    pub fn process(&self) -> u32 {
-        fs::read_to_string(self.directory.path().join("process")).unwrap().trim().parse().unwrap()
+    /// Where it runs.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     fn shown(&self) -> String {

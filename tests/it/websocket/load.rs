@@ -32,10 +32,6 @@ shutdown: {{ delay: 0s, drain: 2s }}
     tokio::task::spawn_blocking(move || Proxy::start(&config, &[])).await.unwrap()
 }
 
-fn descriptors(process: u32) -> usize {
-    fs::read_dir(format!("/proc/{process}/fd")).unwrap().count()
-}
-
 /// Resident memory in KiB.
 fn memory(process: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
@@ -50,7 +46,7 @@ async fn two_hundred_that_come_and_go_leave_nothing_behind() {
     let address = proxy.address.parse().unwrap();
     echoed(&mut upgraded(address, &asking("/open", "")).await, UP).await;
     crate::support::until("the first is gone", async || upstream.open() == 0).await;
-    let before = descriptors(proxy.id());
+    let before = proxy.descriptors();
     // as many as there are permits, twice: one that was kept would be missing the second time
     for round in 0..2 {
         let mut sockets: Vec<TcpStream> = Vec::new();
@@ -60,7 +56,7 @@ async fn two_hundred_that_come_and_go_leave_nothing_behind() {
         for socket in &mut sockets {
             echoed(socket, UP).await;
         }
-        assert!(descriptors(proxy.id()) >= before + 400, "both sides of each are open");
+        assert!(proxy.descriptors() >= before + 400, "both sides of each are open");
         match round {
             0 => drop(sockets),
             _ => {
@@ -70,10 +66,8 @@ async fn two_hundred_that_come_and_go_leave_nothing_behind() {
                 drop(sockets);
             }
         }
-        crate::support::until("all are gone", async || {
-            upstream.open() == 0 && descriptors(proxy.id()) <= before
-        })
-        .await;
+        crate::support::until("all are gone", async || upstream.open() == 0 && proxy.descriptors() <= before)
+            .await;
     }
     let (code, log) = tokio::task::spawn_blocking(move || proxy.stop()).await.unwrap();
     assert_eq!(code, Some(0), "{log}");

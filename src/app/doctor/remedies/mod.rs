@@ -11,6 +11,7 @@ use crate::net;
 use crate::net::binding;
 use crate::net::causes;
 use crate::net::client;
+use crate::net::names;
 use crate::pipeline::exchange::OAuthError;
 use crate::pipeline::exchange::aadsts;
 use crate::pipeline::exchange::aadsts::Meaning;
@@ -37,6 +38,14 @@ pub fn unknown_host(why: &str) -> Verdict {
     Verdict::unreachable(
         why,
         "compare the name with the configuration; if it is right, look at the name servers of this machine or pod (/etc/resolv.conf) and at NetworkPolicies for port 53",
+    )
+}
+
+/// The name resolves, and the proxy does not go there.
+pub fn off_limits(error: &names::Error) -> Verdict {
+    Verdict::wrong(
+        error.to_string(),
+        "find out who has the name resolve so; if it is meant, write the address into the configuration in place of the name",
     )
 }
 

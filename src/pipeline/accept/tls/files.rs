@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use rustls::RootCertStore;
 use rustls::ServerConfig;
-use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::PrivateKeyDer;
@@ -28,6 +27,7 @@ use crate::config::file;
 use crate::domain::clock::UnixTime;
 use crate::domain::digest::Digest;
 use crate::domain::digest::Hasher;
+use crate::domain::key_pair::key_pair;
 use crate::domain::peer::AlternativeName;
 use crate::pipeline::accept::certificate;
 use crate::pipeline::accept::tls::names::ByName;
@@ -153,7 +153,7 @@ impl Content {
         };
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
         let builder = builder.with_protocol_versions(versions).map_err(Error::Setup)?;
-        let certificates = Arc::new(self.certificates(settings, &provider)?);
+        let certificates = Arc::new(self.certificates(settings)?);
         let authorities = settings.client_ca.as_deref().zip(self.client_ca.as_deref());
         let mut config = match authorities {
             None => builder.with_no_client_auth().with_cert_resolver(certificates),
@@ -178,10 +178,10 @@ impl Content {
         Ok(config)
     }
 
-    fn certificates(&self, settings: &ListenerTls, provider: &CryptoProvider) -> Result<Certificates, Error> {
+    fn certificates(&self, settings: &ListenerTls) -> Result<Certificates, Error> {
         let mut all: Option<ByName<Arc<CertifiedKey>>> = None;
         for (settings, pem) in settings.certificates.iter().zip(&self.pairs) {
-            let pair = Arc::new(pair(settings, pem, provider)?);
+            let pair = Arc::new(pair(settings, pem)?);
             let names = match settings.server_names.as_slice() {
                 [] => own_names(&pair),
                 names => names.to_vec(),
@@ -212,13 +212,14 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
     })
 }
 
-fn pair(settings: &ServerCertificate, pem: &Pem, provider: &CryptoProvider) -> Result<CertifiedKey, Error> {
+fn pair(settings: &ServerCertificate, pem: &Pem) -> Result<CertifiedKey, Error> {
     let chain = chain(&settings.certificate, &pem.certificate)?;
     let key = PrivateKeyDer::from_pem_slice(&pem.key)
+        .map(Zeroizing::new)
         .map_err(|_| unusable(&settings.key, "holds no private key in PEM, or an encrypted one"))?;
     let refused =
         |source| Error::Pair { certificate: settings.certificate.clone(), key: settings.key.clone(), source };
-    CertifiedKey::from_der(chain, key, provider).map_err(refused)
+    key_pair(chain, &key).map_err(refused)
 }
 
 fn chain(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {

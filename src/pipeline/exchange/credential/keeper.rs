@@ -67,8 +67,8 @@ impl Made for Client {
     type With = Egress;
 
     fn make(settings: &Certificate, egress: Egress, chain: Chain, pem: &Pem) -> Result<Self, Error> {
-        let key = pem.private_key(settings)?.clone_key();
-        let config = tls::client_config_as(None, chain.certificates, key).map_err(|source| Error::Tls {
+        let key = pem.private_key(settings)?;
+        let config = tls::client_config_as(None, chain.certificates, &key).map_err(|source| Error::Tls {
             certificate: settings.file.clone(),
             key: settings.key.clone(),
             source,

@@ -263,6 +263,8 @@ impl Memory {
                 self.refusals.remove(&scope);
             }
         }
+        // to be wiped now, and not when somebody comes by
+        self.tokens.settle();
         Purged { users: users.into_iter().collect(), tokens }
     }
 
