@@ -368,6 +368,36 @@ pub const MEANINGS: &[Meaning] = &[
         "let an administrator look at the cross-tenant access settings of both tenants",
     ),
     means(
+        &[50_005, 50_127],
+        Topic::Denied,
+        "the policy wants a supported platform, or a broker app on the device",
+        "nothing here: the user takes a platform that the policy allows, or installs Microsoft Authenticator or Company Portal",
+    ),
+    means(
+        &[50_177, 50_178],
+        Topic::Denied,
+        "the policy wants an external challenge or a session control, which users of another tenant cannot meet",
+        "leave such users out of that Conditional Access policy, or invite them as guests",
+    ),
+    means(
+        &[90_072],
+        Topic::Denied,
+        "the user's account is not in this tenant, where it would have to show a second factor",
+        "invite the user as a guest, or have the user sign in with an account of this tenant; for a synchronised user compare the ImmutableID",
+    ),
+    means(
+        &[54_000],
+        Topic::Denied,
+        "the rule on the legal age of minors denies it",
+        "an administrator looks at the user's age group and consent for minors",
+    ),
+    means(
+        &[65_004],
+        Topic::Denied,
+        "the user has declined to consent",
+        "nothing here: the user signs in again and consents, or an administrator consents for all",
+    ),
+    means(
         &[50_196],
         Topic::Transient,
         "the same was asked too often within minutes",
