@@ -11,6 +11,7 @@ use anyhow::Context;
 
 use crate::app::cli::usage::Arguments;
 use crate::app::cli::usage::Command;
+use crate::app::cli::usage::Told;
 use crate::app::reload::Source;
 use crate::config::Environment;
 use crate::config::Loaded;
@@ -20,7 +21,6 @@ use crate::config::problem::Location;
 use crate::config::problem::Problem;
 use crate::config::problem::Report;
 use crate::config::problem::Severity;
-use crate::domain::paint::Paint;
 use crate::domain::printable;
 
 mod check;
@@ -60,7 +60,7 @@ impl From<anyhow::Error> for Failure {
 pub fn main() -> ExitCode {
     let Arguments { config, command } = match usage::parse() {
         Ok(arguments) => arguments,
-        Err(said) => return refused(&said),
+        Err(told) => return refused(&told),
     };
     let outcome = match command {
         Command::Run => run::run(&config),
@@ -98,18 +98,12 @@ fn ended(outcome: Result<ExitCode, Failure>) -> ExitCode {
 }
 
 /// Tells what is wrong with the arguments, or what they ask to be told.
-fn refused(said: &clap::Error) -> ExitCode {
-    let painted = |paint| match paint {
-        Paint::Colours => said.render().ansi().to_string(),
-        Paint::Plain => said.render().to_string(),
-    };
-    match said.use_stderr() {
-        true => {
-            eprint!("{}", painted(paint::of_stderr()));
-            ExitCode::from(2)
-        }
-        false => ended(print(&painted(paint::of_stdout())).map(|()| ExitCode::SUCCESS)),
+fn refused(told: &Told) -> ExitCode {
+    if told.is_help {
+        return ended(print(&told.painted(paint::of_stdout())).map(|()| ExitCode::SUCCESS));
     }
+    eprint!("{}", told.painted(paint::of_stderr()));
+    ExitCode::from(2)
 }
 
 /// Tells of an error. Arguments and names of files are in errors, and go to a terminal.
