@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs every test, on a Debian machine that has Rust; installs by package name what is missing, as root or with sudo.
 # With --interop those of tests/interop too, which need npm and packages from its registry; with --deploy those of tests/deploy, which
-# need Python and packages from PyPI. With --fuzz each target of tests/fuzz for a minute, with --fuzz=SECONDS for so long.
+# need Python and packages from PyPI; with --supply-chain those of tests/supply_chain, which build tools of crates.io. With --fuzz each
+# target of tests/fuzz for a minute, with --fuzz=SECONDS for so long.
 # The last line is `N passed, N failed`, over all of them; the exit status is 0 only if none failed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -9,14 +10,16 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 interop=no
 deploy=no
 fuzz=0
+supply_chain=no
 for argument in "$@"; do
     case "$argument" in
         --interop) interop=yes ;;
         --deploy) deploy=yes ;;
+        --supply-chain) supply_chain=yes ;;
         --fuzz) fuzz=60 ;;
         --fuzz=[1-9]*) fuzz=${argument#*=} ;;
         *)
-            echo "usage: tests/run.sh [--interop] [--deploy] [--fuzz[=SECONDS]]" >&2
+            echo "usage: tests/run.sh [--interop] [--deploy] [--supply-chain] [--fuzz[=SECONDS]]" >&2
             exit 2
             ;;
     esac
@@ -91,7 +94,7 @@ run() {
                 if ($i ~ /^failed/) run += $(i - 1)
             }
         }
-        /^(interop|deploy|fuzz): [0-9]+ passed, [0-9]+ failed$/ { good += $2; run += $2 + $4 }
+        /^(interop|deploy|supply-chain|fuzz): [0-9]+ passed, [0-9]+ failed$/ { good += $2; run += $2 + $4 }
         END { print good + 0, run - good }' "$log")
     # what broke before a test could fail, such as a build, counts as a failure too
     if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
@@ -130,6 +133,9 @@ fi
 if [ "$deploy" = yes ]; then
     cargo build --locked
     run bash tests/deploy/run.sh "${CARGO_TARGET_DIR:-target}/debug/obo-proxy"
+fi
+if [ "$supply_chain" = yes ]; then
+    run bash tests/supply_chain/run.sh
 fi
 if [ "$fuzz" != 0 ]; then
     run bash tests/fuzz/run.sh "$fuzz"
