@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs every test, on a Debian machine that has Rust; installs by package name what is missing, as root or with sudo.
 # With --interop those of tests/interop too, which need npm and packages from its registry; with --deploy those of tests/deploy, which
-# need Python and packages from PyPI; with --supply-chain those of tests/supply_chain, which build tools of crates.io. With --fuzz each
+# need Python and packages from PyPI; with --supply-chain those of tests/supply_chain, which build a tool of crates.io. With --fuzz each
 # target of tests/fuzz for a minute, with --fuzz=SECONDS for so long.
 # The last line is `N passed, N failed`, over all of them; the exit status is 0 only if none failed.
 set -euo pipefail

@@ -48,7 +48,7 @@ check() {
 tells_nothing() {
     local path
     for path in "$work" "$cargo_home" "$HOME/" "$(rustc --print sysroot)"; do
-        if LC_ALL=C grep --text --only-matching --max-count=3 "[[:print:]]*$path[[:print:]]\{0,80\}" "$1"; then
+        if LC_ALL=C grep --text --only-matching --max-count=3 "[[:print:]]*${path}[[:print:]]\{0,80\}" "$1"; then
             return 1
         fi
     done
