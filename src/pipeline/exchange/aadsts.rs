@@ -338,7 +338,7 @@ pub const MEANINGS: &[Meaning] = &[
         "assign the user or a group under Enterprise applications, Users and groups, or turn off Assignment required",
     ),
     means(
-        &[50_020, 50_034, 51_004, 50_014],
+        &[50_020, 50_034, 51_004, 50_014, 90_072],
         Topic::Denied,
         "the user is not in this tenant",
         "invite the user as a guest, or compare `tenant` with the tenant the user is of",
@@ -356,7 +356,7 @@ pub const MEANINGS: &[Meaning] = &[
         "wait, or let an administrator unlock it",
     ),
     means(
-        &[53_002, 530_032, 530_034, 530_035, 53_010, 53_011],
+        &[53_002, 530_032, 530_034, 530_035, 53_010, 53_011, 54_000],
         Topic::Denied,
         "a policy of the organisation denies it",
         "the sign-in log shows the policy",
@@ -379,24 +379,7 @@ pub const MEANINGS: &[Meaning] = &[
         "the policy wants an external challenge or a session control, which users of another tenant cannot meet",
         "leave such users out of that Conditional Access policy, or invite them as guests",
     ),
-    means(
-        &[90_072],
-        Topic::Denied,
-        "the user's account is not in this tenant, where it would have to show a second factor",
-        "invite the user as a guest, or have the user sign in with an account of this tenant; for a synchronised user compare the ImmutableID",
-    ),
-    means(
-        &[54_000],
-        Topic::Denied,
-        "the rule on the legal age of minors denies it",
-        "an administrator looks at the user's age group and consent for minors",
-    ),
-    means(
-        &[65_004],
-        Topic::Denied,
-        "the user has declined to consent",
-        "nothing here: the user signs in again and consents, or an administrator consents for all",
-    ),
+    means(&[65_004], Topic::Denied, "the user declined to consent", "the user signs in again and consents"),
     means(
         &[50_196],
         Topic::Transient,
