@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs every test, on a Debian machine that has Rust; installs by package name what is missing, as root or with sudo.
 # With --interop those of tests/interop too, which need npm and packages from its registry; with --deploy those of tests/deploy, which
-# need Python and packages from PyPI. With --fuzz each target of tests/fuzz for a minute, with --fuzz=SECONDS for so long.
+# need Python and packages from PyPI; with --supply-chain those of tests/supply_chain, which build a tool of crates.io. With --fuzz each
+# target of tests/fuzz for a minute, with --fuzz=SECONDS for so long.
 # With --soak a proxy is called for a minute while everything around it goes wrong in turn, with --soak=SECONDS for so long.
 # The last line is `N passed, N failed`, over all of them; the exit status is 0 only if none failed.
 set -euo pipefail
@@ -11,16 +12,18 @@ interop=no
 deploy=no
 fuzz=0
 soak=0
+supply_chain=no
 for argument in "$@"; do
     case "$argument" in
         --interop) interop=yes ;;
         --deploy) deploy=yes ;;
+        --supply-chain) supply_chain=yes ;;
         --fuzz) fuzz=60 ;;
         --fuzz=[1-9]*) fuzz=${argument#*=} ;;
         --soak) soak=60 ;;
         --soak=[1-9]*) soak=${argument#*=} ;;
         *)
-            echo "usage: tests/run.sh [--interop] [--deploy] [--fuzz[=SECONDS]] [--soak[=SECONDS]]" >&2
+            echo "usage: tests/run.sh [--interop] [--deploy] [--supply-chain] [--fuzz[=SECONDS]] [--soak[=SECONDS]]" >&2
             exit 2
             ;;
     esac
@@ -95,7 +98,7 @@ run() {
                 if ($i ~ /^failed/) run += $(i - 1)
             }
         }
-        /^(interop|deploy|fuzz|soak): [0-9]+ passed, [0-9]+ failed$/ { good += $2; run += $2 + $4 }
+        /^(interop|deploy|supply-chain|fuzz|soak): [0-9]+ passed, [0-9]+ failed$/ { good += $2; run += $2 + $4 }
         END { print good + 0, run - good }' "$log")
     # what broke before a test could fail, such as a build, counts as a failure too
     if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
@@ -134,6 +137,9 @@ fi
 if [ "$deploy" = yes ]; then
     cargo build --locked
     run bash tests/deploy/run.sh "${CARGO_TARGET_DIR:-target}/debug/obo-proxy"
+fi
+if [ "$supply_chain" = yes ]; then
+    run bash tests/supply_chain/run.sh
 fi
 if [ "$fuzz" != 0 ]; then
     run bash tests/fuzz/run.sh "$fuzz"

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
+use crate::config::Environment;
 use crate::config::check;
 use crate::config::check::Look;
 use crate::config::file;
@@ -41,7 +42,7 @@ pub struct Loaded {
 ///
 /// # Errors
 /// If a file cannot be read, or the configuration cannot be used: everything that is wrong, at once.
-pub fn load(files: &[PathBuf], environment: &[(String, String)], look: Look) -> Result<Loaded, Report> {
+pub fn load(files: &[PathBuf], environment: &Environment, look: Look) -> Result<Loaded, Report> {
     let mut inputs = Vec::new();
     let mut problems = Vec::new();
     let mut cause = Cause::Invalid;
@@ -81,7 +82,7 @@ pub fn load(files: &[PathBuf], environment: &[(String, String)], look: Look) -> 
 /// If the configuration cannot be used: everything that is wrong, at once.
 pub fn load_text(name: &str, text: &str, environment: &[(String, String)]) -> Result<Loaded, Report> {
     let inputs = [Input { name: name.into(), text: text.into() }];
-    load_inputs(&inputs, environment, Look::Away)
+    load_inputs(&inputs, &Environment::from(environment.to_vec()), Look::Away)
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, file::Error> {
@@ -92,8 +93,8 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, file::Error> {
     }
 }
 
-fn load_inputs(inputs: &[Input], environment: &[(String, String)], look: Look) -> Result<Loaded, Report> {
-    let layers = Layers::merge(inputs, environment).map_err(|_| {
+fn load_inputs(inputs: &[Input], environment: &Environment, look: Look) -> Result<Loaded, Report> {
+    let layers = Layers::merge(inputs, &environment.texts).map_err(|_| {
         // the crate's own text is not shown: it may quote values
         let location = Location::Environment("OBO__*".into());
         let message = "the files and the environment cannot be merged".into();

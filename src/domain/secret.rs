@@ -38,15 +38,51 @@ impl Secret {
         Self(Zeroizing::new(text))
     }
 
-    /// The secret that `text` is, without the line break that editors and `echo` end it with; `None` if nothing is left.
-    pub fn from_line(text: &str) -> Option<Self> {
+    /// The secret that `content` is, without the line break that editors and `echo` end it with.
+    ///
+    /// # Errors
+    /// If nothing is left, or more than one line of text: no secret that can be typed, sent in a form or in a header
+    /// holds a control character (RFC 6749 appendix A.2).
+    pub fn from_line(content: &[u8]) -> Result<Self, Error> {
+        let text = std::str::from_utf8(content).map_err(|_| Error::NotText)?;
         let line = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
-        (!line.is_empty()).then(|| Self::new(line.to_owned()))
+        match line.chars().find(|letter| letter.is_control()) {
+            None if line.is_empty() => Err(Error::Empty),
+            None => Ok(Self::new(line.to_owned())),
+            Some(_) if line.contains('\n') => Err(Error::Lines),
+            Some(_) => Err(Error::Control),
+        }
     }
 
     /// The secret itself: to be used at the one place that sends it.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+/// Why a text is no secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.as_str())]
+pub enum Error {
+    /// Nothing is there.
+    Empty,
+    /// These bytes are no text.
+    NotText,
+    /// There is a second line: two secrets, or one in a format of its own.
+    Lines,
+    /// There is a letter that is no letter.
+    Control,
+}
+
+impl Error {
+    /// How a sentence goes on that begins with where the text was found.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Empty => "is empty",
+            Self::NotText => "is not UTF-8",
+            Self::Lines => "has a second line: a secret is one line",
+            Self::Control => "holds a control character, such as a tab: a secret is one line of text",
+        }
     }
 }
 
@@ -62,13 +98,38 @@ mod tests {
 
     #[test]
     fn a_secret_loses_one_line_break_and_nothing_else() {
-        let of = |text: &str| Secret::from_line(text).map(|secret| secret.expose().to_owned());
-        for (text, secret) in
-            [("s", "s"), ("s\n", "s"), ("s\r\n", "s"), ("s\n\n", "s\n"), (" s \n", " s "), ("s\r", "s\r")]
-        {
-            assert_eq!(of(text).as_deref(), Some(secret), "{text:?}");
+        for (text, secret) in [
+            ("s", "s"),
+            ("s\n", "s"),
+            ("s\r\n", "s"),
+            (" s \n", " s "),
+            ("a+b/c=~\n", "a+b/c=~"),
+            ("ß€", "ß€"),
+        ] {
+            let found = Secret::from_line(text.as_bytes()).unwrap();
+            assert_eq!(found.expose(), secret, "{text:?}");
         }
-        assert_eq!((of(""), of("\n"), of("\r\n")), (None, None, None));
+    }
+
+    #[test]
+    fn what_is_not_one_line_of_text_is_no_secret() {
+        for (content, error) in [
+            (&b""[..], Error::Empty),
+            (b"\n", Error::Empty),
+            (b"\r\n", Error::Empty),
+            (b"s\xff", Error::NotText),
+            (b"s\n\n", Error::Lines),
+            (b"\ns", Error::Lines),
+            (b"old\nnew\n", Error::Lines),
+            (b"old\r\nnew\r\n", Error::Lines),
+            (b"s\r", Error::Control),
+            (b"s\t", Error::Control),
+            (b"s\0", Error::Control),
+            (b"s\x7f", Error::Control),
+            ("s\u{85}".as_bytes(), Error::Control),
+        ] {
+            assert_eq!(Secret::from_line(content), Err(error), "{content:?}");
+        }
     }
 
     #[test]

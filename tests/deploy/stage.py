@@ -84,7 +84,7 @@ class Stage:
     def begin(self):
         subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=orders",
-             "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+             "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE",
              "-keyout", f"{self.directory}/tls.key", "-out", f"{self.directory}/tls.crt"],
             check=True, stderr=subprocess.DEVNULL,
         )
@@ -96,11 +96,14 @@ class Stage:
             raise SystemExit("the demo did not start: " + self.log("demo.log"))
         self.addresses = json.loads(line)
         with open(f"{self.directory}/config.yaml", "w", encoding="utf-8") as file:
-            file.write(CONFIG.format(directory=self.directory, idp=self.addresses["idp"], echo=self.addresses["upstream"]))
+            file.write(self.configuration())
         self.proxy = self.start(["run", "--config", f"{self.directory}/config.yaml"], "proxy.log")
         listening = until("the proxy listens", self.listening)
         self.plain, self.public, self.telemetry = (listening[of] for of in ("plain", "public", "telemetry"))
         until("the proxy is ready", lambda: get(f"http://{self.telemetry}/readyz")[0] == 200)
+
+    def configuration(self):
+        return CONFIG.format(directory=self.directory, idp=self.addresses["idp"], echo=self.addresses["upstream"])
 
     def start(self, arguments, log, **more):
         with open(f"{self.directory}/{log}", "w", encoding="utf-8") as file:

@@ -40,6 +40,7 @@ mod route_settings;
 mod shared_cache;
 mod streams;
 mod supervised;
+mod supply_chain;
 mod support;
 mod telemetry;
 mod tls;

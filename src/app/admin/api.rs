@@ -167,7 +167,7 @@ async fn token(source: &SecretSource) -> Option<Secret> {
 
 fn read(path: &Path) -> Option<Secret> {
     let text = file::read(path, LONGEST_TOKEN).ok()?;
-    std::str::from_utf8(&text).ok().and_then(Secret::from_line)
+    Secret::from_line(&text).ok()
 }
 
 /// What somebody looks at.

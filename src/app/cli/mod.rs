@@ -3,7 +3,6 @@
 //! **In:** arguments and environment. **Out:** an exit code: 0 ok, 1 the answer is no, 2 usage, 69 nobody answers, 74 I/O,
 //! 78 configuration. **Never:** takes a token or a secret as an argument.
 
-use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,9 +11,11 @@ use anyhow::Context;
 
 use crate::app::cli::usage::Arguments;
 use crate::app::cli::usage::Command;
+use crate::app::cli::usage::Told;
 use crate::app::panics;
 use crate::app::reload::Source;
 use crate::app::seclusion;
+use crate::config::Environment;
 use crate::config::Loaded;
 use crate::config::Look;
 use crate::config::problem::Cause;
@@ -22,7 +23,6 @@ use crate::config::problem::Location;
 use crate::config::problem::Problem;
 use crate::config::problem::Report;
 use crate::config::problem::Severity;
-use crate::domain::paint::Paint;
 use crate::domain::printable;
 
 mod check;
@@ -64,7 +64,7 @@ pub fn main() -> ExitCode {
     panics::tell_places_alone();
     let Arguments { config, command } = match usage::parse() {
         Ok(arguments) => arguments,
-        Err(said) => return refused(&said),
+        Err(told) => return refused(&told),
     };
     let outcome = match command {
         Command::Run => run::run(&config, &open),
@@ -102,18 +102,12 @@ fn ended(outcome: Result<ExitCode, Failure>) -> ExitCode {
 }
 
 /// Tells what is wrong with the arguments, or what they ask to be told.
-fn refused(said: &clap::Error) -> ExitCode {
-    let painted = |paint| match paint {
-        Paint::Colours => said.render().ansi().to_string(),
-        Paint::Plain => said.render().to_string(),
-    };
-    match said.use_stderr() {
-        true => {
-            eprint!("{}", painted(paint::of_stderr()));
-            ExitCode::from(2)
-        }
-        false => ended(print(&painted(paint::of_stdout())).map(|()| ExitCode::SUCCESS)),
+fn refused(told: &Told) -> ExitCode {
+    if told.is_help {
+        return ended(print(&told.painted(paint::of_stdout())).map(|()| ExitCode::SUCCESS));
     }
+    eprint!("{}", told.painted(paint::of_stderr()));
+    ExitCode::from(2)
 }
 
 /// Tells of an error. Arguments and names of files are in errors, and go to a terminal.
@@ -155,53 +149,49 @@ fn load(files: &[PathBuf], look: Look) -> Result<Loaded, Report> {
 /// # Errors
 /// If a variable that is meant for us cannot be read.
 fn source(files: &[PathBuf]) -> Result<Source, Report> {
-    let environment = environment(std::env::vars_os())?;
+    let environment = understood(std::env::vars_os().collect())?;
     Ok(Source { files: files.to_vec(), environment })
 }
 
-/// The variables that are text. One of ours that is none would change nothing, and nobody would know.
-fn environment(
-    variables: impl Iterator<Item = (OsString, OsString)>,
-) -> Result<Vec<(String, String)>, Report> {
-    let (mut found, mut problems) = (Vec::new(), Vec::new());
-    for (name, value) in variables {
-        let shown = name.to_string_lossy().into_owned();
-        match (name.into_string(), value.into_string()) {
-            (Ok(name), Ok(value)) => found.push((name, value)),
-            _ if shown.starts_with("OBO__") => problems.push(Problem {
-                severity: Severity::Error,
-                location: Location::Environment(printable::line(&shown)),
-                message: "this variable is not UTF-8 text".into(),
-                help: Some("write its name and its value in UTF-8, or unset it".into()),
-                excerpt: None,
-            }),
-            _ => {}
-        }
-    }
+/// A variable of ours that is no text would change nothing, and nobody would know.
+fn understood(environment: Environment) -> Result<Environment, Report> {
+    let ours = environment.others.iter().filter(|name| name.starts_with("OBO__"));
+    let problem = |name: &String| Problem {
+        severity: Severity::Error,
+        location: Location::Environment(printable::line(name)),
+        message: "this variable is not UTF-8 text".into(),
+        help: Some("write its name and its value in UTF-8, or unset it".into()),
+        excerpt: None,
+    };
+    let problems: Vec<Problem> = ours.map(problem).collect();
     match problems.is_empty() {
-        true => Ok(found),
+        true => Ok(environment),
         false => Err(Report::new(Cause::Invalid, problems)),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
     use std::os::unix::ffi::OsStringExt;
 
     use super::*;
+    use crate::config::Variable;
 
     #[test]
     fn a_variable_of_ours_that_is_no_text_is_an_error_and_anyone_elses_is_not_ours() {
         let raw = |name: &[u8], value: &[u8]| {
             (OsString::from_vec(name.to_vec()), OsString::from_vec(value.to_vec()))
         };
-        let fine = environment([raw(b"OBO__WORKERS", b"2"), raw(b"LESS", b"\xff")].into_iter());
-        assert_eq!(fine.unwrap(), [("OBO__WORKERS".to_owned(), "2".to_owned())]);
+        let fine =
+            understood([raw(b"OBO__WORKERS", b"2"), raw(b"LESS", b"\xff")].into_iter().collect()).unwrap();
+        assert_eq!(fine.texts, [("OBO__WORKERS".to_owned(), "2".to_owned())]);
+        assert_eq!(fine.variable("LESS"), Some(Variable::NotText));
         for (name, value, shown) in [
             (b"OBO__ADMIN__ADDRESS".as_slice(), b"hunter2\xff".as_slice(), "OBO__ADMIN__ADDRESS"),
             (b"OBO__X\xff", b"1", "OBO__X\u{fffd}"),
         ] {
-            let told = environment([raw(name, value)].into_iter()).unwrap_err().to_string();
+            let told = understood([raw(name, value)].into_iter().collect()).unwrap_err().to_string();
             assert!(told.contains(&format!("environment variable {shown}\n")), "{told}");
             assert!(!told.contains("hunter2"), "{told}");
         }

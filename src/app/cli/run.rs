@@ -28,7 +28,7 @@ use crate::telemetry::logs;
 pub(super) fn run(files: &[PathBuf], open: &[seclusion::Error]) -> Result<(), Failure> {
     let (clock, bell) = (Clock::system(), Arc::new(Notify::new()));
     let source = source(files).map_err(Failure::Config)?;
-    let supervisor = Supervisor::of(&source.environment, std::process::id());
+    let supervisor = Supervisor::of(&source.environment.texts, std::process::id());
     let begun = Watch::begin(source, bell.clone(), clock.clone());
     let (watch, Loaded { config, warnings, .. }) = begun.map_err(Failure::Config)?;
     let dial = log_to_stderr(&config, &clock)?;

@@ -1,5 +1,6 @@
 //! What can be typed: the commands, the help of all of them together, and who reads a configuration.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Arg;
@@ -8,6 +9,7 @@ use clap::CommandFactory;
 use clap::FromArgMatches;
 use clap::Parser;
 use clap::Subcommand;
+use clap::builder::StyledStr;
 use clap::error::ContextKind;
 use clap::error::ContextValue;
 use clap::error::ErrorKind;
@@ -24,6 +26,8 @@ use crate::app::cli::health;
 use crate::app::cli::init;
 use crate::app::cli::input;
 use crate::app::cli::token;
+use crate::domain::paint::Paint;
+use crate::domain::printable;
 
 const DEFAULT_CONFIG: &str = "/etc/obo-proxy/config.yaml";
 
@@ -68,7 +72,7 @@ Read on: docs/configuration.md has every key as a page, config/reference.yaml as
 #[command(name = "obo-proxy", version, after_help = OVERVIEW)]
 pub(super) struct Arguments {
     /// The configuration file; several are merged, later ones win
-    #[arg(short, long = "config", global = true, env = "OBO_CONFIG", value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    #[arg(short, long = "config", global = true, env = "OBO_CONFIG", hide_env_values = true, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub(super) config: Vec<PathBuf>,
     #[command(subcommand)]
     pub(super) command: Command,
@@ -118,8 +122,46 @@ pub(super) fn command() -> clap::Command {
 }
 
 /// The arguments of this process, or what there is to tell instead.
-pub(super) fn parse() -> Result<Arguments, clap::Error> {
-    let matches = command().try_get_matches().map_err(masked)?;
+pub(super) fn parse() -> Result<Arguments, Told> {
+    parse_from(std::env::args_os().collect())
+}
+
+/// What is told in the place of doing something: help, or what is wrong with the arguments.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// Whether it was asked for.
+    pub(super) is_help: bool,
+    text: StyledStr,
+}
+
+impl Told {
+    /// With colours or without. No letter that was typed does anything to a terminal.
+    pub(super) fn painted(&self, paint: Paint) -> String {
+        match paint {
+            Paint::Colours => self.text.ansi().to_string(),
+            Paint::Plain => self.text.to_string(),
+        }
+    }
+}
+
+/// The same of any arguments. What is told may quote them, between colours that are ours: so when there is something to
+/// tell, they are read again with signs for letters that may not be shown.
+fn parse_from(arguments: Vec<OsString>) -> Result<Arguments, Told> {
+    let shown: Vec<OsString> =
+        arguments.iter().map(|argument| printable::line(&argument.to_string_lossy()).into()).collect();
+    let is_shown = shown == arguments;
+    understood(arguments).map_err(|said| {
+        let text = match if is_shown { Ok(()) } else { understood(shown).map(drop) } {
+            Ok(()) if is_shown => said.render(),
+            Err(again) if again.kind() == said.kind() => again.render(),
+            _ => StyledStr::from(printable::lines(&said.render().to_string())),
+        };
+        Told { is_help: !said.use_stderr(), text }
+    })
+}
+
+fn understood(arguments: Vec<OsString>) -> Result<Arguments, clap::Error> {
+    let matches = command().try_get_matches_from(arguments).map_err(masked)?;
     let arguments = Arguments::from_arg_matches(&matches)?;
     let instead = match &arguments.command {
         Command::Demo(_) => "`demo` has its own, which --print-config prints; `run` takes yours",
@@ -159,6 +201,40 @@ mod tests {
         let own = command.get_after_help().map(ToString::to_string).unwrap_or_default();
         let below = command.get_subcommands().filter(|below| below.get_name() != "help").flat_map(helps);
         [(command.get_name().to_owned(), own)].into_iter().chain(below).collect()
+    }
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_is_quoted_from_the_arguments() {
+        let typed = "\u{1b}[31mred\u{7}\u{9b}2J\u{202e}\r\nmore";
+        for (words, kept) in [
+            (vec![typed.to_owned()], "[31mred"),
+            (vec![format!("--{typed}")], "[31mred"),
+            (vec!["run".into(), typed.to_owned()], "[31mred"),
+            (vec!["schema".into(), "--config".into(), typed.to_owned()], "`schema` reads none"),
+            (vec!["demo".into(), "--proxy".into(), typed.to_owned()], "[31mred"),
+            (vec!["completions".into(), typed.to_owned()], "[31mred"),
+            (vec!["explain".into(), typed.to_owned()], "[31mred"),
+        ] {
+            let arguments = ["obo-proxy".to_owned()].into_iter().chain(words.clone()).map(OsString::from);
+            let told = parse_from(arguments.collect()).unwrap_err();
+            let plain = told.painted(Paint::Plain);
+            assert!(!told.is_help && plain.contains(kept), "{words:?}: {plain:?}");
+            assert!(plain.chars().all(|own| own == '\n' || printable::is_printable(own)), "{plain:?}");
+            // colours are ours alone: each begins with ESC, and none of them is red where we have none
+            let coloured = told.painted(Paint::Colours);
+            let ours = coloured.split('\u{1b}').skip(1);
+            assert!(ours.clone().count() > 0, "{coloured:?}");
+            for code in ours {
+                let code = code.split_once('m').unwrap().0;
+                assert!(
+                    code.strip_prefix('[')
+                        .is_some_and(|code| code.bytes().all(|own| own.is_ascii_digit() || own == b';')),
+                    "{code:?}"
+                );
+            }
+            let without: String = coloured.replace('\u{1b}', "");
+            assert!(without.chars().all(|own| own == '\n' || printable::is_printable(own)), "{coloured:?}");
+        }
     }
 
     #[test]

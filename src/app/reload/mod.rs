@@ -21,6 +21,7 @@ use crate::app::supervisor::Supervisor;
 use crate::config;
 use crate::config::Changes;
 use crate::config::Config;
+use crate::config::Environment;
 use crate::config::Loaded;
 use crate::config::Look;
 use crate::config::Outline;
@@ -47,7 +48,7 @@ pub struct Source {
     /// The files, later ones over earlier ones.
     pub files: Vec<PathBuf>,
     /// The process environment.
-    pub environment: Vec<(String, String)>,
+    pub environment: Environment,
 }
 
 /// Watches over the files of a configuration in use.

@@ -9,6 +9,7 @@ use crate::config::Certificate;
 use crate::config::Credential;
 use crate::config::SecretSource;
 use crate::config::SendChain;
+use crate::config::Variable;
 use crate::config::check::At;
 use crate::config::check::algorithm;
 use crate::config::check::managed_identity;
@@ -219,10 +220,14 @@ fn signing_algorithm(text: &str, verifier: Verifier, at: &At<'_>) -> Option<Algo
 fn workload_identity_token(at: &At<'_>) -> Option<PathBuf> {
     let help = "on AKS, the label azure.workload.identity/use: \"true\" on the pod sets it; elsewhere write federated_token: \
          { file: PATH }";
-    let path = match at.environment("AZURE_FEDERATED_TOKEN_FILE") {
-        Some(path) if !path.trim().is_empty() => PathBuf::from(path),
+    let path = match at.variable("AZURE_FEDERATED_TOKEN_FILE") {
+        Some(Variable::Text(path)) if !path.trim().is_empty() => PathBuf::from(path),
         found => {
-            let state = if found.is_some() { "empty" } else { "not set" };
+            let state = match found {
+                Some(Variable::Text(_)) => "empty",
+                Some(Variable::NotText) => "not UTF-8",
+                None => "not set",
+            };
             at.error_with(format!("the environment variable `AZURE_FEDERATED_TOKEN_FILE` is {state}"), help);
             return None;
         }

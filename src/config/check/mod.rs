@@ -12,6 +12,8 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
+use crate::config::Environment;
+use crate::config::Variable;
 use crate::config::Written;
 use crate::config::mask;
 use crate::config::node::Kind;
@@ -74,7 +76,7 @@ pub struct Check<'a> {
     /// Positions.
     pub tree: &'a Tree,
     /// The process environment, handed in.
-    pub environment: &'a [(String, String)],
+    pub environment: &'a Environment,
     /// How closely the files are looked at that it names.
     pub look: Look,
     /// The variables that something was read from.
@@ -87,7 +89,7 @@ pub struct Check<'a> {
 pub fn check(
     file: &File,
     tree: &Tree,
-    environment: &[(String, String)],
+    environment: &Environment,
     look: Look,
 ) -> (Option<Config>, Vec<Problem>) {
     let (read, problems) = (RefCell::default(), RefCell::default());
@@ -256,11 +258,25 @@ impl<'a> At<'a> {
         self.key_place()
     }
 
-    /// A variable of the process environment.
+    /// A variable of the process environment. One that is no text is taken for absent, and that is told once.
     pub fn environment(&self, name: &str) -> Option<&'a str> {
+        let is_told = self.check.read.borrow().contains(name);
+        match self.variable(name)? {
+            Variable::Text(text) => Some(text),
+            Variable::NotText => {
+                if !is_told {
+                    let message = format!("the environment variable `{name}` is not UTF-8 and is ignored");
+                    self.warning(message, "set it to a text in UTF-8, or unset it");
+                }
+                None
+            }
+        }
+    }
+
+    /// A variable of the process environment as it is, for one that has to be there.
+    pub fn variable(&self, name: &str) -> Option<Variable<'a>> {
         self.check.read.borrow_mut().insert(name.to_owned());
-        let (_, value) = self.check.environment.iter().find(|(variable, _)| variable == name)?;
-        Some(value.as_str())
+        self.check.environment.variable(name)
     }
 
     fn node(&self) -> Option<&'a Node> {

@@ -1,9 +1,11 @@
 //! Where a secret is: in a file, in an environment variable, or in the configuration itself.
 
 use crate::config::SecretSource;
+use crate::config::Variable;
 use crate::config::check::At;
 use crate::config::check::upstream;
 use crate::config::wire;
+use crate::domain::secret;
 use crate::domain::secret::Secret;
 
 const HELP: &str = "write exactly one of file, env and value";
@@ -15,17 +17,21 @@ pub fn check(written: &wire::credential::Secret, unreadable: &str, at: &At<'_>) 
             let at = at.key("file");
             let path = upstream::path(file, &at)?;
             let content = at.look_at(&path, unreadable);
-            if content.is_some_and(|content| text(&content).is_none()) {
-                at.warning("there is no secret in this file: it is empty, or no UTF-8", unreadable);
+            // a file may be replaced at any time
+            if let Some(Err(problem)) = content.map(|content| Secret::from_line(&content)) {
+                at.warning(format!("there is no secret in this file: it {problem}"), unreadable);
             }
             Some(SecretSource::File(path))
         }
         (None, Some(variable), None) => variable_of(variable, &at.key("env")).map(SecretSource::Here),
         (None, None, Some(secret)) => {
             let at = at.key("value");
-            let Some(secret) = Secret::from_line(secret) else {
-                at.error("this secret is empty");
-                return None;
+            let secret = match Secret::from_line(secret.as_bytes()) {
+                Ok(secret) => secret,
+                Err(problem) => {
+                    at.error(format!("this secret {problem}"));
+                    return None;
+                }
             };
             let help = "write { file: PATH } or { env: NAME }";
             at.warning("a secret stands in the configuration itself: whoever can read that has it", help);
@@ -58,21 +64,20 @@ pub fn place<'a>(written: &wire::credential::Secret, at: &At<'a>) -> At<'a> {
 pub fn known(source: &SecretSource, at: &At<'_>) -> Option<Secret> {
     match source {
         SecretSource::Here(secret) => Some(secret.clone()),
-        SecretSource::File(path) => text(&at.look_into(path)?),
+        SecretSource::File(path) => Secret::from_line(&at.look_into(path)?).ok(),
     }
-}
-
-fn text(content: &[u8]) -> Option<Secret> {
-    std::str::from_utf8(content).ok().and_then(Secret::from_line)
 }
 
 fn variable_of(variable: &str, at: &At<'_>) -> Option<Secret> {
-    let found = at.environment(variable);
-    let secret = found.and_then(Secret::from_line);
-    if secret.is_none() {
-        let state = if found.is_some() { "empty" } else { "not set" };
-        let help = "set it to the secret itself, or write { file: PATH }";
-        at.error_with(format!("the environment variable `{}` is {state}", at.shown(variable)), help);
-    }
-    secret
+    let problem = match at.variable(variable) {
+        Some(Variable::Text(text)) => match Secret::from_line(text.as_bytes()) {
+            Ok(secret) => return Some(secret),
+            Err(problem) => problem.to_string(),
+        },
+        Some(Variable::NotText) => secret::Error::NotText.to_string(),
+        None => "is not set".to_owned(),
+    };
+    let help = "set it to the secret itself, or write { file: PATH }";
+    at.error_with(format!("the environment variable `{}` {problem}", at.shown(variable)), help);
+    None
 }

@@ -31,7 +31,7 @@ pub fn warn(check: &Check<'_>) {
             && !check.read.borrow().contains(name)
             && !is_of_a_service(name, value)
     };
-    let lost: Vec<&String> = check.environment.iter().filter(is_lost).map(|(name, _)| name).collect();
+    let lost: Vec<&String> = check.environment.texts.iter().filter(is_lost).map(|(name, _)| name).collect();
     if lost.is_empty() {
         return;
     }

@@ -268,7 +268,7 @@ fn every_file_of_a_credential_is_looked_at() {
         std::fs::write(&file, FINE.replace(SECRET, &format!("credential: {credential}"))).unwrap();
         let loaded = load(
             std::slice::from_ref(&file),
-            &env(&[("AZURE_FEDERATED_TOKEN_FILE", "/nonexistent/t")]),
+            &env(&[("AZURE_FEDERATED_TOKEN_FILE", "/nonexistent/t")]).into(),
             Look::At,
         );
         let warnings = loaded.unwrap().warnings;

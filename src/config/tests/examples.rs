@@ -23,7 +23,7 @@ fn example(name: &str) -> PathBuf {
 
 /// The warnings about the example `name`, but for those of files that this machine does not have.
 fn warnings(name: &str, environment: &[(&str, &str)]) -> Vec<String> {
-    let loaded = load(&[example(name)], &env(environment), Look::At).unwrap();
+    let loaded = load(&[example(name)], &env(environment).into(), Look::At).unwrap();
     let told = loaded.warnings.into_iter().filter(|warning| !warning.message.starts_with("the file cannot"));
     told.map(|warning| warning.message).collect()
 }

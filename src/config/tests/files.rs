@@ -8,6 +8,7 @@ use std::process::Command;
 use rcgen::CertificateParams;
 use rcgen::KeyPair;
 
+use crate::config::Environment;
 use crate::config::Look;
 use crate::config::load;
 use crate::config::problem::Problem;
@@ -18,7 +19,7 @@ use crate::domain::clock::UnixTime;
 fn warned(folder: &Path, text: &str) -> String {
     let file = folder.join("config.yaml");
     fs::write(&file, text).unwrap();
-    let loaded = load(std::slice::from_ref(&file), &[], Look::At).unwrap();
+    let loaded = load(std::slice::from_ref(&file), &Environment::default(), Look::At).unwrap();
     loaded.warnings.iter().map(|warning| format!("{warning}\n")).collect()
 }
 
@@ -119,7 +120,7 @@ listeners:
 fn found(folder: &Path, text: &str) -> Vec<String> {
     let file = folder.join("config.yaml");
     fs::write(&file, text).unwrap();
-    let problems = match load(std::slice::from_ref(&file), &[], Look::Into(NOW)) {
+    let problems = match load(std::slice::from_ref(&file), &Environment::default(), Look::Into(NOW)) {
         Ok(loaded) => loaded.warnings,
         Err(report) => report.problems().to_vec(),
     };
@@ -279,6 +280,7 @@ fn secrets_that_are_none_are_told_where_their_files_are_named() {
         ("same", &format!("{long}\n")),
         ("empty", "\n"),
         ("short", "short"),
+        ("two", "hunter2\nhunter3\n"),
     ] {
         fs::write(at(name), content).unwrap();
     }
@@ -291,11 +293,15 @@ fn secrets_that_are_none_are_told_where_their_files_are_named() {
         )
     };
     let first = FINE.lines().count() + 5;
-    let none = "there is no secret in this file: it is empty, or no UTF-8";
+    let none = "there is no secret in this file: it";
     for (text, expected) in [
         (text("fine", &["long"]), vec![]),
-        (text("empty", &["long"]), vec![format!("5:35 warning: {none}")]),
-        (text("fine", &["empty"]), vec![format!("{first}:17 warning: {none}")]),
+        (text("empty", &["long"]), vec![format!("5:35 warning: {none} is empty")]),
+        (text("fine", &["empty"]), vec![format!("{first}:17 warning: {none} is empty")]),
+        (
+            text("two", &["long"]),
+            vec![format!("5:35 warning: {none} has a second line: a secret is one line")],
+        ),
         (
             text("fine", &["short"]),
             vec![format!("{first}:17 warning: this encryption key is shorter than 32 bytes")],

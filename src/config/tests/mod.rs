@@ -4,6 +4,7 @@ mod at_once;
 mod contradictions;
 mod credentials;
 mod egress;
+mod environment;
 mod examples;
 mod files;
 mod listeners;

@@ -338,7 +338,7 @@ pub const MEANINGS: &[Meaning] = &[
         "assign the user or a group under Enterprise applications, Users and groups, or turn off Assignment required",
     ),
     means(
-        &[50_020, 50_034, 51_004, 50_014],
+        &[50_020, 50_034, 51_004, 50_014, 90_072],
         Topic::Denied,
         "the user is not in this tenant",
         "invite the user as a guest, or compare `tenant` with the tenant the user is of",
@@ -356,7 +356,7 @@ pub const MEANINGS: &[Meaning] = &[
         "wait, or let an administrator unlock it",
     ),
     means(
-        &[53_002, 530_032, 530_034, 530_035, 53_010, 53_011],
+        &[53_002, 530_032, 530_034, 530_035, 53_010, 53_011, 54_000],
         Topic::Denied,
         "a policy of the organisation denies it",
         "the sign-in log shows the policy",
@@ -367,6 +367,19 @@ pub const MEANINGS: &[Meaning] = &[
         "tenant restrictions or cross-tenant settings deny it",
         "let an administrator look at the cross-tenant access settings of both tenants",
     ),
+    means(
+        &[50_005, 50_127],
+        Topic::Denied,
+        "the policy wants a supported platform, or a broker app on the device",
+        "nothing here: the user takes a platform that the policy allows, or installs Microsoft Authenticator or Company Portal",
+    ),
+    means(
+        &[50_177, 50_178],
+        Topic::Denied,
+        "the policy wants an external challenge or a session control, which users of another tenant cannot meet",
+        "leave such users out of that Conditional Access policy, or invite them as guests",
+    ),
+    means(&[65_004], Topic::Denied, "the user declined to consent", "the user signs in again and consents"),
     means(
         &[50_196],
         Topic::Transient,

@@ -140,10 +140,11 @@ fn every_command_of_ours_in_the_pages_exists_with_its_flags() {
 #[test]
 fn every_flag_named_by_itself_is_one_of_ours_or_of_a_program_that_is_named() {
     /// Those of others, and whose they are.
-    const OTHERS: [(&str, &str); 9] = [
+    const OTHERS: [(&str, &str); 10] = [
         ("--append", "az"),
         ("--interop", "tests/run.sh"),
         ("--deploy", "tests/run.sh"),
+        ("--supply-chain", "tests/run.sh"),
         ("--public-client-redirect-uris", "az"),
         ("--web-redirect-uris", "az"),
         ("--bench", "cargo"),

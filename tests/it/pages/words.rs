@@ -8,7 +8,6 @@ use crate::pages::page::pages;
 use crate::support::process::Demo;
 use crate::support::process::files_below;
 use crate::support::process::obo_proxy;
-use crate::support::process::repository;
 use crate::support::process::text;
 
 /// All of the program's source.
@@ -109,9 +108,12 @@ fn the_readmes_report_of_the_doctor_is_like_one() {
     let demo = Demo::start();
     let readme = Page::read("README.md");
     let block = readme.blocks.iter().find(|block| block.text.starts_with("identity provider ")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("client_secret");
+    fs::write(&secret, "another than the right one").unwrap();
     let output = obo_proxy(&["doctor", "--config", "config/minimal.yaml", "--only", "contoso"])
         .env("OBO__IDENTITY_PROVIDERS__CONTOSO__ENTRA__AUTHORITY", format!("http://{}", demo.address("idp")))
-        .env("OBO__IDENTITY_PROVIDERS__CONTOSO__CREDENTIAL__SECRET__FILE", repository("LICENSE"))
+        .env("OBO__IDENTITY_PROVIDERS__CONTOSO__CREDENTIAL__SECRET__FILE", &secret)
         .output()
         .unwrap();
     let report = text(&output.stdout);

@@ -62,7 +62,8 @@ async fn no_task_is_left_of_a_hundred_configurations() {
     let file = directory.path().join("config.yaml");
     fs::write(&file, config(0, &idp, &upstream)).unwrap();
     let (bell, clock) = (Arc::new(Notify::new()), Clock::system());
-    let source = Source { files: vec![file.clone()], environment: vec![("SECRET".into(), "s".into())] };
+    let source =
+        Source { files: vec![file.clone()], environment: vec![("SECRET".into(), "s".into())].into() };
     let (watch, loaded) = Watch::begin(source, bell.clone(), clock.clone()).unwrap();
     let dial = Dial::at(Setting::of(&loaded.config.telemetry.logs).unwrap());
     let app = App::bind(loaded.config, clock).await.unwrap().watching(watch, dial);

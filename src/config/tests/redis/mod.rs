@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::Environment;
 use crate::config::Look;
 use crate::config::Redis;
 use crate::config::RedisServer;
@@ -261,7 +262,7 @@ fn every_file_of_it_is_looked_at() {
     let warned = |redis: &str| {
         let fine = FINE.replace("/run/secrets/client_secret", secret.to_str().unwrap());
         std::fs::write(&file, format!("{fine}cache:\n  redis: {redis}\n")).unwrap();
-        let warnings = load(std::slice::from_ref(&file), &[], Look::At).unwrap().warnings;
+        let warnings = load(std::slice::from_ref(&file), &Environment::default(), Look::At).unwrap().warnings;
         for warning in &warnings {
             assert!(warning.message.starts_with("the file cannot be read: "), "{warning}");
             assert_eq!(warning.help.as_deref(), Some("no token is shared until it can be read"));

@@ -30,7 +30,7 @@ const UNACCEPTABLE_ASSERTION: &[u64] = &[50013, 500_131];
 const NO_CONSENT: &[u64] = &[65001];
 
 /// Signing in anew will not help. 53003 is not here: the sign-in page explains the block.
-const DENIED: &[u64] = &[
+pub const DENIED: &[u64] = &[
     50002, 50005, 50014, 50020, 50034, 50053, 50057, 50105, 50127, 50177, 50178, 51004, 53002, 53010, 53011,
     54000, 65004, 90072, 500_021, 500_022, 500_212, 500_213, 530_032, 530_034, 530_035,
 ];

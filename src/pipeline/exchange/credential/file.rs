@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use crate::config::file;
+use crate::domain::secret;
 use crate::domain::secret::Secret;
 use crate::pipeline::exchange::credential::error::Error;
 use crate::pipeline::exchange::credential::error::What;
@@ -32,12 +33,14 @@ impl Reader {
     /// The one line that the file at `path` holds, within `limit`.
     ///
     /// # Errors
-    /// If the file cannot be read, or holds no text.
+    /// If the file cannot be read, or does not hold one line of text.
     pub async fn line(&self, what: What, path: &Path, limit: Duration) -> Result<Secret, Error> {
-        let unusable = |problem| Error::Unusable { what, path: path.into(), problem };
         let bytes = self.bytes(what, path, limit).await?;
-        let text = std::str::from_utf8(&bytes).map_err(|_| unusable("is not UTF-8"))?;
-        Secret::from_line(text).ok_or_else(|| unusable("is empty"))
+        let unusable = |problem: secret::Error| {
+            let problem = problem.as_str();
+            Error::Unusable { what, path: path.into(), problem }
+        };
+        Secret::from_line(&bytes).map_err(unusable)
     }
 
     /// All that the file at `path` holds, within `limit`.
@@ -108,7 +111,6 @@ mod tests {
             (&b"hunter2"[..], "hunter2"),
             (b"hunter2\n", "hunter2"),
             (b"hunter2\r\n", "hunter2"),
-            (b"hunter2\n\n", "hunter2\n"),
             (b" a+b/c= ", " a+b/c= "),
         ] {
             assert_eq!(content(bytes).await.unwrap(), expected);
@@ -121,6 +123,8 @@ mod tests {
             (&b""[..], "is empty"),
             (b"\n", "is empty"),
             (b"\xff\xfehunter2", "is not UTF-8"),
+            (b"hunter2\nhunter3\n", "has a second line: a secret is one line"),
+            (b"hunter2\t", "holds a control character, such as a tab: a secret is one line of text"),
             (&[b'a'; 16385], "is far too long"),
         ] {
             let error = content(bytes).await.unwrap_err();

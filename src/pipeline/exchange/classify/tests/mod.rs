@@ -6,6 +6,8 @@ use serde_json::json;
 
 use super::*;
 use crate::config::TokenType;
+use crate::pipeline::exchange::aadsts;
+use crate::pipeline::exchange::aadsts::Topic;
 use crate::pipeline::exchange::tests::sample::seed;
 use crate::pipeline::exchange::tests::sample::seed_token;
 
@@ -155,6 +157,20 @@ fn rows_6_to_16_follow_the_oauth_error() {
     }
     // Entra answers an unknown client with 401; the row is the same
     assert_eq!(row(&answer(401, &[], r#"{"error":"invalid_client"}"#)), Row::BadClient);
+}
+
+#[test]
+fn a_number_denies_for_good_exactly_if_its_words_say_so() {
+    for meaning in aadsts::MEANINGS {
+        for code in meaning.codes {
+            let row = oauth(&json!({"error": "invalid_grant", "error_codes": [code]}));
+            assert_eq!(row == Row::Denied, meaning.topic == Topic::Denied, "{code}: {row:?}");
+        }
+    }
+    // none denies that people would have to look up elsewhere
+    for code in table::DENIED {
+        assert!(aadsts::meaning(*code).is_some(), "{code}");
+    }
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn set_up([file, provider, route]: [&str; 3], path: &str, idp: &Idp) -> (Identit
     for name in ["AUTH0", "ENTRA", "KEYCLOAK", "OKTA", "PING", "ZITADEL"] {
         environment.push((format!("{name}_SECRET"), "right".into()));
     }
-    let config = config::load(&[example], &environment, Look::Away).unwrap().config;
+    let config = config::load(&[example], &environment.into(), Look::Away).unwrap().config;
     let wanted = |route: &Arc<Route>| match &route.access {
         Access::Validated { token: ValidatedToken::Exchange(exchange), .. } => exchange.clone(),
         _ => panic!("{file} does not exchange"),
@@ -121,7 +121,7 @@ fn every_example_that_exchanges_is_emulated() {
 #[test]
 fn each_cloud_and_tenant_has_a_token_endpoint_of_its_own() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/examples");
-    let secret = [("ENTRA_SECRET".to_owned(), "right".to_owned())];
+    let secret = vec![("ENTRA_SECRET".to_owned(), "right".to_owned())].into();
     let tenants = [sample::TENANT, "8eaef023-2b34-4da1-9baa-8bc8c9d6a490"]
         .map(|tenant| crate::domain::tenant::TenantId::parse(tenant).unwrap());
     for (file, hosts) in [
