@@ -67,6 +67,17 @@ fn the_lock_file_of_the_fuzz_targets_knows_what_the_proxy_depends_on() {
 }
 
 #[test]
+fn what_is_fuzzed_is_built_of_the_same_crates() {
+    let own = locked("Cargo.lock");
+    let differs = |(name, version): &(String, String)| {
+        let mut versions = own.iter().filter(|(own, _)| own == name).map(|(_, own)| own).peekable();
+        versions.peek().is_some() && !versions.any(|own| own == version)
+    };
+    let other: Vec<_> = locked("tests/fuzz/Cargo.lock").into_iter().filter(differs).collect();
+    assert!(other.is_empty(), "{other:?}");
+}
+
+#[test]
 fn the_banned_crates_are_in_no_lock_file() {
     let text = read("deny.toml");
     let list = text.split_once("\ndeny = [").unwrap().1.split_once("\n]").unwrap().0;
