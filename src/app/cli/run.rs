@@ -22,6 +22,7 @@ use crate::domain::clock::Clock;
 use crate::telemetry::dial::Dial;
 use crate::telemetry::dial::Setting;
 use crate::telemetry::logs;
+use crate::telemetry::outlet::Outlet;
 
 pub(super) fn run(files: &[PathBuf]) -> Result<(), Failure> {
     let (clock, bell) = (Clock::system(), Arc::new(Notify::new()));
@@ -29,7 +30,7 @@ pub(super) fn run(files: &[PathBuf]) -> Result<(), Failure> {
     let supervisor = Supervisor::of(&source.environment, std::process::id());
     let begun = Watch::begin(source, bell.clone(), clock.clone());
     let (watch, Loaded { config, warnings, .. }) = begun.map_err(Failure::Config)?;
-    let dial = log_to_stderr(&config, &clock)?;
+    let (dial, _outlet) = log_to_stderr(&config, &clock)?;
     warnings.iter().for_each(report::problem);
     let supervisor = supervisor.unwrap_or_else(|error| {
         let error = logs::report(&error);
@@ -65,13 +66,12 @@ async fn serve(app: App) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Sends log lines to stderr as the configuration says, and as the dial says later.
-pub(super) fn log_to_stderr(config: &Config, clock: &Clock) -> anyhow::Result<Dial> {
+/// Sends log lines to stderr as the configuration says, and as the dial says later. The outlet is kept until the end.
+pub(super) fn log_to_stderr(config: &Config, clock: &Clock) -> anyhow::Result<(Dial, Outlet)> {
     let setting = Setting::of(&config.telemetry.logs).context("telemetry.logs.level is no log filter")?;
     let dial = Dial::at(setting);
-    let subscriber = logs::subscriber(dial.clone(), clock.clone(), paint::of_stderr());
-    tracing::subscriber::set_global_default(subscriber).context("logging is set up already")?;
-    Ok(dial)
+    let outlet = logs::begin(dial.clone(), clock.clone(), paint::of_stderr())?;
+    Ok((dial, outlet))
 }
 
 /// The runtime of everything but the requests themselves: one thread, as the workers have the cores.
