@@ -27,6 +27,7 @@ mod identities;
 mod issuers;
 mod leaks;
 mod listeners;
+mod machine;
 mod metrics;
 mod pages;
 mod peers;
