@@ -42,6 +42,10 @@ command -v curl >/dev/null || missing+=(curl)
 command -v redis-server >/dev/null || missing+=(redis-server)
 # a forward proxy on the way to the identity provider; here too, only those that the tests start are spoken to
 command -v tinyproxy >/dev/null || missing+=(tinyproxy)
+# changes the clock of a proxy
+compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || missing+=(libfaketime)
+# starts one with few descriptors
+command -v prlimit >/dev/null || missing+=(util-linux)
 # what is said of certificates is compared with what openssl says
 command -v openssl >/dev/null || missing+=(openssl)
 [ -s /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::error::Elapsed;
 
+use crate::app::descriptors;
 use crate::app::gate::Gate;
 use crate::app::workers::Workers;
 use crate::config;
@@ -32,8 +33,9 @@ pub struct Lines {
     fading: Vec<Fading>,
     workers: Arc<Workers>,
     permits: Arc<Semaphore>,
-    /// How many connections there may be.
+    /// How many connections there may be, and were to be.
     connections: usize,
+    wanted: usize,
     metrics: Arc<Metrics>,
     accepting: JoinSet<()>,
     /// What happens by and by, and is not waited for.
@@ -87,10 +89,21 @@ pub struct Behind<'a> {
 impl Lines {
     /// None yet.
     pub fn new(workers: Workers, limits: Limits, metrics: Arc<Metrics>) -> Self {
-        let (workers, connections) = (Arc::new(workers), limits.connections);
+        let (workers, wanted) = (Arc::new(workers), limits.connections);
+        let connections = descriptors::room_for(wanted);
         let permits = Arc::new(Semaphore::new(connections));
         let (accepting, later) = (JoinSet::new(), JoinSet::new());
-        Self { lines: vec![], fading: vec![], workers, permits, connections, metrics, accepting, later }
+        Self {
+            lines: vec![],
+            fading: vec![],
+            workers,
+            permits,
+            connections,
+            wanted,
+            metrics,
+            accepting,
+            later,
+        }
     }
 
     /// Binds what is not bound yet. Nothing else changes.
@@ -211,6 +224,13 @@ impl Lines {
 
     /// Lets as many connections be there as `connections` says. What is there already stays.
     fn limit(&mut self, connections: usize) {
+        while self.later.try_join_next().is_some() {}
+        while self.accepting.try_join_next().is_some() {}
+        if connections == self.wanted {
+            return;
+        }
+        self.wanted = connections;
+        let connections = descriptors::room_for(connections);
         let fewer = self.connections.saturating_sub(connections);
         self.permits.add_permits(connections.saturating_sub(self.connections));
         self.connections = connections;
@@ -222,8 +242,6 @@ impl Lines {
                 }
             });
         }
-        while self.later.try_join_next().is_some() {}
-        while self.accepting.try_join_next().is_some() {}
     }
 }
 

@@ -27,6 +27,7 @@ pub mod admin;
 pub mod cli;
 pub mod decode;
 pub mod demo;
+mod descriptors;
 pub mod doctor;
 pub mod explain;
 pub mod gate;

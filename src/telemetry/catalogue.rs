@@ -234,6 +234,13 @@ pub const ALL: &[Metric] = &[
         alert: "against the one above: the difference is ours and the exchange's",
     },
     Metric {
+        name: "obo_log_lines_lost_total",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "Lines of the log that were lost, as nobody read them in time or there was no room for them",
+        alert: "it rises: what reads the log is too slow or hangs, or a disk is full; requests are served all the same",
+    },
+    Metric {
         name: "process_cpu_seconds_total",
         kind: Kind::Counter,
         labels: &[],

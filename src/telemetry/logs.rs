@@ -1,11 +1,15 @@
 //! How log lines look: one JSON object a line, or a line for a person. Both go to stderr.
 
 use std::fmt;
+use std::io;
+use std::os::fd::AsFd;
+use std::panic;
 use std::time::Duration;
 
 use serde_json::Value;
 use tracing::Event;
 use tracing::Subscriber;
+use tracing::dispatcher::SetGlobalDefaultError;
 use tracing::field::DebugValue;
 use tracing::field::Field;
 use tracing::field::Visit;
@@ -26,12 +30,57 @@ use crate::telemetry::dial::Dial;
 use crate::telemetry::dial::Form;
 use crate::telemetry::flood::Floodgate;
 use crate::telemetry::flood::Passage;
+use crate::telemetry::outlet::Outlet;
 
-/// A subscriber that writes to stderr what stands on `dial`; lines for a person with that `paint`.
-pub fn subscriber(dial: Dial, clock: Clock, paint: Paint) -> impl Subscriber + Send + Sync + use<> {
+/// Why nothing can be logged.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The system has nothing for it.
+    #[error("the log cannot be written")]
+    System(#[from] io::Error),
+    /// It is done already.
+    #[error("logging is set up already")]
+    Repeated(#[from] SetGlobalDefaultError),
+}
+
+/// Has what stands on `dial` written to stderr from now on; lines for a person with that `paint`. What is returned is kept until
+/// there is nothing more to log.
+///
+/// # Errors
+/// If the system has no descriptor or no thread for it, or it is done already.
+pub fn begin(dial: Dial, clock: Clock, paint: Paint) -> Result<Outlet, Error> {
+    let stderr = io::stderr().as_fd().try_clone_to_owned()?;
+    let notice = notice(dial.clone(), clock.clone(), paint);
+    let outlet = Outlet::new(stderr.into(), notice)?;
     let lines = Lines::new(dial.clone(), clock, paint);
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).event_format(lines);
-    tracing_subscriber::registry().with(layer.with_filter(dial))
+    let layer = tracing_subscriber::fmt::layer().with_writer(outlet.spout()).event_format(lines);
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer.with_filter(dial)))?;
+    panic::set_hook(Box::new(|panic| {
+        // its text may hold anything: it stays out of the log
+        let at = panic.location().map(ToString::to_string);
+        tracing::error!(at, "a panic");
+    }));
+    Ok(outlet)
+}
+
+/// The line that tells of lines that were lost.
+fn notice(dial: Dial, clock: Clock, paint: Paint) -> impl Fn(u64) -> String + Send {
+    move |lost| {
+        let message = "lines of the log are lost: nobody read them, or there was no room for them".to_owned();
+        let fields = Fields { message, members: Members(vec![("lost", Value::from(lost))]) };
+        let (mut line, at) = (String::new(), Timestamp::new(clock.since_epoch()));
+        // writing to a String does not fail
+        let _ = write(
+            &mut Writer::new(&mut line),
+            dial.form(),
+            at,
+            tracing::Level::WARN,
+            module_path!(),
+            fields,
+            paint,
+        );
+        line
+    }
 }
 
 struct Lines {
@@ -77,12 +126,22 @@ where
             Passage::Open { suppressed } => fields.members.0.push(("suppressed", Value::from(suppressed))),
         }
         let at = Timestamp::new(self.clock.since_epoch());
-        match self.dial.form() {
-            Form::Json => write_json(&mut writer, at, *level, event.metadata().target(), fields),
-            Form::Human => {
-                write_human(&mut writer, at, *level, event.metadata().target(), fields, self.paint)
-            }
-        }
+        write(&mut writer, self.dial.form(), at, *level, event.metadata().target(), fields, self.paint)
+    }
+}
+
+fn write(
+    writer: &mut Writer<'_>,
+    form: Form,
+    at: Timestamp,
+    level: tracing::Level,
+    target: &str,
+    fields: Fields,
+    paint: Paint,
+) -> fmt::Result {
+    match form {
+        Form::Json => write_json(writer, at, level, target, fields),
+        Form::Human => write_human(writer, at, level, target, fields, paint),
     }
 }
 
@@ -260,7 +319,6 @@ pub fn report(error: &(dyn std::error::Error + 'static)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
     use std::sync::Arc;
     use std::sync::Mutex;
 

@@ -18,6 +18,7 @@ mod labels;
 pub mod lead;
 pub mod logs;
 pub mod metrics;
+pub mod outlet;
 pub mod process;
 pub mod rates;
 pub mod trace;

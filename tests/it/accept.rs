@@ -146,14 +146,6 @@ async fn http_2_without_tls_is_spoken_on_the_same_port() {
     assert_eq!(world.get_anonymously("/public").await.status, StatusCode::OK);
 }
 
-/// The clock ticks of CPU time, 100 a second, that a process has used.
-fn cpu_ticks(process: u32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
-    // after the name, which is in parentheses, user and system time are the 12th and 13th field
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-}
-
 #[tokio::test]
 async fn without_descriptors_it_waits_idly_and_goes_on_when_there_are_some_again() {
     let proxy = Proxy::start(&config("http://127.0.0.1:1", "127.0.0.1:1", "info"), &[("SECRET", "secret")]);
@@ -166,12 +158,12 @@ async fn without_descriptors_it_waits_idly_and_goes_on_when_there_are_some_again
     while !proxy.log().contains("cannot accept connections") {
         tokio::task::yield_now().await;
     }
-    let before = cpu_ticks(proxy.id());
+    let before = proxy.cpu_ticks();
     let last = connections.last_mut().unwrap();
     last.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     let answered = tokio::time::timeout(Duration::from_secs(1), last.read_u8()).await;
     assert!(answered.is_err(), "it cannot be accepted yet: {answered:?}");
-    let ticks = cpu_ticks(proxy.id()) - before;
+    let ticks = proxy.cpu_ticks() - before;
     assert!(ticks < 20, "{ticks} of 100 ticks were used to wait");
     assert_eq!(proxy.log().matches("cannot accept connections").count(), 1, "{}", proxy.log());
     let mut last = connections.pop().unwrap();

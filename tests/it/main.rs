@@ -30,6 +30,7 @@ mod isolation;
 mod issuers;
 mod leaks;
 mod listeners;
+mod machine;
 mod metrics;
 mod pages;
 mod peers;

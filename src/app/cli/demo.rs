@@ -108,7 +108,7 @@ async fn play(arguments: &Arguments) -> Result<(), Failure> {
     let idp = entra(settings.clone(), arguments.idp, &clock).await?;
     let echo = echo(arguments).await?;
     let config = read(&configuration(arguments, &settings, idp.address(), echo.address()))?;
-    let dial = run::log_to_stderr(&config, &clock)?;
+    let (dial, _outlet) = run::log_to_stderr(&config, &clock)?;
     let app = App::bind(config, clock).await?.logging_by(dial);
     let listeners = app.listeners().context("cannot tell what the proxy listens on")?;
     let proxy = listeners.into_iter().find_map(|(_, address)| address.tcp());

@@ -29,6 +29,7 @@ use crate::telemetry::dial::Dial;
 use crate::telemetry::dial::Setting;
 use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::outlet::Outlet;
 
 /// How long the keys may take beyond one call to the identity provider.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -41,12 +42,13 @@ pub struct Judge<'p> {
     tokens: Tokens,
     policy: &'p Policy,
     providers: Vec<Arc<IdentityProvider>>,
+    _outlet: Outlet,
 }
 
 impl<'p> Judge<'p> {
     /// One for tokens that `policy` is about. What goes wrong on the way to the identity provider is logged to stderr.
     pub fn of(config: &Config, policy: &'p Policy, clock: &Clock) -> Result<Self, Failure> {
-        log_warnings(clock)?;
+        let outlet = log_warnings(clock)?;
         let runtime = run::runtime()?;
         let named = |provider: &&Arc<IdentityProvider>| policy.identity_providers.contains(&provider.name);
         let providers: Vec<_> = config.identity_providers.iter().filter(named).cloned().collect();
@@ -57,7 +59,7 @@ impl<'p> Judge<'p> {
             let _entered = runtime.enter();
             Tokens::new(&providers, &cache, outbound.clients(), clock, &Arc::new(Metrics::new()))
         };
-        Ok(Self { runtime, tokens, policy, providers })
+        Ok(Self { runtime, tokens, policy, providers, _outlet: outlet })
     }
 
     /// The caller whose token that is, if it is good, as a request that brings it is judged.
@@ -89,9 +91,8 @@ impl<'p> Judge<'p> {
     }
 }
 
-fn log_warnings(clock: &Clock) -> anyhow::Result<()> {
+fn log_warnings(clock: &Clock) -> anyhow::Result<Outlet> {
     let logs = Logs { format: LogFormat::Human, level: "warn".into(), access: AccessLog::Off };
     let setting = Setting::of(&logs).context("there is no log level `warn`")?;
-    let subscriber = logs::subscriber(Dial::at(setting), clock.clone(), paint::of_stderr());
-    tracing::subscriber::set_global_default(subscriber).context("logging is set up already")
+    Ok(logs::begin(Dial::at(setting), clock.clone(), paint::of_stderr())?)
 }

@@ -23,6 +23,7 @@ use crate::domain::clock::Clock;
 use crate::telemetry::dial::Dial;
 use crate::telemetry::dial::Setting;
 use crate::telemetry::logs;
+use crate::telemetry::outlet::Outlet;
 
 /// Where the process could not shut itself off, `open` says how.
 pub(super) fn run(files: &[PathBuf], open: &[seclusion::Error]) -> Result<(), Failure> {
@@ -31,7 +32,7 @@ pub(super) fn run(files: &[PathBuf], open: &[seclusion::Error]) -> Result<(), Fa
     let supervisor = Supervisor::of(&source.environment.texts, std::process::id());
     let begun = Watch::begin(source, bell.clone(), clock.clone());
     let (watch, Loaded { config, warnings, .. }) = begun.map_err(Failure::Config)?;
-    let dial = log_to_stderr(&config, &clock)?;
+    let (dial, _outlet) = log_to_stderr(&config, &clock)?;
     warnings.iter().for_each(report::problem);
     for error in open {
         tracing::warn!(error = logs::report(error), "others may look into this process");
@@ -70,13 +71,12 @@ async fn serve(app: App) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Sends log lines to stderr as the configuration says, and as the dial says later.
-pub(super) fn log_to_stderr(config: &Config, clock: &Clock) -> anyhow::Result<Dial> {
+/// Sends log lines to stderr as the configuration says, and as the dial says later. The outlet is kept until the end.
+pub(super) fn log_to_stderr(config: &Config, clock: &Clock) -> anyhow::Result<(Dial, Outlet)> {
     let setting = Setting::of(&config.telemetry.logs).context("telemetry.logs.level is no log filter")?;
     let dial = Dial::at(setting);
-    let subscriber = logs::subscriber(dial.clone(), clock.clone(), paint::of_stderr());
-    tracing::subscriber::set_global_default(subscriber).context("logging is set up already")?;
-    Ok(dial)
+    let outlet = logs::begin(dial.clone(), clock.clone(), paint::of_stderr())?;
+    Ok((dial, outlet))
 }
 
 /// The runtime of everything but the requests themselves: one thread, as the workers have the cores.

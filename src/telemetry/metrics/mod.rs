@@ -32,6 +32,7 @@ use crate::telemetry::labels::ByTierAndResult;
 use crate::telemetry::labels::Label;
 use crate::telemetry::labels::ServerRequest;
 use crate::telemetry::labels::known_method;
+use crate::telemetry::outlet;
 use crate::telemetry::process;
 
 mod results;
@@ -147,6 +148,7 @@ impl Metrics {
         add(r, "http_server_request_duration_seconds", &self.server_requests);
         add(r, "http_client_request_duration_seconds", &self.client_requests);
         add(r, "obo_trace_spans", &self.spans);
+        add(r, "obo_log_lines_lost", outlet::lost());
     }
 
     /// The metrics in OpenMetrics text form.

@@ -126,6 +126,17 @@ impl Proxy {
         Self::start_in(directory, environment)
     }
 
+    /// The same, started by another program with these arguments, which becomes it.
+    pub fn start_by(program: &[&str], config: &str, environment: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("config.yaml"), config).unwrap();
+        let file = directory.path().join("config.yaml");
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(env!("CARGO_BIN_EXE_obo-proxy")).args(["run", "--config"]).arg(file);
+        command.env_clear().envs(environment.iter().copied()).stdin(Stdio::null());
+        Self::begun(command, directory)
+    }
+
     /// The same, where the file is a symbolic link into a directory that is one too, as where a ConfigMap is mounted.
     pub fn start_linked(config: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
@@ -181,8 +192,17 @@ impl Proxy {
 
     /// The most bytes of memory that it had at any time.
     pub fn most_memory(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// The bytes of memory that it has.
+    pub fn memory(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    fn status(&self, of: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(of)).unwrap();
         line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
     }
 
@@ -202,6 +222,14 @@ impl Proxy {
         let mut answer = String::new();
         connection.read_to_string(&mut answer).unwrap();
         answer
+    }
+
+    /// The clock ticks of CPU time, 100 a second, that it has used.
+    pub fn cpu_ticks(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap();
+        // after the name, which is in parentheses, user and system time are the 12th and 13th field
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     }
 
     /// Where its configuration is.

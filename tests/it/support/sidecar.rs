@@ -42,6 +42,18 @@ impl Sidecar {
         sections: &str,
         environment: &[(&str, &str)],
     ) -> Self {
+        Self::start_by(&[], identity_providers, routes, sections, environment).await
+    }
+
+    /// The same, started by another program with these arguments, which becomes it.
+    pub async fn start_by(
+        program: &[&str],
+        identity_providers: &str,
+        routes: &str,
+        sections: &str,
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let program: Vec<String> = program.iter().map(|word| (*word).to_owned()).collect();
         let echo = Echo::start(listen().await, Transport::Plain).unwrap();
         let config = format!(
             r#"
@@ -60,7 +72,11 @@ shutdown: {{ delay: 0s, drain: 2s }}
         all.extend(environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let starting = tokio::task::spawn_blocking(move || {
             let all: Vec<_> = all.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-            Proxy::start(&config, &all)
+            let program: Vec<_> = program.iter().map(String::as_str).collect();
+            match program.is_empty() {
+                true => Proxy::start(&config, &all),
+                false => Proxy::start_by(&program, &config, &all),
+            }
         });
         Self { echo, proxy: starting.await.unwrap(), client: Client::plain().unwrap() }
     }

@@ -1,4 +1,5 @@
-//! The files our credentials are in, read anew each time: whoever rotates one only has to replace the file.
+//! The files our credentials are in, read anew each time: whoever rotates one only has to replace the file. While that is being
+//! done it may be away, or empty: what it held before serves on.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,6 +18,7 @@ use crate::domain::secret;
 use crate::domain::secret::Secret;
 use crate::pipeline::exchange::credential::error::Error;
 use crate::pipeline::exchange::credential::error::What;
+use crate::telemetry::logs;
 
 /// The most threads that read one file at the same time.
 const MOST_READS: usize = 4;
@@ -27,6 +29,16 @@ const MOST_READS: usize = 4;
 pub struct Reader {
     /// Every file that was read: no more than are configured.
     turns: Mutex<HashMap<PathBuf, Arc<Semaphore>>>,
+    /// What those held last of which that may be wanted.
+    lines: Mutex<HashMap<PathBuf, Line>>,
+}
+
+/// What a file held last.
+#[derive(Debug)]
+struct Line {
+    secret: Secret,
+    /// What is wrong with the file since, when that was last told.
+    told: Option<String>,
 }
 
 impl Reader {
@@ -41,6 +53,26 @@ impl Reader {
             Error::Unusable { what, path: path.into(), problem }
         };
         Secret::from_line(&bytes).map_err(unusable)
+    }
+
+    /// The same, or what it held last if that cannot be had.
+    ///
+    /// # Errors
+    /// If it never could.
+    pub async fn last_line(&self, what: What, path: &Path, limit: Duration) -> Result<Secret, Error> {
+        let newest = self.line(what, path, limit).await;
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        match (newest, lines.get_mut(path)) {
+            (Ok(secret), _) => {
+                lines.insert(path.into(), Line { secret: secret.clone(), told: None });
+                Ok(secret)
+            }
+            (Err(error), Some(last)) => {
+                last.tell(&error);
+                Ok(last.secret.clone())
+            }
+            (Err(error), None) => Err(error),
+        }
     }
 
     /// All that the file at `path` holds, within `limit`.
@@ -75,6 +107,18 @@ impl Reader {
     }
 }
 
+impl Line {
+    /// Says what is wrong with the file, once.
+    fn tell(&mut self, error: &Error) {
+        let text = error.to_string();
+        if self.told.as_ref() != Some(&text) {
+            let cause = logs::report(error);
+            tracing::warn!(cause, "a file cannot be used; what it held before serves on");
+            self.told = Some(text);
+        }
+    }
+}
+
 fn read(what: What, path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
     let unreadable = |source| Error::Unreadable { what, path: path.into(), source };
     let unusable = |problem| Error::Unusable { what, path: path.into(), problem };
@@ -103,6 +147,28 @@ mod tests {
         let path = directory.path().join("secret");
         std::fs::write(&path, bytes).unwrap();
         line(&path, PATIENCE).await
+    }
+
+    #[tokio::test]
+    async fn what_a_file_held_last_serves_on_while_it_cannot_be_used() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        let files = Reader::default();
+        let line = async || {
+            let line = files.last_line(What::Secret, &path, PATIENCE).await;
+            line.map(|secret| secret.expose().to_owned())
+        };
+        assert!(line().await.is_err());
+        std::fs::write(&path, "old").unwrap();
+        assert_eq!(line().await.unwrap(), "old");
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(line().await.unwrap(), "old");
+        for bytes in [&b""[..], b"\n", b"\xff\xfe"] {
+            std::fs::write(&path, bytes).unwrap();
+            assert_eq!(line().await.unwrap(), "old", "{bytes:?}");
+        }
+        std::fs::write(&path, "new").unwrap();
+        assert_eq!(line().await.unwrap(), "new");
     }
 
     #[tokio::test]
