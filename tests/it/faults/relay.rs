@@ -59,7 +59,7 @@ async fn heard(stream: &mut TcpStream, least: usize) -> (Vec<u8>, Option<io::Res
 #[tokio::test]
 async fn each_fault_is_what_it_is_called_in_either_direction() {
     for (fault, came, end) in [
-        (Fault::None, &SAID[..], "open"),
+        (Fault::None, SAID, "open"),
         (Fault::Late(Duration::from_millis(20)), SAID, "open"),
         (Fault::Drip(Duration::from_millis(2)), SAID, "open"),
         (Fault::Garble(4), b"0123\xcb56789", "open"),
