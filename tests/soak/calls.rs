@@ -145,7 +145,7 @@ impl Call {
         let begun = Instant::now();
         let token = self.token(world);
         let number = world.request();
-        let (request, expected) = self.request(world, number, token.as_ref());
+        let (request, expected) = self.request(number, token.as_ref());
         let lower = world.operator.confirmed();
         // before it is sent: an answer of another's call may say so later
         let is_kept = self.kind == Kind::Regular
@@ -181,7 +181,7 @@ impl Call {
         Some(world.users.make(&self.user, kind))
     }
 
-    fn request(&self, _world: &World, number: u64, token: Option<&Token>) -> (Request<Body>, Expected) {
+    fn request(&self, number: u64, token: Option<&Token>) -> (Request<Body>, Expected) {
         let api = self.api.name();
         let refused = |status, reason| (none(), Expected::Refused(status, reason));
         let (path, (body, expected)) = match self.kind {
@@ -265,7 +265,7 @@ impl Call {
     async fn given_up(self, world: &World) -> Verdict {
         let token = self.token(world);
         let number = world.request();
-        let (request, _) = self.request(world, number, token.as_ref());
+        let (request, _) = self.request(number, token.as_ref());
         let patience = Duration::from_millis((self.size % 60) as u64);
         // whatever came of it is neither right nor wrong; that it did no harm is seen by the others
         let reply = tokio::time::timeout(patience, self.send(world, number, request)).await;

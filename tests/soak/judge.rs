@@ -118,7 +118,7 @@ impl Asked<'_> {
                     _ => Ok(()),
                 }
             }
-            Expected::Seen { bytes } => self.check_seen(world, &self.seen(world, reply, *bytes)?),
+            Expected::Seen { bytes } => self.check_seen(&self.seen(world, reply, *bytes)?),
             Expected::Raw => {
                 let seen = self.seen(world, reply, 0)?;
                 same("token", &seen["token"]["uti"].as_str(), &self.token.map(|token| token.id.as_str()))
@@ -147,7 +147,7 @@ impl Asked<'_> {
         Ok(seen)
     }
 
-    fn check_seen(&self, _world: &World, seen: &Value) -> Result<(), String> {
+    fn check_seen(&self, seen: &Value) -> Result<(), String> {
         let (token, api) = (&seen["token"], self.api.name());
         same("oid", &token["oid"].as_str(), &Some(&self.user.oid))?;
         same("sid", &token["sid"].as_str(), &Some(&self.user.sid))?;
