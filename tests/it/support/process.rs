@@ -210,7 +210,7 @@ impl Proxy {
     pub fn descriptors(&self) -> usize {
         let text = self.metrics();
         let value = text.lines().find_map(|line| line.strip_prefix("process_open_fds ")).unwrap();
-        value.parse().unwrap()
+        value.parse::<f64>().unwrap() as usize
     }
 
     /// What it tells Prometheus.
