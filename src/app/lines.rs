@@ -27,6 +27,9 @@ use crate::telemetry::metrics::Metrics;
 /// How long WebSockets have to close once the drain time is over.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// How long those who are connecting when nobody new is let in have until the socket is closed, which would reset them.
+const HANDSHAKE: Duration = Duration::from_millis(100);
+
 /// Everything that accepts.
 pub struct Lines {
     lines: Vec<Line>,
@@ -173,6 +176,8 @@ impl Lines {
 
     /// Stops accepting, and waits until that is so. What remains has yet to finish.
     pub async fn close(mut self) -> Option<Closed> {
+        self.lines.iter().for_each(|line| line.spare.let_nobody_new_in());
+        tokio::time::sleep(HANDSHAKE).await;
         let mut drains = Vec::new();
         for Line { spare, closing, gate, .. } in self.lines {
             // a socket is closed with the last that holds it

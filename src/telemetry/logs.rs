@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
-use std::panic;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -55,11 +54,6 @@ pub fn begin(dial: Dial, clock: Clock, paint: Paint) -> Result<Outlet, Error> {
     let lines = Lines::new(dial.clone(), clock, paint);
     let layer = tracing_subscriber::fmt::layer().with_writer(outlet.spout()).event_format(lines);
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer.with_filter(dial)))?;
-    panic::set_hook(Box::new(|panic| {
-        // its text may hold anything: it stays out of the log
-        let at = panic.location().map(ToString::to_string);
-        tracing::error!(at, "a panic");
-    }));
     Ok(outlet)
 }
 

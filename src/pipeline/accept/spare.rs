@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::net::UnixListener;
 
 use crate::config;
+use crate::net::sockets;
 use crate::pipeline::accept::Error;
 use crate::pipeline::accept::Listener;
 use crate::pipeline::accept::socket::Socket;
@@ -57,6 +58,15 @@ impl Spare {
     /// What ends the TLS of its callers.
     pub fn tls(&self) -> Option<&Arc<Terminator>> {
         self.tls.as_ref()
+    }
+
+    /// Lets nobody new in, whoever has the socket: those who are on their way in, and nobody else, will be found queueing in it.
+    pub fn let_nobody_new_in(&self) {
+        // a Unix socket has no handshake that takes time
+        let done = self.file.as_ref().map_or_else(|| sockets::let_nobody_new_in(&self.socket), |_| Ok(()));
+        if let Err(error) = done {
+            tracing::debug!(%error, "callers who connect at the very end may be reset");
+        }
     }
 
     fn socket(&self) -> io::Result<Socket> {

@@ -131,6 +131,7 @@ mod tests {
     fn a_claim_is_compared_by_its_text() {
         let caller = claims(json!({
             "acr": "1", "azpacr": 1, "flag": true, "amr": ["pwd", "mfa"], "deep": {"er": "x", "none": null},
+            "nested": [["x"]],
         }));
         for (name, wanted, passes) in [
             ("acr", "1", true),
@@ -143,6 +144,7 @@ mod tests {
             ("deep.er", "x", true),
             ("deep", "x", false),
             ("deep.none", "null", false),
+            ("nested", "x", false),
             ("absent", "", false),
         ] {
             let policy = Policy { claims: vec![(name.into(), wanted.into())], ..policy() };

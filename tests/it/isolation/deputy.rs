@@ -58,8 +58,11 @@ const SPELLINGS: [&str; 10] = [
 
 const BOUNDS: Bounds = Bounds { timeout: std::time::Duration::from_secs(60), body: 1024 * 1024 };
 
-/// All that was asked but what cannot be the same twice.
-fn told(asked: &Received) -> (String, Vec<(String, String)>, Vec<(String, String)>) {
+/// Names with their values, in order.
+type Pairs = Vec<(String, String)>;
+
+/// All that was asked but what cannot be the same twice: path, query, form.
+fn told(asked: &Received) -> (String, Pairs, Pairs) {
     let form = asked.without(&["assertion", "subject_token"]);
     let form = form.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     (asked.path.clone(), asked.query.clone(), form)

@@ -53,7 +53,10 @@ const STREAMS: u64 = 6;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_ever_gets_what_is_anothers() {
-    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    let number = |name: &str| {
+        let text = std::env::var_os(name)?.into_string().unwrap();
+        Some(text.parse::<u64>().expect("a number"))
+    };
     let seed = number("ISOLATION_SEED").unwrap_or_else(|| RandomState::new().hash_one(()));
     let span = number("ISOLATION_SECONDS").map_or(USUAL, Duration::from_secs);
     let court = Arc::new(Court::default());
@@ -157,7 +160,7 @@ shutdown: {{ delay: 0s, drain: 2s }}
     }
     serving.abort();
     let told = weather.told(took).await;
-    println!("seed {seed}\n{told}");
+    eprintln!("seed {seed}\n{told}");
     let wrongs = court.wrongs();
     assert!(
         wrongs.is_empty(),
