@@ -205,7 +205,12 @@ mod tests {
 
     #[test]
     fn nothing_that_a_terminal_obeys_is_quoted_from_the_arguments() {
-        let typed = "\u{1b}[31mred\u{7}\u{9b}2J\u{202e}\r\nmore";
+        for typed in ["\u{1b}[31mred", "[31mred\u{7}\u{9b}2J", "[31mred\u{202e}\r\nmore"] {
+            is_shown_as_signs(typed);
+        }
+    }
+
+    fn is_shown_as_signs(typed: &str) {
         for (words, kept) in [
             (vec![typed.to_owned()], "[31mred"),
             (vec![format!("--{typed}")], "[31mred"),

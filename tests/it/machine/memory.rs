@@ -42,7 +42,7 @@ async fn users_who_do_not_fit_cost_no_memory_and_each_gets_their_own_token() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limited_address_space_is_enough_for_ordinary_work() {
     let provider = Provider::start().await;
-    let proxy = provider.proxy_by(&["prlimit", "--as=134217728", "--"], "workers: 2", &[]).await;
+    let proxy = provider.proxy_by(&["prlimit", "--as=536870912", "--"], "workers: 2", &[]).await;
     let mut users = JoinSet::new();
     for _ in 0..8 {
         let tokens: Vec<_> = (0..50).map(|_| provider.stranger()).collect();
