@@ -75,9 +75,17 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Whether somebody may have written a token or a secret where it does not belong. Names of files have a `/` when they are long.
-pub fn may_be_secret(argument: &str) -> bool {
-    argument.contains("eyJ") || (argument.len() >= 32 && !argument.contains('/'))
+/// Whether somebody may have written a token or a secret where the name of a file belongs. Those have a `/` when they are long, and
+/// seldom what base64 and generated secrets have.
+pub fn may_be_secret(name: &str) -> bool {
+    name.contains("eyJ") || name.contains(['+', '=', '~']) || (name.len() >= 32 && !name.contains('/'))
+}
+
+/// Whether it may be repeated that this is no argument of ours: a word of a few letters, as flags and commands are, and no more than
+/// a misspelt one.
+pub fn is_plain(argument: &str) -> bool {
+    let is_letter = |own: u8| own.is_ascii_lowercase() || b"-_./<>".contains(&own);
+    argument.len() <= 8 || (argument.len() < 24 && argument.bytes().all(is_letter))
 }
 
 /// The token in `text`, which may be a whole header field, as it is pasted from a browser.
@@ -96,6 +104,24 @@ fn bare(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_be_a_secret_is_told_from_names_of_files_and_misspelt_words() {
+        for secret in [
+            "eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.x",
+            "dEm0~8Q+not/a.secret_Wk3z+Yb7==",
+            "AbCdEfGhIjKlMnOpQrStUvWxYz0123456789/abcd=",
+        ] {
+            assert!(may_be_secret(secret) && !is_plain(secret), "{secret}");
+        }
+        assert!(!is_plain("hunter2hunter2hunter2") && !is_plain("--hunter2hunter2"));
+        for name in ["token.txt", "/run/secrets/Token-2026", "./Mine/token"] {
+            assert!(!may_be_secret(name), "{name}");
+        }
+        for word in ["chekc", "--confg", "x.yaml", "--identity-provder"] {
+            assert!(is_plain(word), "{word}");
+        }
+    }
 
     #[test]
     fn a_token_may_be_pasted_with_all_that_stands_around_it() {

@@ -183,10 +183,14 @@ fn understood(arguments: Vec<OsString>) -> Result<Arguments, clap::Error> {
 
 /// The same complaint, without what may be a token: logs keep what commands print.
 fn masked(mut complaint: clap::Error) -> clap::Error {
-    for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
-        let is_secret = |said: &ContextValue| input::may_be_secret(&said.to_string());
-        if complaint.get(kind).is_some_and(is_secret) {
-            complaint.insert(kind, ContextValue::String("***".into()));
+    let is_unknown = matches!(complaint.kind(), ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand);
+    let (kinds, is_secret): (&[_], fn(&str) -> bool) = match is_unknown {
+        true => (&[ContextKind::InvalidArg, ContextKind::InvalidSubcommand], |said| !input::is_plain(said)),
+        false => (&[ContextKind::InvalidValue], input::may_be_secret),
+    };
+    for kind in kinds {
+        if complaint.get(*kind).is_some_and(|said| is_secret(&said.to_string())) {
+            complaint.insert(*kind, ContextValue::String("***".into()));
         }
     }
     complaint
@@ -212,9 +216,9 @@ mod tests {
 
     fn is_shown_as_signs(typed: &str) {
         for (words, kept) in [
-            (vec![typed.to_owned()], "[31mred"),
-            (vec![format!("--{typed}")], "[31mred"),
-            (vec!["run".into(), typed.to_owned()], "[31mred"),
+            (vec![typed.to_owned()], "***"),
+            (vec![format!("--{typed}")], "***"),
+            (vec!["run".into(), typed.to_owned()], "***"),
             (vec!["schema".into(), "--config".into(), typed.to_owned()], "`schema` reads none"),
             (vec!["demo".into(), "--proxy".into(), typed.to_owned()], "[31mred"),
             (vec!["completions".into(), typed.to_owned()], "[31mred"),

@@ -32,6 +32,10 @@ pub struct Error {
 /// What it means. Where the IdP refuses us, it takes us to mend that: what Entra's number says, and what to do.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.kind == Kind::Misconfigured && self.row.is_none() {
+            // it was never asked
+            return f.write_str("the proxy cannot make its own request to the identity provider");
+        }
         write!(f, "{}", self.kind)?;
         let Some(answer) = self.answer.as_deref().filter(|_| self.kind == Kind::Misconfigured) else {
             return Ok(());

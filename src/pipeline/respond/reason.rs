@@ -308,7 +308,7 @@ impl Reason {
                 502,
                 Proxy,
                 NoChallenge,
-                "The identity provider refuses the proxy itself. Its operator must mend its registration or configuration.",
+                "The proxy itself is refused by the identity provider, or cannot ask it. Its operator must mend its registration or configuration.",
             ),
             Self::RequestTimeout => {
                 ("request_timeout", 408, Client, NoChallenge, "The request body did not come in time.")

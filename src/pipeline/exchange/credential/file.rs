@@ -9,16 +9,22 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
+use std::time::Instant;
 
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use crate::config::file;
+use crate::domain::clock::Clock;
 use crate::domain::secret;
 use crate::domain::secret::Secret;
 use crate::pipeline::exchange::credential::error::Error;
 use crate::pipeline::exchange::credential::error::What;
 use crate::telemetry::logs;
+
+/// How long what a file held serves on from when that is first seen to be needed: whoever replaces a file takes less, and whoever
+/// removes it means that it is not to be used.
+const LAST_GOOD: Duration = Duration::from_secs(5 * 60);
 
 /// The most threads that read one file at the same time.
 const MOST_READS: usize = 4;
@@ -37,8 +43,8 @@ pub struct Reader {
 #[derive(Debug)]
 struct Line {
     secret: Secret,
-    /// What is wrong with the file since, when that was last told.
-    told: Option<String>,
+    /// What is wrong with the file now, as it was last told, and since when something is.
+    trouble: Option<(String, Instant)>,
 }
 
 impl Reader {
@@ -55,24 +61,32 @@ impl Reader {
         Secret::from_line(&bytes).map_err(unusable)
     }
 
-    /// The same, or what it held last if that cannot be had.
+    /// The same, or what it held last if that cannot be had just now.
     ///
     /// # Errors
-    /// If it never could.
-    pub async fn last_line(&self, what: What, path: &Path, limit: Duration) -> Result<Secret, Error> {
+    /// If it never could, or not for five minutes.
+    pub async fn last_line(
+        &self,
+        what: What,
+        path: &Path,
+        limit: Duration,
+        clock: &Clock,
+    ) -> Result<Secret, Error> {
         let newest = self.line(what, path, limit).await;
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        match (newest, lines.get_mut(path)) {
-            (Ok(secret), _) => {
-                lines.insert(path.into(), Line { secret: secret.clone(), told: None });
-                Ok(secret)
+        let error = match newest {
+            Ok(secret) => {
+                lines.insert(path.into(), Line { secret: secret.clone(), trouble: None });
+                return Ok(secret);
             }
-            (Err(error), Some(last)) => {
-                last.tell(&error);
-                Ok(last.secret.clone())
-            }
-            (Err(error), None) => Err(error),
+            Err(error) => error,
+        };
+        let Some(last) = lines.get_mut(path) else { return Err(error) };
+        if last.serves_on(&error, clock.monotonic()) {
+            return Ok(last.secret.clone());
         }
+        lines.remove(path);
+        Err(error)
     }
 
     /// All that the file at `path` holds, within `limit`.
@@ -108,14 +122,19 @@ impl Reader {
 }
 
 impl Line {
-    /// Says what is wrong with the file, once.
-    fn tell(&mut self, error: &Error) {
+    /// Whether what the file held serves on though there is that error. Each error is told once.
+    fn serves_on(&mut self, error: &Error, now: Instant) -> bool {
         let text = error.to_string();
-        if self.told.as_ref() != Some(&text) {
-            let cause = logs::report(error);
-            tracing::warn!(cause, "a file cannot be used; what it held before serves on");
-            self.told = Some(text);
+        let since = self.trouble.as_ref().map_or(now, |(_, since)| *since);
+        if now.saturating_duration_since(since) > LAST_GOOD {
+            return false;
         }
+        if self.trouble.as_ref().is_none_or(|(told, _)| *told != text) {
+            let cause = logs::report(error);
+            tracing::warn!(cause, "a file cannot be used; what it held before serves on for five minutes");
+            self.trouble = Some((text, since));
+        }
+        true
     }
 }
 
@@ -134,6 +153,7 @@ mod tests {
     use std::error::Error as _;
 
     use super::*;
+    use crate::domain::clock::UnixTime;
 
     const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -154,8 +174,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("secret");
         let files = Reader::default();
+        let clock = Clock::manual(UnixTime::from_seconds(0));
         let line = async || {
-            let line = files.last_line(What::Secret, &path, PATIENCE).await;
+            let line = files.last_line(What::Secret, &path, PATIENCE, &clock).await;
             line.map(|secret| secret.expose().to_owned())
         };
         assert!(line().await.is_err());
@@ -169,6 +190,14 @@ mod tests {
         }
         std::fs::write(&path, "new").unwrap();
         assert_eq!(line().await.unwrap(), "new");
+        // whoever takes it away for good means that
+        std::fs::remove_file(&path).unwrap();
+        clock.advance(LAST_GOOD * 2);
+        assert_eq!(line().await.unwrap(), "new", "it is only seen now");
+        clock.advance(LAST_GOOD);
+        assert_eq!(line().await.unwrap(), "new");
+        clock.advance(Duration::from_secs(1));
+        assert!(line().await.is_err());
     }
 
     #[tokio::test]

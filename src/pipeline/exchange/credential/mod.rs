@@ -169,7 +169,9 @@ impl Prover {
         match &means.0 {
             Kind::Nothing => Ok(Proof::none(client_id)),
             Kind::Secret(secret) => self.secret(secret),
-            Kind::SecretFile(path) => self.secret(&self.files.last_line(What::Secret, path, limit).await?),
+            Kind::SecretFile(path) => {
+                self.secret(&self.files.last_line(What::Secret, path, limit, &self.clock).await?)
+            }
             Kind::Signature(keeper) => self.signature(keeper, audience).await,
             Kind::Tls(keeper) => {
                 let kept = keeper.newest(&self.files, limit).await?;
@@ -178,7 +180,7 @@ impl Prover {
             }
             Kind::FederatedToken(path) => {
                 let what = What::FederatedToken;
-                let token = self.files.last_line(what, path, limit).await?;
+                let token = self.files.last_line(what, path, limit, &self.clock).await?;
                 match federated::flaw(token.expose(), self.clock.now()) {
                     Some(problem) => Err(Error::Unusable { what, path: path.clone(), problem }),
                     None => Ok(forwarded(client_id, token)),
