@@ -111,5 +111,9 @@ runAsGroup: 65532
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: { drop: [ALL] }
+{{- with .Values.seccompLocalhostProfile }}
+seccompProfile: { type: Localhost, localhostProfile: {{ . | quote }} }
+{{- else }}
 seccompProfile: { type: RuntimeDefault }
+{{- end }}
 {{- end -}}
