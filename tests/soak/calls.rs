@@ -206,7 +206,7 @@ impl Call {
             Verdict::Explained(_, By::Fault(fault)) if UPSTREAM.contains(fault) => {}
             _ if !is_kept => {}
             Verdict::Right => world.ledger.kept(None),
-            failed => world.ledger.kept(Some(format!("{failed:?}"))),
+            failed => world.ledger.kept(Some(format!("request {number}: {failed:?}"))),
         }
         // an answer that nothing took away is missed where it is counted, too
         if is_lost && !matches!(verdict, Verdict::Wrong(_)) {

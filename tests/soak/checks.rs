@@ -16,7 +16,7 @@ use crate::run::sum;
 use crate::world::MOST_TOKENS;
 use crate::world::World;
 
-/// What part of the rate must be reached, at least: on a machine that is busy a debug build manages a seventh.
+/// What part of the rate must be reached, at least: a debug build manages a sixth on a machine that is very busy.
 const LEAST: f64 = 20.0;
 
 /// What the process was like at a moment.

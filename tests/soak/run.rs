@@ -35,6 +35,10 @@ const REGULARS: u64 = 40;
 const PASSING: usize = 200;
 const RECENT: usize = 20;
 
+/// How many of them come for the first time in a second. If they were many more, tokens that are in use had to leave the
+/// cache, too.
+const COMING: f64 = 2.0;
+
 /// Most requests at a time of those who call all the time, and of all others; whose turn comes when there are as many does
 /// not ask. On a machine that is busy the rate is lower so, and answers do not take for ever.
 const MOST: usize = 64;
@@ -105,7 +109,7 @@ async fn call(world: &Arc<World>, plan: &Plan, span: &Span, mut random: Random) 
                 skipped += 1;
                 continue;
             };
-            if passing.len() < RECENT || random.below(40) == 0 {
+            if passing.len() < RECENT || ((next - REGULARS) as f64) < seconds * COMING {
                 passing.push_front(Users::number(next));
                 passing.truncate(PASSING);
                 next += 1;
