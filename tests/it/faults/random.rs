@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::fs;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
@@ -249,5 +248,5 @@ fn is_own(body: &[u8], token: &str) -> Result<(), String> {
 
 /// How many descriptors the proxy has open.
 fn descriptors(network: &Network) -> usize {
-    fs::read_dir(format!("/proc/{}/fd", network.proxy.proxy.id())).unwrap().count()
+    network.proxy.proxy.descriptors()
 }
