@@ -1,9 +1,8 @@
 //! A connection to whatever servers there are.
+//!
+//! **In:** which servers, and files. **Out:** a connection that many use. **Never:** one to where no name may lead, whoever
+//! names it.
 
-use std::io;
-use std::net::IpAddr;
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use redis::AsyncConnectionConfig;
@@ -16,17 +15,13 @@ use redis::FromRedisValue;
 use redis::IntoConnectionInfo;
 use redis::RedisConnectionInfo;
 use redis::RedisError;
-use redis::RedisFuture;
 use redis::TlsCertificates;
 use redis::TlsMode;
 use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
 use redis::cmd;
-use redis::io::AsyncDNSResolver;
 use redis::io::tcp::TcpSettings;
-use redis::sentinel::SentinelClientBuilder;
-use redis::sentinel::SentinelServerType;
 
 use crate::config;
 use crate::config::Login;
@@ -35,14 +30,16 @@ use crate::config::SecretSource;
 use crate::config::Topology;
 use crate::config::Transport;
 use crate::domain::secret::Secret;
-use crate::net::names;
 use crate::net::names::Names;
 use crate::pipeline::exchange::credential;
 use crate::pipeline::exchange::credential::error::What;
 use crate::pipeline::exchange::credential::file::Reader;
+use crate::pipeline::exchange::redis::connect::resolver::Resolver;
 use crate::pipeline::exchange::redis::seal;
 use crate::pipeline::exchange::redis::seal::Ring;
-use crate::telemetry::logs;
+
+mod resolver;
+mod sentinels;
 
 /// How long connecting may take, reading files and asking sentinels included.
 const CONNECTING: Duration = Duration::from_secs(2);
@@ -87,7 +84,7 @@ impl Connection {
     /// # Errors
     /// If no server answers, or none lets us in, or a file cannot be used.
     pub async fn open(settings: &config::Redis, files: &Reader) -> Result<Self, Error> {
-        let opening = tokio::time::timeout(CONNECTING, open(settings, files));
+        let opening = tokio::time::timeout(CONNECTING, open(settings, files, Names::default()));
         opening.await.unwrap_or(Err(Error::Slow(CONNECTING)))
     }
 
@@ -134,11 +131,11 @@ struct Papers {
     certificates: TlsCertificates,
 }
 
-async fn open(settings: &config::Redis, files: &Reader) -> Result<Connection, Error> {
+async fn open(settings: &config::Redis, files: &Reader, names: Names) -> Result<Connection, Error> {
     // commands are small, and none may wait for the acknowledgement of the one before
     let tcp = TcpSettings::default().set_nodelay(true);
     let papers = papers(&settings.login, files).await?;
-    let resolver = Resolver::of(&settings.topology);
+    let resolver = Resolver::of(&settings.topology, names);
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(CONNECTING))
         .set_response_timeout(Some(ANSWERING))
@@ -164,91 +161,19 @@ async fn open(settings: &config::Redis, files: &Reader) -> Result<Connection, Er
             Ok(Connection::Cluster(builder.build()?.get_async_connection().await?))
         }
         Topology::Sentinel { sentinels, login, master, database, transport } => {
-            // the library resolves the names of sentinels by itself
-            for sentinel in sentinels {
-                resolver.addresses(&sentinel.host).await?;
-            }
-            let addresses = sentinels.iter().map(address);
-            let mut builder = SentinelClientBuilder::new(addresses, master, SentinelServerType::Master)?;
-            builder = builder
-                .set_client_to_redis_db(*database)
-                .set_client_to_redis_tcp_settings(tcp.clone())
-                .set_client_to_sentinel_tcp_settings(tcp);
-            if let Some(username) = &papers.username {
-                builder = builder.set_client_to_redis_username(username);
-            }
-            if let Some(password) = &papers.password {
-                builder = builder.set_client_to_redis_password(password.expose());
-            }
-            if *transport == Transport::Tls {
-                builder = builder
-                    .set_client_to_redis_tls_mode(TlsMode::Secure)
-                    .set_client_to_redis_certificates(papers.certificates.clone());
-            }
             let theirs = self::papers(login, files).await?;
-            if let Some(username) = &theirs.username {
-                builder = builder.set_client_to_sentinel_username(username);
-            }
-            if let Some(password) = &theirs.password {
-                builder = builder.set_client_to_sentinel_password(password.expose());
-            }
-            if sentinels.iter().any(|sentinel| sentinel.transport == Transport::Tls) {
-                builder = builder.set_client_to_sentinel_certificates(theirs.certificates.clone());
-            }
-            let mut client = builder.build()?;
-            Ok(Connection::Single(client.get_async_connection_with_config(&config).await?))
+            let asked = sentinels.iter().map(|sentinel| theirs.client(sentinel, 0, tcp.clone()));
+            let asked = asked.collect::<Result<Vec<_>, _>>()?;
+            let client = |host, port| {
+                papers.client(&RedisServer { host, port, transport: *transport }, *database, tcp.clone())
+            };
+            Ok(Connection::Single(sentinels::master(asked, master, client, &config).await?))
         }
     }
 }
 
-/// Resolves the names of servers as all names are, and lets no server send us where no name may lead: a cluster's and a
-/// sentinel's answers name others by their addresses.
-#[derive(Clone)]
-struct Resolver {
-    names: Names,
-    /// The hosts that the configuration has.
-    configured: Arc<[String]>,
-}
-
-impl Resolver {
-    fn of(topology: &Topology) -> Self {
-        let servers = match topology {
-            Topology::Standalone { server, .. } => std::slice::from_ref(server),
-            Topology::Cluster(servers) => servers,
-            Topology::Sentinel { sentinels, .. } => sentinels,
-        };
-        let configured = servers.iter().map(|server| server.host.clone()).collect();
-        Self { names: Names::default(), configured }
-    }
-
-    async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, RedisError> {
-        let found = match self.names.addresses(host).await {
-            Ok(found) if self.configured.iter().any(|own| own == host) => Ok(found.to_vec()),
-            Ok(found) => names::admitted(found.to_vec()),
-            Err(error) => Err(error),
-        };
-        // the text of an I/O error is all that this library keeps
-        found.map_err(|error| io::Error::other(logs::report(&error)).into())
-    }
-}
-
-impl AsyncDNSResolver for Resolver {
-    fn resolve<'a, 'b: 'a>(
-        &'a self,
-        host: &'b str,
-        port: u16,
-    ) -> RedisFuture<'a, Box<dyn Iterator<Item = SocketAddr> + Send + 'a>> {
-        Box::pin(async move {
-            let found = self.addresses(host).await?.into_iter();
-            let found: Box<dyn Iterator<Item = SocketAddr> + Send> =
-                Box::new(found.map(move |address| SocketAddr::new(address, port)));
-            Ok(found)
-        })
-    }
-}
-
 impl Papers {
-    fn client(&self, server: &RedisServer, database: i64, tcp: TcpSettings) -> Result<Client, Error> {
+    fn client(&self, server: &RedisServer, database: i64, tcp: TcpSettings) -> Result<Client, RedisError> {
         let info = self.info(server, database, tcp)?;
         Ok(match server.transport {
             Transport::Plain => Client::open(info)?,
@@ -256,7 +181,12 @@ impl Papers {
         })
     }
 
-    fn info(&self, server: &RedisServer, database: i64, tcp: TcpSettings) -> Result<ConnectionInfo, Error> {
+    fn info(
+        &self,
+        server: &RedisServer,
+        database: i64,
+        tcp: TcpSettings,
+    ) -> Result<ConnectionInfo, RedisError> {
         let mut login = RedisConnectionInfo::default().set_db(database);
         if let Some(username) = &self.username {
             login = login.set_username(username);
@@ -306,30 +236,4 @@ async fn secret(source: &SecretSource, what: What, files: &Reader) -> Result<Sec
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn no_server_sends_us_where_only_the_configuration_may() {
-        let server = |host: &str| RedisServer { host: host.into(), port: 6379, transport: Transport::Plain };
-        let resolver = Resolver::of(&Topology::Cluster(vec![server("169.254.7.7"), server("127.0.0.1")]));
-        for (host, is_reached) in [
-            ("169.254.7.7", true),
-            ("127.0.0.1", true),
-            ("10.0.0.1", true),
-            ("169.254.169.254", false),
-            ("::ffff:169.254.7.7", false),
-            // which resolvers take for 169.254.169.254
-            ("0xa9fea9fe", false),
-        ] {
-            let resolved = resolver.resolve(host, 6379).await.map(Iterator::collect::<Vec<_>>);
-            match resolved {
-                Ok(found) => assert!(is_reached && found[0].port() == 6379, "{host}: {found:?}"),
-                Err(error) => {
-                    let told = Error::from(error).to_string();
-                    assert!(!is_reached && told.contains("the name leads to"), "{host}: {told}");
-                }
-            }
-        }
-    }
-}
+mod tests;
