@@ -1,6 +1,8 @@
 //! The connections of callers: some are kept for long, some for one request, in both versions of HTTP, with and without TLS.
 
 use std::error::Error;
+use std::fmt;
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -76,6 +78,33 @@ impl Drop for Driver {
     }
 }
 
+/// No answer, or not all of it.
+#[derive(Debug)]
+pub enum Lost {
+    /// It took too long.
+    Late,
+    /// Nobody took the request.
+    Unsent(String),
+    /// The connection or the stream ended then.
+    Cut(String, Instant),
+}
+
+impl Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Late => f.write_str("nothing in time"),
+            Self::Unsent(why) => f.write_str(why),
+            Self::Cut(how, at) => write!(f, "{how}, {:?} ago", at.elapsed()),
+        }
+    }
+}
+
+impl Lost {
+    pub fn cut(error: &dyn Error, more: &str) -> Self {
+        Self::Cut(format!("{}{more}", causes(error)), Instant::now())
+    }
+}
+
 /// A connection on which an answer comes. Dropped before the answer is whole, it is closed, or its stream reset.
 pub struct Lease {
     lane: Lane,
@@ -100,13 +129,16 @@ impl Callers {
         lane: Lane,
         keep: usize,
         mut request: Request<Body>,
-    ) -> Result<(Response<Incoming>, Lease), String> {
+    ) -> Result<(Response<Incoming>, Lease), Lost> {
         // what was surely not sent is sent again: the proxy may close what rests
         for _ in 0..4 {
             let resting = if keep == 0 { None } else { self.take(lane) };
             let mut connection = match resting {
                 Some(connection) => connection,
-                None => self.open(lane, keep).await.map_err(|error| format!("connecting: {error}"))?,
+                None => self
+                    .open(lane, keep)
+                    .await
+                    .map_err(|error| Lost::Unsent(format!("connecting: {error}")))?,
             };
             let sent = match &mut connection.sender {
                 Sender::One(sender) => match sender.ready().await {
@@ -128,11 +160,11 @@ impl Callers {
                 Ok(response) => return Ok((response, Lease { lane, connection })),
                 Err(mut failed) => match failed.take_message() {
                     Some(unsent) => request = unsent,
-                    None => return Err(format!("{} {}", causes(&failed.into_error()), connection.past())),
+                    None => return Err(Lost::cut(&failed.into_error(), &connection.past())),
                 },
             }
         }
-        Err("no connection takes it".into())
+        Err(Lost::Unsent("no connection takes it".into()))
     }
 
     /// The answer was read whole: the next may have the connection. What it was to, and its status, may explain what comes.
@@ -199,8 +231,8 @@ impl Callers {
 impl Connection {
     fn past(&self) -> String {
         match self.last {
-            Some((kind, status, at)) => format!("({:?} after {status} to {kind})", at.elapsed()),
-            None => "(on a new connection, or one of HTTP/2)".into(),
+            Some((kind, status, at)) => format!(" ({:?} after {status} to {kind})", at.elapsed()),
+            None => " (on a new connection, or one of HTTP/2)".into(),
         }
     }
 }
@@ -222,7 +254,7 @@ async fn shake_hands(
 }
 
 /// What is wrong, down to its cause.
-pub fn causes(error: &dyn Error) -> String {
+fn causes(error: &dyn Error) -> String {
     let (mut text, mut error) = (error.to_string(), error);
     while let Some(cause) = error.source() {
         text = format!("{text}: {cause}");

@@ -1,24 +1,33 @@
 //! One request of each kind, from the token to the last byte of the answer.
 
+use std::fmt;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use bytes::BytesMut;
 use http::HeaderMap;
 use http::Method;
 use http::Request;
+use http::Response;
 use http::header;
 use http_body::Frame;
 use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use obo_proxy::app::demo::frames::Frames;
 use obo_proxy::app::server::whole;
 use obo_proxy::net::Body;
 use tokio::time::Instant;
 
+use crate::api::Credential;
 use crate::callers::Lane;
-use crate::callers::causes;
+use crate::callers::Lease;
+use crate::callers::Lost;
+use crate::faults::UPSTREAM;
 use crate::judge::Asked;
 use crate::judge::Expected;
+use crate::ledger::By;
 use crate::ledger::Verdict;
 use crate::random::Random;
 use crate::users::Api;
@@ -113,8 +122,27 @@ pub struct Call {
 pub struct Reply {
     pub status: u16,
     pub headers: HeaderMap,
-    /// Or how it broke off.
-    pub body: Result<Bytes, String>,
+    /// As much of it as came.
+    pub body: Bytes,
+    pub end: End,
+}
+
+/// How an answer ended.
+pub enum End {
+    Whole,
+    /// Its caller did not wait for more.
+    GivenUp,
+    Broken(Lost),
+}
+
+impl Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole => f.write_str("(all of it)"),
+            Self::GivenUp => f.write_str("(given up)"),
+            Self::Broken(lost) => write!(f, "(broken off: {lost})"),
+        }
+    }
 }
 
 impl Call {
@@ -135,7 +163,6 @@ impl Call {
         let kind = self.kind.name();
         let verdict = match self.kind {
             Kind::Socket => self.socket(world).await,
-            Kind::GivenUp => self.given_up(world).await,
             _ => self.whole(world).await,
         };
         world.ledger.judged(kind, verdict);
@@ -151,7 +178,19 @@ impl Call {
         let is_kept = self.kind == Kind::Regular
             && self.user.is_kept(self.api)
             && token.as_ref().is_some_and(|token| !world.users.may_be_unknown(token, begun));
-        let reply = self.send(world, number, request).await;
+        world.api.expect(number, self.credential(&expected, token.as_ref()));
+        let reply = if self.kind == Kind::GivenUp {
+            let patience = Duration::from_millis((self.size % 60) as u64);
+            match self.send_impatiently(world, number, request, patience).await {
+                Some(reply) => reply,
+                None => {
+                    world.ledger.gave_up(number);
+                    return Verdict::Right;
+                }
+            }
+        } else {
+            self.send(world, number, request).await
+        };
         let asked = Asked {
             user: &self.user,
             api: self.api,
@@ -160,14 +199,31 @@ impl Call {
             begun,
             configuration: lower,
         };
-        let verdict = asked.judge(world, expected, reply);
-        if is_kept && asked.is_over_a_good_upstream(world) {
-            world.ledger.kept(match &verdict {
-                Verdict::Right => None,
-                verdict => Some(format!("{verdict:?}")),
-            });
+        let is_lost = reply.is_err();
+        let verdict = asked.judge(world, &expected, reply);
+        match &verdict {
+            Verdict::Explained(_, By::Key) => {}
+            Verdict::Explained(_, By::Fault(fault)) if UPSTREAM.contains(fault) => {}
+            _ if !is_kept => {}
+            Verdict::Right => world.ledger.kept(None),
+            failed => world.ledger.kept(Some(format!("request {number}: {failed:?}"))),
+        }
+        // an answer that nothing took away is missed where it is counted, too
+        if is_lost && !matches!(verdict, Verdict::Wrong(_)) {
+            world.ledger.gave_up(number);
         }
         verdict
+    }
+
+    /// What the API may see with it, if it may see it.
+    fn credential(&self, expected: &Expected, token: Option<&Token>) -> Option<Credential> {
+        match (expected, token) {
+            (Expected::Refused(504, _), _) => Some(Credential::Nothing),
+            (Expected::Refused(..), _) => None,
+            (Expected::Anonymous { .. }, _) | (_, None) => Some(Credential::Nothing),
+            (Expected::Raw, Some(token)) => Some(Credential::TokenA(token.id.clone())),
+            (_, Some(_)) => Some(Credential::TokenB(self.user.clone(), self.api)),
+        }
     }
 
     fn token(&self, world: &World) -> Option<Token> {
@@ -243,36 +299,60 @@ impl Call {
     }
 
     /// Sends it and reads the answer whole. What is said of the number, callers have seen.
-    async fn send(&self, world: &World, number: u64, request: Request<Body>) -> Result<Reply, String> {
-        let answered = async {
-            let (response, lease) = world.callers.send(self.lane, self.keep, request).await?;
-            let (head, body) = response.into_parts();
-            world.ledger.answered(number, head.status.as_u16());
-            let body = body.collect().await.map(|body| body.to_bytes()).map_err(|error| causes(&error));
-            if body.is_ok() {
-                world.callers.give_back(lease, self.kind.name(), head.status.as_u16());
-            }
-            Ok(Reply { status: head.status.as_u16(), headers: head.headers, body })
-        };
-        let reply = tokio::time::timeout(PATIENCE, answered).await;
-        let reply = reply.unwrap_or_else(|_| Err("nothing in time".into()));
-        if reply.is_err() {
-            world.ledger.gave_up(number);
-        }
-        reply
+    async fn send(&self, world: &World, number: u64, request: Request<Body>) -> Result<Reply, Lost> {
+        let deadline = Instant::now() + PATIENCE;
+        let sent = tokio::time::timeout_at(deadline, world.callers.send(self.lane, self.keep, request)).await;
+        let (response, lease) = sent.unwrap_or(Err(Lost::Late))?;
+        Ok(self.read(world, number, response, lease, [deadline; 2]).await)
     }
 
-    async fn given_up(self, world: &World) -> Verdict {
-        let token = self.token(world);
-        let number = world.request();
-        let (request, _) = self.request(number, token.as_ref());
-        let patience = Duration::from_millis((self.size % 60) as u64);
-        // whatever came of it is neither right nor wrong; that it did no harm is seen by the others
-        let reply = tokio::time::timeout(patience, self.send(world, number, request)).await;
-        if reply.is_err() {
-            world.ledger.gave_up(number);
+    /// The same, for so long; an answer that begins meanwhile is read as far as it comes, a refusal whole. Nothing if none
+    /// begins.
+    async fn send_impatiently(
+        &self,
+        world: &World,
+        number: u64,
+        request: Request<Body>,
+        patience: Duration,
+    ) -> Option<Result<Reply, Lost>> {
+        let begun = Instant::now();
+        let sent = tokio::time::timeout(patience, world.callers.send(self.lane, self.keep, request));
+        Some(match sent.await.ok()? {
+            Ok((response, lease)) => {
+                let deadlines = [begun + patience, begun + PATIENCE];
+                Ok(self.read(world, number, response, lease, deadlines).await)
+            }
+            Err(lost) => Err(lost),
+        })
+    }
+
+    /// Reads an answer until its caller gives up, of whom it is no fault, or it takes too long. A refusal is not given up.
+    async fn read(
+        &self,
+        world: &World,
+        number: u64,
+        response: Response<Incoming>,
+        lease: Lease,
+        [patience, deadline]: [Instant; 2],
+    ) -> Reply {
+        let (head, mut incoming) = response.into_parts();
+        let status = head.status.as_u16();
+        world.ledger.answered(number, status);
+        let patience = if status == 200 { patience } else { deadline };
+        let mut body = BytesMut::new();
+        let end = loop {
+            match tokio::time::timeout_at(patience, incoming.frame()).await {
+                Err(_) if patience < deadline => break End::GivenUp,
+                Err(_) => break End::Broken(Lost::Late),
+                Ok(None) => break End::Whole,
+                Ok(Some(Err(error))) => break End::Broken(Lost::cut(&error, "")),
+                Ok(Some(Ok(frame))) => body.extend(frame.into_data()),
+            }
+        };
+        if matches!(end, End::Whole) {
+            world.callers.give_back(lease, self.kind.name(), status);
         }
-        Verdict::Right
+        Reply { status, headers: head.headers, body: body.freeze(), end }
     }
 
     async fn socket(self, world: &World) -> Verdict {
@@ -280,10 +360,7 @@ impl Call {
         let fields = format!("Authorization: Bearer {}\r\nx-request-id: {}\r\n", token.text, id(number));
         let call = websocket::call(world.plain, "/socket", &fields, self.size % 20);
         let heard = tokio::time::timeout(PATIENCE, call).await.ok().flatten();
-        let Some(heard) = heard else {
-            world.ledger.gave_up(number);
-            return Verdict::Wrong("no answer".into());
-        };
+        let Some(heard) = heard else { return Verdict::Wrong("no answer".into()) };
         world.ledger.answered(number, heard.status);
         let asked = Asked {
             user: &self.user,
@@ -328,6 +405,11 @@ impl Kind {
 /// What a request is called, in the log too.
 pub fn id(number: u64) -> String {
     format!("soak-{number}")
+}
+
+/// Which request it is that is called so.
+pub fn numbered(id: &str) -> Option<u64> {
+    id.strip_prefix("soak-")?.parse().ok()
 }
 
 fn none() -> Body {

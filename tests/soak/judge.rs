@@ -5,15 +5,17 @@ use http::header;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::api::is_for;
+use crate::callers::Lost;
+use crate::calls::End;
 use crate::calls::Reply;
 use crate::calls::id;
 use crate::faults::Fault;
-use crate::faults::UPSTREAM;
+use crate::ledger::By;
 use crate::ledger::Verdict;
 use crate::users::Api;
 use crate::users::Token;
 use crate::users::User;
-use crate::users::now;
 use crate::websocket::Heard;
 use crate::world::World;
 
@@ -47,16 +49,17 @@ pub struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    pub fn judge(&self, world: &World, expected: Expected, reply: Result<Reply, String>) -> Verdict {
+    pub fn judge(&self, world: &World, expected: &Expected, reply: Result<Reply, Lost>) -> Verdict {
         let reply = match reply {
             Ok(reply) => reply,
             // where an answer breaks off right after its head, even that may not have been sent
+            Err(Lost::Cut(..))
+                if matches!(expected, Expected::BrokenOff) && world.api.has_seen(self.number) =>
+            {
+                return Verdict::Right;
+            }
             Err(lost) => {
-                return match world.faults.since(self.begun, &[Fault::UpstreamResets]) {
-                    _ if matches!(expected, Expected::BrokenOff) => Verdict::Right,
-                    Some(fault) => Verdict::Explained(format!("{fault:?}: cut off")),
-                    None => Verdict::Wrong(lost),
-                };
+                return reset(world, &lost).unwrap_or_else(|| Verdict::Wrong(lost.to_string()));
             }
         };
         if matches!(reply.status, 401 | 502) {
@@ -66,9 +69,14 @@ impl Asked<'_> {
         if own != Some(&id(self.number)) {
             return Verdict::Wrong(format!("the answer to {} is called {own:?}", self.number));
         }
-        match (self.check(world, &expected, &reply), self.explanation(world, &reply)) {
+        let explanation = match &reply.end {
+            End::Broken(lost) if reply.status == 200 && expected.may_begin(&reply.body) => reset(world, lost),
+            End::Whole => reply.reason().and_then(|reason| self.reason(world, reply.status, &reason)),
+            _ => None,
+        };
+        match (self.check(world, expected, &reply), explanation) {
             (Ok(()), _) => Verdict::Right,
-            (Err(_), Some(by)) => Verdict::Explained(by),
+            (Err(_), Some(explained)) => explained,
             (Err(wrong), None) => Verdict::Wrong(format!("{wrong}: {}", reply.text())),
         }
     }
@@ -85,14 +93,10 @@ impl Asked<'_> {
         }
         let (_, body) = heard.head.split_once("\r\n\r\n").unwrap_or_default();
         let reason = serde_json::from_str::<Value>(body).unwrap_or_default();
-        let by = reason["reason"].as_str().and_then(|reason| self.reason(world, heard.status, reason));
-        by.map_or_else(|| Verdict::Wrong(format!("{} {body}", heard.status)), Verdict::Explained)
-    }
-
-    /// Whether the upstream was well all the time, and the token not withdrawn meanwhile.
-    pub fn is_over_a_good_upstream(&self, world: &World) -> bool {
-        world.faults.since(self.begun, &UPSTREAM).is_none()
-            && self.token.is_some_and(|token| !world.users.is_withdrawn(token))
+        let reason = reason["reason"].as_str().filter(|reason| *reason != "upstream_unreachable");
+        // there is nothing between proxy and server that could reset
+        let by = reason.and_then(|reason| self.reason(world, heard.status, reason));
+        by.unwrap_or_else(|| Verdict::Wrong(format!("{} {body}", heard.status)))
     }
 
     fn check(&self, world: &World, expected: &Expected, reply: &Reply) -> Result<(), String> {
@@ -101,13 +105,21 @@ impl Asked<'_> {
             _ => 200,
         };
         same("status", &reply.status, &status)?;
+        match (expected, &reply.end) {
+            (Expected::BrokenOff, End::Broken(Lost::Cut(..))) => {}
+            (Expected::Body(_), End::GivenUp) | (_, End::Whole) => {}
+            (_, end) => return Err(format!("it ended so: {end}")),
+        }
         match expected {
-            Expected::BrokenOff => match &reply.body {
-                Err(_) => Ok(()),
-                Ok(body) => Err(format!("{} bytes that did not break off", body.len())),
-            },
-            Expected::Body(body) if reply.body.as_ref() == Ok(body) => Ok(()),
-            Expected::Body(_) => Err("another body".into()),
+            Expected::BrokenOff if matches!(reply.end, End::Whole) => Err("it did not break off".into()),
+            Expected::BrokenOff | Expected::Body(_) if !expected.may_begin(&reply.body) => {
+                Err("another body".into())
+            }
+            Expected::BrokenOff => Ok(()),
+            Expected::Body(body) if body.len() > reply.body.len() && matches!(reply.end, End::Whole) => {
+                Err("not all of the body".into())
+            }
+            Expected::Body(_) => Ok(()),
             Expected::Failure(_) => same("reason", &reply.reason(), &None),
             Expected::Refused(status, reason) => {
                 same("reason", &reply.reason().as_deref(), &Some(*reason))?;
@@ -132,8 +144,7 @@ impl Asked<'_> {
 
     /// What the API saw, which was this very request, by a configuration that was in use meanwhile.
     fn seen(&self, world: &World, reply: &Reply, bytes: usize) -> Result<Value, String> {
-        let body = reply.body.clone()?;
-        let seen: Value = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+        let seen: Value = serde_json::from_slice(&reply.body).map_err(|error| error.to_string())?;
         let path = seen["path"].as_str().unwrap_or_default();
         if !path.ends_with(&format!("/x/{}", self.number)) {
             return Err(format!("another path: {path}"));
@@ -148,55 +159,57 @@ impl Asked<'_> {
     }
 
     fn check_seen(&self, seen: &Value) -> Result<(), String> {
-        let (token, api) = (&seen["token"], self.api.name());
-        same("oid", &token["oid"].as_str(), &Some(&self.user.oid))?;
-        same("sid", &token["sid"].as_str(), &Some(&self.user.sid))?;
-        same("aud", &token["aud"].as_str(), &Some(&format!("api://{api}-backend")))?;
-        same("scp", &token["scp"].as_str(), &Some(&format!("{api}.read")))?;
-        let until = token["exp"].as_i64().unwrap_or_default();
-        let took = i64::try_from(self.begun.elapsed().as_secs()).unwrap_or_default();
-        if until + 1 < now() - took {
-            return Err(format!("a token that ended at {until}, now it is {}", now()));
-        }
-        self.user.was_served(self.api, until);
+        let token = &seen["token"];
+        is_for(token, self.user, self.api, self.begun.elapsed())?;
+        self.user.was_served(self.api, token["exp"].as_i64().unwrap_or_default());
         Ok(())
     }
 
-    /// What explains it if it is not as it should be.
-    fn explanation(&self, world: &World, reply: &Reply) -> Option<String> {
-        if reply.status == 200 {
-            reply.body.as_ref().err()?;
-            let fault = world.faults.since(self.begun, &[Fault::UpstreamResets])?;
-            return Some(format!("{fault:?}: broken off"));
-        }
-        self.reason(world, reply.status, &reply.reason()?)
-    }
-
-    fn reason(&self, world: &World, status: u16, reason: &str) -> Option<String> {
-        let fault = |of: &[Fault]| world.faults.since(self.begun, of).map(|fault| format!("{fault:?}"));
-        let known = |is_so: bool, what: &str| is_so.then(|| what.to_owned());
-        let of_token = |is_so: &dyn Fn(&Token) -> bool| self.token.is_some_and(is_so);
+    /// What explains a refusal. But for the upstream's doing, the API must not have seen the request.
+    fn reason(&self, world: &World, status: u16, reason: &str) -> Option<Verdict> {
+        let fault = |of: &[Fault]| world.faults.since(self.begun, of).map(By::Fault);
+        let key = |is_so: &dyn Fn(&Token) -> bool| self.token.is_some_and(is_so).then_some(By::Key);
+        // one exchange is for all calls of a user's, who may have had the token before this one a moment ago
+        let is_theirs_withdrawn = |token: &Token| world.users.may_be_unknown(token, self.begun);
         let by = match (status, reason) {
+            (502, "upstream_unreachable") => resets(world, Instant::now()),
+            _ if world.api.has_seen(self.number) => None,
             (503, "idp_unavailable") => {
                 fault(&[Fault::IdpUnavailable, Fault::IdpResets, Fault::IdpStandsStill, Fault::IdpThrottles])
             }
             (503, "idp_throttled") => fault(&[Fault::IdpThrottles]),
             (502, "proxy_misconfigured") => {
-                known(of_token(&|token| world.users.is_withdrawn(token)), "withdrawn key")
-                    .or_else(|| fault(&[Fault::WrongCredential]))
+                key(&is_theirs_withdrawn).or_else(|| fault(&[Fault::WrongCredential]))
             }
-            (503, "keys_unavailable") | (401, "unknown_key") => known(
-                of_token(&|token| world.users.may_be_unknown(token, self.begun)),
-                "new or withdrawn key",
-            ),
-            (401, "assertion_rejected") => {
-                known(of_token(&|token| world.users.is_withdrawn(token)), "withdrawn key")
+            (503, "keys_unavailable") | (401, "unknown_key") => {
+                key(&|token| world.users.may_be_unknown(token, self.begun))
             }
-            (502, "upstream_unreachable") => fault(&[Fault::UpstreamResets]),
-            (504, "upstream_timeout") => fault(&UPSTREAM),
+            (401, "assertion_rejected") => key(&is_theirs_withdrawn),
             _ => None,
         }?;
-        Some(format!("{reason}: {by}"))
+        Some(Verdict::Explained(reason.to_owned(), by))
+    }
+}
+
+/// What explains that an answer was cut: that the upstream reset at that time.
+fn reset(world: &World, lost: &Lost) -> Option<Verdict> {
+    let Lost::Cut(_, at) = lost else { return None };
+    Some(Verdict::Explained("cut off".into(), resets(world, *at)?))
+}
+
+fn resets(world: &World, at: Instant) -> Option<By> {
+    let resets = Fault::UpstreamResets;
+    world.faults.at(at, &[resets]).then_some(By::Fault(resets))
+}
+
+impl Expected {
+    /// Whether the body may begin so.
+    fn may_begin(&self, body: &[u8]) -> bool {
+        match self {
+            Self::Body(all) => all.starts_with(body),
+            Self::BrokenOff => b"half\n".starts_with(body),
+            _ => true,
+        }
     }
 }
 
@@ -204,16 +217,16 @@ impl Reply {
     /// Why the proxy refused it, if it did.
     pub fn reason(&self) -> Option<String> {
         let kind = self.headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-        let body: Value = serde_json::from_slice(self.body.as_ref().ok()?).ok()?;
+        let body: Value = serde_json::from_slice(&self.body).ok()?;
         (kind == "application/problem+json").then(|| body["reason"].as_str().map(str::to_owned))?
     }
 
     fn text(&self) -> String {
-        let body = self.body.as_ref().map(|body| String::from_utf8_lossy(body).chars().take(300).collect());
-        format!("{} {}", self.status, body.unwrap_or_else(|broken: &String| broken.clone()))
+        let body: String = String::from_utf8_lossy(&self.body).chars().take(300).collect();
+        format!("{} {body} {}", self.status, self.end)
     }
 }
 
-fn same<T: PartialEq + std::fmt::Debug>(what: &str, seen: &T, wanted: &T) -> Result<(), String> {
+pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, seen: &T, wanted: &T) -> Result<(), String> {
     if seen == wanted { Ok(()) } else { Err(format!("{what} is {seen:?} in place of {wanted:?}")) }
 }

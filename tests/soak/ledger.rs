@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::Mutex;
 
+use crate::faults::Fault;
+
 /// How many wrong answers are told of.
 const TOLD: usize = 12;
 
@@ -14,8 +16,16 @@ pub enum Verdict {
     /// It is what it should be.
     Right,
     /// It is a refusal, or an end, for which there is a reason.
-    Explained(String),
+    Explained(String, By),
     Wrong(String),
+}
+
+/// Whose doing it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    Fault(Fault),
+    /// The key of the caller's token is new, or withdrawn.
+    Key,
 }
 
 #[derive(Default)]
@@ -39,7 +49,7 @@ pub struct Book {
     pub wrong: Vec<String>,
     /// Where callers and log differ.
     pub differences: Vec<String>,
-    /// Requests whose token was kept, over an upstream that was well; and how many of them failed.
+    /// Requests whose token was kept, but for those that upstream or key failed; and how those failed that did.
     pub kept: u64,
     pub kept_failed: Vec<String>,
 }
@@ -74,13 +84,15 @@ impl Ledger {
         let mut book = self.0.lock().unwrap();
         let column = match &verdict {
             Verdict::Right => 0,
-            Verdict::Explained(_) => 1,
+            Verdict::Explained(..) => 1,
             Verdict::Wrong(_) => 2,
         };
         book.calls.entry(kind).or_default()[column] += 1;
         match verdict {
             Verdict::Right => {}
-            Verdict::Explained(by) => *book.explanations.entry(by).or_default() += 1,
+            Verdict::Explained(what, by) => {
+                *book.explanations.entry(format!("{what}: {by:?}")).or_default() += 1;
+            }
             Verdict::Wrong(text) if book.wrong.len() < TOLD => book.wrong.push(format!("{kind}: {text}")),
             Verdict::Wrong(_) => {}
         }

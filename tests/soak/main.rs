@@ -12,6 +12,7 @@
 )] // a test may fail loudly
 #![allow(missing_docs)]
 
+mod api;
 mod callers;
 mod calls;
 mod checks;

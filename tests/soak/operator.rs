@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Method;
 use http::Request;
+use http::Response;
 use http_body_util::Full;
 use obo_proxy::app::demo::entra::keys::OldKey;
 use obo_proxy::net::client::Bounds;
@@ -25,14 +26,17 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
+use crate::api::Credential;
 use crate::calls::id;
 use crate::faults::Fault;
+use crate::ledger::Verdict;
 use crate::proxy::IN_USE;
 use crate::proxy::Proxy;
 use crate::proxy::REFUSED;
 use crate::random::Random;
 use crate::span::Span;
 use crate::support::idp::parts;
+use crate::users::Api;
 use crate::users::User;
 use crate::users::Users;
 use crate::world::Files;
@@ -143,7 +147,7 @@ impl Operator {
         let extra = if number.is_multiple_of(2) { "" } else { "  extra: { address: \"127.0.0.1:0\" }" };
         let text = self.template.replace("NUMBER", &number.to_string()).replace("EXTRA", extra);
         // connections to the upstream are others only now and then
-        text.replace("CONNECT", &(20 + number / 3).to_string())
+        text.replace("CONNECT", &(20 + number / 3 % 20).to_string())
     }
 
     fn write(&self, text: &str) {
@@ -198,10 +202,7 @@ impl World {
                 result
             }
             Deed::NewKey => self.rotate(OldKey::Kept).await,
-            Deed::WithdrawnKey => {
-                let _withdrawn = self.faults.begin(Fault::WithdrawnKey);
-                self.rotate(OldKey::Dropped).await
-            }
+            Deed::WithdrawnKey => self.withdraw_key(random).await,
             Deed::LogLevel => self.log_more().await,
             Deed::Purge => self.purge(random).await,
         }
@@ -242,6 +243,7 @@ impl World {
         let answered = async || {
             let Some(address) = self.proxy.log.address("extra") else { return false };
             let number = self.request();
+            self.api.expect(number, Some(Credential::Nothing));
             let url = format!("http://{address}/public/x/{number}");
             let request = Request::get(url).header("x-request-id", id(number)).header("connection", "close");
             let answer = self.operator.client.send(request.body(Full::default()).unwrap(), BOUNDS).await;
@@ -293,6 +295,24 @@ impl World {
         tokio::task::spawn_blocking(move || world.users.rotate(old)).await.map_err(|error| error.to_string())
     }
 
+    /// What was signed with a key that is withdrawn is refused soon, whoever kept what of it.
+    async fn withdraw_key(self: &Arc<Self>, random: &mut Random) -> Result<(), String> {
+        let user = Users::number(PURGED + random.number() % 1_000_000);
+        self.token_b(&user).await?;
+        let withdrawn = self.faults.begin(Fault::WithdrawnKey);
+        self.rotate(OldKey::Dropped).await?;
+        let result = until("a withdrawn key is unknown", async || {
+            self.ask_as(&user).await.is_some_and(|answer| {
+                let (status, body) = (answer.status(), answer.into_body());
+                let told: Value = serde_json::from_slice(&body).unwrap_or_default();
+                (status.as_u16(), told["reason"].as_str()) == (401, Some("unknown_key"))
+            })
+        });
+        let result = result.await;
+        drop(withdrawn);
+        result
+    }
+
     async fn log_more(&self) -> Result<(), String> {
         for body in [json!({"level": "debug", "for": "10m"}), json!({"level": null})] {
             let (status, answer) = self.ask(Method::POST, "/api/v1/log_level", &body.to_string()).await;
@@ -326,7 +346,7 @@ impl World {
     }
 
     /// The `uti` of the token that the API sees of that user's, by a request that is made until it succeeds.
-    async fn token_b(&self, user: &User) -> Result<String, String> {
+    async fn token_b(&self, user: &Arc<User>) -> Result<String, String> {
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
             if let Some(uti) = self.try_token_b(user).await {
@@ -338,19 +358,32 @@ impl World {
         Err("no token B for a minute".into())
     }
 
-    async fn try_token_b(&self, user: &User) -> Option<String> {
+    async fn try_token_b(&self, user: &Arc<User>) -> Option<String> {
+        let seen: Value = serde_json::from_slice(self.ask_as(user).await?.body()).unwrap_or_default();
+        seen["token"]["uti"].as_str().map(str::to_owned)
+    }
+
+    /// What is answered to that user.
+    async fn ask_as(&self, user: &Arc<User>) -> Option<Response<Bytes>> {
         let (token, number) = (self.users.token(user), self.request());
         let request = Request::get(format!("http://{}/orders/x/{number}", self.plain));
         let request = request.header("x-request-id", id(number)).header("connection", "close");
         let request = request.header("authorization", format!("Bearer {}", token.text));
-        let Ok(answer) = self.operator.client.send(request.body(Full::default()).unwrap(), BOUNDS).await
-        else {
-            self.ledger.gave_up(number);
-            return None;
-        };
-        self.ledger.answered(number, answer.status().as_u16());
-        let seen: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
-        seen["token"]["uti"].as_str().map(str::to_owned)
+        self.api.expect(number, Some(Credential::TokenB(user.clone(), Api::Orders)));
+        match self.operator.client.send(request.body(Full::default()).unwrap(), BOUNDS).await {
+            Ok(answer) => {
+                self.ledger.answered(number, answer.status().as_u16());
+                Some(answer)
+            }
+            Err(_) if self.faults.at(Instant::now(), &[Fault::UpstreamResets]) => {
+                self.ledger.gave_up(number);
+                None
+            }
+            Err(error) => {
+                self.ledger.judged("operator", Verdict::Wrong(error.to_string()));
+                None
+            }
+        }
     }
 }
 

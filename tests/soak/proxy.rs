@@ -20,7 +20,9 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::calls::numbered;
 use crate::ledger::Ledger;
+use crate::run::sum;
 use crate::support::process::signal;
 
 /// How long anything may take, on a machine that is busy.
@@ -54,12 +56,12 @@ struct Lines {
     addresses: BTreeMap<String, String>,
 }
 
-/// What the kernel says of it at a moment.
+/// What the kernel says of it at a moment, to itself or to us.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
     /// Resident memory in KiB.
     pub memory: u64,
-    pub descriptors: usize,
+    pub descriptors: u64,
     pub threads: u64,
 }
 
@@ -101,14 +103,14 @@ impl Proxy {
         code
     }
 
-    pub fn sample(&self) -> Sample {
-        let process = format!("/proc/{}", self.child.id());
-        let status = fs::read_to_string(format!("{process}/status")).unwrap_or_default();
+    /// As it is now. How many descriptors it has open, its metrics say: nobody but root may look.
+    pub fn sample(&self, metrics: &str) -> Sample {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
         let number = |of: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(of));
             line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or_default()
         };
-        let descriptors = fs::read_dir(format!("{process}/fd")).map_or(0, Iterator::count);
+        let descriptors = sum(metrics, "process_open_fds ", "");
         Sample { memory: number("VmRSS:"), descriptors, threads: number("Threads:") }
     }
 }
@@ -149,7 +151,7 @@ impl Log {
         let (level, message) = (text("level"), text("msg"));
         *lines.levels.entry(level.to_owned()).or_default() += 1;
         if message == "request" {
-            let number = text("request_id").strip_prefix("soak-").and_then(|number| number.parse().ok());
+            let number = numbered(text("request_id"));
             let status =
                 value["http.response.status_code"].as_u64().and_then(|status| status.try_into().ok());
             return match number.zip(status) {

@@ -35,6 +35,10 @@ const REGULARS: u64 = 40;
 const PASSING: usize = 200;
 const RECENT: usize = 20;
 
+/// How many of them come for the first time in a second. If they were many more, tokens that are in use had to leave the
+/// cache, too.
+const COMING: f64 = 2.0;
+
 /// Most requests at a time of those who call all the time, and of all others; whose turn comes when there are as many does
 /// not ask. On a machine that is busy the rate is lower so, and answers do not take for ever.
 const MOST: usize = 64;
@@ -62,7 +66,7 @@ pub async fn run(plan: Plan) -> Report {
     let redis = tokio::task::spawn_blocking(Redis::start).await.unwrap();
     let world = Arc::new(World::start(&plan, &redis).await);
     until("the proxy is ready", async || world.ask(Method::GET, "/readyz", "").await.0 == 200).await;
-    let at_first = world.proxy.sample();
+    let at_first = look(&world).await.0;
     // the operator, and three whose faults there are
     let span = Arc::new(Span::new(plan.lasting, 4));
     let (random, pauses) = (|of: &str| Random::new(plan.seed, of), Pauses::within(plan.lasting));
@@ -105,7 +109,7 @@ async fn call(world: &Arc<World>, plan: &Plan, span: &Span, mut random: Random) 
                 skipped += 1;
                 continue;
             };
-            if passing.len() < RECENT || random.below(40) == 0 {
+            if passing.len() < RECENT || ((next - REGULARS) as f64) < seconds * COMING {
                 passing.push_front(Users::number(next));
                 passing.truncate(PASSING);
                 next += 1;
@@ -138,15 +142,21 @@ async fn sample(world: Arc<World>, span: Arc<Span>) -> Vec<Sampled> {
     let (begun, mut samples) = (Instant::now(), Vec::new());
     while !span.is_over() {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let (_, metrics) = world.ask(Method::GET, "/metrics", "").await;
+        let (process, metrics) = look(&world).await;
         samples.push(Sampled {
             at: begun.elapsed(),
-            process: world.proxy.sample(),
+            process,
             connections: sum(&metrics, "obo_connections{", ""),
             tokens: sum(&metrics, "obo_cache_entries{", ""),
         });
     }
     samples
+}
+
+/// The process now, and its metrics.
+async fn look(world: &World) -> (Sample, String) {
+    let (_, metrics) = world.ask(Method::GET, "/metrics", "").await;
+    (world.proxy.sample(&metrics), metrics)
 }
 
 /// Everybody leaves, and what lies behind lets go: what is left then.
@@ -158,7 +168,7 @@ async fn leave(world: &World, at_first: Sample) -> Sample {
     }
     let begun = Instant::now();
     loop {
-        let left = world.proxy.sample();
+        let (left, _) = look(world).await;
         let is_back = left.descriptors <= at_first.descriptors + 5 && left.threads <= at_first.threads + 5;
         if is_back || begun.elapsed() > PATIENCE {
             return left;
@@ -184,12 +194,12 @@ async fn settled_metrics(world: &World) -> String {
 /// Tells it to stop while answers are under way, which must come whole: its exit code.
 async fn stop(world: Arc<World>) -> (World, Option<i32>) {
     let (mut calls, mut random) = (JoinSet::new(), Random::new(0, "end"));
-    let before = world.echo.requests();
+    let before = world.api.requests();
     for number in 0..UNDER_WAY {
         let (call, world) = (Call::any(&mut random, Kind::UnderWay, Users::number(number)), world.clone());
         calls.spawn(async move { call.make(&world).await });
     }
-    until("answers are under way", async || world.echo.requests() >= before + UNDER_WAY).await;
+    until("answers are under way", async || world.api.requests() >= before + UNDER_WAY).await;
     world.proxy.terminate();
     calls.join_all().await;
     world.callers.leave();

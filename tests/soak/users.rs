@@ -184,10 +184,6 @@ impl Users {
         let is_new = token.generation > 0 && begun < keys.made[token.generation] + NEWS;
         is_new || token.generation < keys.first
     }
-
-    pub fn is_withdrawn(&self, token: &Token) -> bool {
-        token.generation < self.keys.read().unwrap().first
-    }
 }
 
 /// Seconds since 1970.

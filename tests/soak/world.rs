@@ -19,15 +19,14 @@ use http::HeaderValue;
 use http::Method;
 use http::StatusCode;
 use http::header;
-use obo_proxy::app::demo::echo::Echo;
 use obo_proxy::app::demo::entra::Entra;
 use obo_proxy::app::demo::entra::settings::Settings;
-use obo_proxy::app::server::Transport;
 use obo_proxy::domain::clock::Clock;
 use rcgen::CertificateParams;
 use rcgen::KeyPair;
 use tempfile::TempDir;
 
+use crate::api::Api;
 use crate::callers::Callers;
 use crate::faults::Faults;
 use crate::ledger::Ledger;
@@ -62,7 +61,7 @@ pub struct World {
     pub to_upstream: Relay,
     pub authority: Authority,
     next: AtomicU64,
-    pub echo: Echo,
+    pub api: Api,
     _sockets: Server,
 }
 
@@ -91,10 +90,11 @@ impl World {
         };
         let entra = Entra::start_tls(settings, listen().await, authority.server(), Clock::system());
         let entra = Arc::new(entra.await.unwrap());
-        let echo = Echo::start(listen().await, Transport::Plain).unwrap();
+        let ledger = Arc::new(Ledger::default());
+        let api = Api::start(listen().await, ledger.clone());
         let sockets = Server::start().await;
         let (to_idp, to_upstream) =
-            (Relay::start(Way::Asked).await, Relay::start(Way::To(echo.address())).await);
+            (Relay::start(Way::Asked).await, Relay::start(Way::To(api.address())).await);
         let settings = entra.settings();
         let template = format!(
             r#"
@@ -112,7 +112,7 @@ identity_providers:
     timeout: 10s
     jwks: {{ refresh: 20s, cooldown: 1s }}
 upstreams:
-  echo: {{ url: "http://{upstream}", timeouts: {{ connect: CONNECTs }} }}
+  echo: {{ url: "http://{upstream}", timeouts: {{ connect: CONNECTs, response: 20s, idle: 30s }} }}
 defaults: {{ upstream: echo, headers: {{ set: {{ x-configuration: "NUMBER" }} }} }}
 routes:
   orders: {{ match: /orders, rewrite: {{ strip_prefix: /orders }}, require: {{ scopes: [orders.read] }}, exchange: {{ scopes: [api://orders-backend/orders.read] }} }}
@@ -139,7 +139,6 @@ shutdown: {{ delay: 0s, drain: 60s }}
             sockets = sockets.address,
             redis = redis.url(),
         );
-        let ledger = Arc::new(Ledger::default());
         let operator = Operator::new(files, template);
         let mut command = Command::new(&plan.binary);
         command.arg("run").arg("--config").arg(operator.config()).env_clear();
@@ -157,7 +156,7 @@ shutdown: {{ delay: 0s, drain: 60s }}
             users: Users::new(entra),
             faults: Faults::default(),
             next: AtomicU64::new(1),
-            echo,
+            api,
             _sockets: sockets,
             proxy,
             plain,

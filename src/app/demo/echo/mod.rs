@@ -94,7 +94,8 @@ impl Echo {
     }
 }
 
-async fn answer(request: Request<Incoming>) -> Response<Body> {
+/// What the echo API answers, for servers that look at requests themselves.
+pub async fn answer(request: Request<Incoming>) -> Response<Body> {
     match request.uri().path().strip_prefix("/demo/") {
         Some(kind) => {
             let kind = kind.to_owned();
