@@ -20,11 +20,11 @@ use crate::support::idp::Idp;
 use crate::support::raw;
 use crate::support::sidecar::Sidecar;
 
-const USERS: usize = 8;
+const USERS: usize = 16;
 
-/// Of so many users' tokens there may be anything left: in the buffers of the connections that carried them last, to the caller,
+/// Of so many of the 32 users' tokens there may be anything left: in the buffers of the connections that carried them last, to the caller,
 /// the identity provider or the API.
-const MOST_LEFT: usize = 5;
+const MOST_LEFT: usize = 8;
 
 /// How many copies of one of those, or of its end, there may be.
 const MOST_COPIES: usize = 3;
@@ -136,7 +136,10 @@ fn token_b(way: &str, user: &str) -> String {
 fn is_open(process: u32) -> bool {
     let Err(why) = File::open(format!("/proc/{process}/mem")) else { return true };
     let _ = writeln!(std::io::stderr(), "NOTHING was looked at: the proxy's memory cannot be read: {why}");
-    assert!(!is_root() || std::env::var_os(UNSEEN).is_some(), "{why}; if that is meant to be so, set {UNSEEN}=1");
+    assert!(
+        !is_root() || std::env::var_os(UNSEEN).is_some(),
+        "{why}; if that is meant to be so, set {UNSEEN}=1"
+    );
     false
 }
 
@@ -170,7 +173,8 @@ async fn what_is_not_needed_any_more_is_wiped_but_for_a_few_buffers() {
     let routes = "
   secret: { match: /secret, identity_provider: secret, exchange: { scopes: [s] } }
   key: { match: /key, identity_provider: key, exchange: { scopes: [s] } }";
-    let more = "admin: { address: \"127.0.0.1:0\" }\nworkers: 2";
+    // each worker has buffers of its own
+    let more = "admin: { address: \"127.0.0.1:0\" }\nworkers: 1";
     let sidecar = Sidecar::start_with(&providers, routes, more, &[]).await;
     sidecar.ready().await;
     if !is_open(sidecar.proxy.id()) {
