@@ -19,6 +19,7 @@ use crate::support::idp::Answer;
 use crate::support::idp::Idp;
 use crate::support::raw;
 use crate::support::sidecar::Sidecar;
+use crate::support::until;
 
 const USERS: usize = 16;
 
@@ -183,6 +184,10 @@ async fn what_is_not_needed_any_more_is_wiped_but_for_a_few_buffers() {
     let address = sidecar.proxy.address.parse().unwrap();
     let ways = [("secret", &by_secret), ("key", &by_key)];
 
+    for (way, idp) in ways {
+        let early = request(&format!("/{way}"), &idp.token("early", json!({})));
+        until("its keys are there", async || raw(address, &early).await.starts_with("HTTP/1.1 200")).await;
+    }
     let mut words = BTreeMap::from([("the client secret".to_owned(), SECRET.to_owned())]);
     for (way, idp) in ways {
         for user in (0..USERS).map(|number| format!("user{number}")) {
