@@ -11,7 +11,13 @@ mod tls;
 mod token_endpoint;
 mod upstream;
 
+use std::time::Duration;
+
 use crate::support::Answer;
+
+/// Where no time limit is above four seconds, or none is to be waited for, whoever asks is told by then. The rest is for a machine
+/// that is busy.
+const IN_TIME: Duration = Duration::from_secs(15);
 
 /// Status and reason of a refusal.
 fn refusal(answer: &Answer) -> (u16, String) {

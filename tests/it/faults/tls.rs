@@ -8,7 +8,9 @@ use http::StatusCode;
 use obo_proxy::app::demo::echo::Echo;
 use obo_proxy::app::server::Transport;
 use tempfile::TempDir;
+use tokio::time::Instant;
 
+use crate::faults::IN_TIME;
 use crate::support::Answer;
 use crate::support::Plan;
 use crate::support::World;
@@ -76,7 +78,9 @@ async fn a_handshake_that_is_cut_reset_or_garbled_anywhere_is_no_connection() {
         for at in [0, 1, 4, 5, 6, 50, 150] {
             for conduct in [Conduct::up(fault(at)), Conduct::down(fault(at))] {
                 let before = secured.echo.requests();
+                let asked = Instant::now();
                 let told = secured.call(conduct).await;
+                assert!(asked.elapsed() < IN_TIME, "{conduct:?}: {:?}", asked.elapsed());
                 let refused = (told.status.as_u16(), told.reason());
                 // a length that was garbled is waited for
                 let expected = match refused.0 {

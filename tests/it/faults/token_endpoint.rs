@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
+use crate::faults::IN_TIME;
 use crate::faults::network::FAR;
 use crate::faults::network::NEAR;
 use crate::faults::network::Network;
@@ -60,11 +62,15 @@ async fn the_cached_go_on_and_others_are_told(network: &Network, cases: impl Ite
         network.to_idp.all(conduct);
         let (asked, forwarded) = (network.exchanges(), network.far.requests());
         let (proxy, stranger) = (network.proxy.clone(), network.stranger());
-        let cold = tokio::spawn(async move { proxy.ask(FAR, Some(&stranger)).await });
+        let cold = tokio::spawn(async move {
+            let asked = Instant::now();
+            (proxy.ask(FAR, Some(&stranger)).await, asked.elapsed())
+        });
         for _ in 0..10 {
             assert_eq!(network.serves(&cached).await, first, "{of}");
         }
-        let told = cold.await.unwrap();
+        let (told, took) = cold.await.unwrap();
+        assert!(took < IN_TIME, "{of}: {took:?}");
         assert_eq!(refusal(&told), (expected.0, expected.1.to_owned()), "{of}");
         assert_eq!(told.header("retry-after"), if expected.0 == 503 { "1" } else { "" }, "{of}");
         assert_eq!(told.header("www-authenticate"), "", "{of}");
@@ -83,7 +89,9 @@ async fn nobody_waits_for_an_endpoint_that_refuses_connections_and_it_is_found_a
     network.to_idp.refuse();
     network.to_idp.open_ones(Conduct::both(Fault::ResetNow));
     for _ in 0..10 {
+        let asked = Instant::now();
         let told = network.far(&network.stranger()).await;
+        assert!(asked.elapsed() < IN_TIME, "{:?}", asked.elapsed());
         assert_eq!(refusal(&told), (503, "idp_unavailable".into()));
         network.serves(&cached).await;
     }

@@ -3,7 +3,9 @@
 
 use bytes::Bytes;
 use http::Method;
+use tokio::time::Instant;
 
+use crate::faults::IN_TIME;
 use crate::faults::network::FAR;
 use crate::faults::network::Network;
 use crate::faults::network::Plan;
@@ -55,7 +57,9 @@ async fn callers_are_told(network: &Network, cases: impl Iterator<Item = Case>) 
                 until("nothing rests", async || network.to_far.open() == 0).await;
                 network.to_far.new_ones(conduct);
             }
+            let asked = Instant::now();
             let told = network.far(&token).await;
+            assert!(asked.elapsed() < IN_TIME, "{of}: {:?}", asked.elapsed());
             assert_eq!(refusal(&told), (expected.0, expected.1.to_owned()), "{of}, rested: {rested}");
             network.to_far.all(CLEAR);
             // a connection that was held up does not come back

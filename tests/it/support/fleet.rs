@@ -211,14 +211,23 @@ pub fn granted(asked: &Received) -> Answer {
     }
 }
 
+/// A token B for an hour that is as long as what it carries besides.
+pub fn granted_with(asked: &Received, more: Value) -> Answer {
+    Answer::granted(&token_b_with(asked, more))
+}
+
 /// A token B that says whose it is, of which session, what it was asked to satisfy, and which one it is of all.
 pub fn token_b(asked: &Received) -> String {
+    token_b_with(asked, Value::Null)
+}
+
+fn token_b_with(asked: &Received, more: Value) -> String {
     static NUMBER: AtomicU64 = AtomicU64::new(1);
     let [_, claims] = parts(asked.get("assertion"));
     let demanded: Value = serde_json::from_str(asked.get("claims")).unwrap_or_default();
     let payload = json!({
         "oid": claims["oid"], "sid": claims["sid"], "acrs": [demanded["access_token"]["acrs"]["value"]],
-        "number": NUMBER.fetch_add(1, Ordering::Relaxed),
+        "number": NUMBER.fetch_add(1, Ordering::Relaxed), "more": more,
     });
     format!("e30.{}.c2lnbmF0dXJl", URL_SAFE_NO_PAD.encode(payload.to_string()))
 }

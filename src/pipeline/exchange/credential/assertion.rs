@@ -24,6 +24,7 @@ use rustls::pki_types::PrivateKeyDer;
 use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use crate::config::Algorithm;
 use crate::config::Certificate;
@@ -88,7 +89,9 @@ impl Signer {
     pub fn sign(&self, statement: Statement<'_>) -> Result<Secret, Error> {
         let input = format!("{}.{}", self.header, encoded(&claims(statement)));
         let signature = self.key.sign(input.as_bytes()).map_err(|Unspecified| Error::Unsigned)?;
-        Ok(Secret::new(format!("{input}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))))
+        // all else in an assertion can be guessed or may be left in memory
+        let signature = Zeroizing::new(BASE64_URL_SAFE_NO_PAD.encode(Zeroizing::new(signature)));
+        Ok(Secret::new([&*input, ".", &*signature].concat()))
     }
 }
 
