@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(of_one.len(), 6);
         let of_two = all_of(&two);
         assert_eq!(of_two.len(), 3);
-        assert_eq!(all_of(&three.clone()).len(), 2);
+        assert_eq!(all_of(&three).len(), 2);
         drop(of_one);
         assert_eq!((one.held(), two.held()), (0, 3));
         assert_eq!(all_of(&three).len(), 5);

@@ -112,7 +112,7 @@ impl Silent {
     }
 }
 
-/// So many connections of HTTP/2 with so many requests each, which are told their statuses and when to come back.
+/// So many connections of HTTP/2 with so many requests each, and how many of them are told 503 and when to come back.
 async fn streams(proxy: &Proxy, connections: usize, each: usize, refused: &Arc<AtomicUsize>) -> JoinSet<()> {
     let mut all = JoinSet::new();
     for _ in 0..connections {
