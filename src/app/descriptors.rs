@@ -1,5 +1,5 @@
-//! How many files may be open, and so how many connections there can be: each takes two, one towards the upstream. Without a
-//! reserve, callers who do nothing would take those that exchanges and upstreams need.
+//! How many files may be open, and so how many connections there can be: callers' and, of their own, those to upstreams, which in
+//! HTTP/2 are many for each caller's. Without a reserve, callers would take those that exchanges and reloads need.
 
 use rustix::process::Resource;
 use rustix::process::Rlimit;
@@ -8,11 +8,29 @@ use rustix::process::setrlimit;
 
 /// Files that are no callers' and no upstreams': listeners, runtimes, probes, identity providers, Redis, files that are read.
 const KEPT: u64 = 100;
+/// Connections to upstreams for each caller's: two, for an upstream has half of them at most; and one more for streams, where
+/// that may be.
+const LEAST_EACH: u64 = 2;
+const WANTED_EACH: u64 = 3;
+/// More files than that are not asked for.
+const MOST: u64 = 1 << 20;
+/// Whoever has room for fewer callers should know.
+const FEW: usize = 100;
 
-/// How many connections there can be of those that are `wanted`. As many files as that takes may be open from now on, as far as
-/// the process may say so itself.
-pub fn room_for(wanted: usize) -> usize {
-    let needed = u64::try_from(wanted).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(KEPT);
+/// How many connections there can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// From callers.
+    pub callers: usize,
+    /// To upstreams.
+    pub upstreams: usize,
+}
+
+/// How many connections there can be where so many of callers are `wanted`. As many files as that takes may be open from now on,
+/// as far as the process may say so itself.
+pub fn room_for(wanted: usize) -> Room {
+    let needed = u64::try_from(wanted).unwrap_or(u64::MAX).saturating_mul(1 + WANTED_EACH);
+    let needed = needed.saturating_add(KEPT).min(MOST);
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let allowed = maximum.map_or(needed, |maximum| maximum.min(needed));
     let files = match current {
@@ -21,23 +39,24 @@ pub fn room_for(wanted: usize) -> usize {
             if raised.is_ok() { allowed } else { current }
         }
         Some(current) => current,
-        None => needed,
+        None => u64::MAX,
     };
-    let possible = possible(wanted, files);
-    if possible < wanted {
-        tracing::info!(
-            wanted,
-            possible,
-            files,
-            "fewer connections than `limits.connections`: too few files may be open"
-        );
+    let room = divided(wanted, files);
+    let possible = room.callers;
+    let told = "fewer connections than `limits.connections`: too few files may be open";
+    if possible < wanted.min(FEW) {
+        tracing::warn!(wanted, possible, files, "{told}");
+    } else if possible < wanted {
+        tracing::info!(wanted, possible, files, "{told}");
     }
-    possible
+    room
 }
 
-fn possible(wanted: usize, files: u64) -> usize {
-    let room = files.saturating_sub(KEPT) / 2;
-    wanted.min(usize::try_from(room).unwrap_or(usize::MAX)).max(1)
+fn divided(wanted: usize, files: u64) -> Room {
+    let all = files.saturating_sub(KEPT);
+    let callers = u64::try_from(wanted).unwrap_or(u64::MAX).min(all / (1 + LEAST_EACH));
+    let count = |files: u64| usize::try_from(files).unwrap_or(usize::MAX).max(1);
+    Room { callers: count(callers), upstreams: count(all - callers) }
 }
 
 #[cfg(test)]
@@ -45,17 +64,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn half_of_the_files_beyond_the_reserve_are_for_callers() {
-        for (wanted, files, expected) in [
-            (10_000, 1_048_576, 10_000),
-            (10_000, 20_100, 10_000),
-            (10_000, 20_099, 9_999),
-            (10_000, 1_024, 462),
-            (10, 1_024, 10),
-            (10_000, 100, 1),
-            (10_000, 0, 1),
+    fn a_third_of_the_files_beyond_the_reserve_at_most_are_for_callers_and_upstreams_have_the_rest() {
+        for (wanted, files, callers, upstreams) in [
+            (10_000, 1_048_576, 10_000, 1_038_476),
+            (10_000, 40_100, 10_000, 30_000),
+            (10_000, 30_100, 10_000, 20_000),
+            (10_000, 30_099, 9_999, 20_000),
+            (10_000, 1_024, 308, 616),
+            (10_000, 300, 66, 134),
+            (10, 1_024, 10, 914),
+            (10_000, 100, 1, 1),
+            (10_000, 0, 1, 1),
         ] {
-            assert_eq!(possible(wanted, files), expected, "{wanted} {files}");
+            assert_eq!(divided(wanted, files), Room { callers, upstreams }, "{wanted} {files}");
         }
     }
 }

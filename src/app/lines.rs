@@ -12,11 +12,13 @@ use tokio::task::JoinSet;
 use tokio::time::error::Elapsed;
 
 use crate::app::descriptors;
+use crate::app::descriptors::Room;
 use crate::app::gate::Gate;
 use crate::app::workers::Workers;
 use crate::config;
 use crate::config::Limits;
 use crate::domain::name::Name;
+use crate::net::budget::Budget;
 use crate::pipeline::Pipeline;
 use crate::pipeline::accept;
 use crate::pipeline::accept::Drain;
@@ -39,6 +41,8 @@ pub struct Lines {
     /// How many connections there may be, and were to be.
     connections: usize,
     wanted: usize,
+    /// How many connections there may be to upstreams.
+    upstreams: Budget,
     metrics: Arc<Metrics>,
     accepting: JoinSet<()>,
     /// What happens by and by, and is not waited for.
@@ -91,9 +95,10 @@ pub struct Behind<'a> {
 
 impl Lines {
     /// None yet.
-    pub fn new(workers: Workers, limits: Limits, metrics: Arc<Metrics>) -> Self {
+    pub fn new(workers: Workers, limits: Limits, upstreams: Budget, metrics: Arc<Metrics>) -> Self {
         let (workers, wanted) = (Arc::new(workers), limits.connections);
-        let connections = descriptors::room_for(wanted);
+        let Room { callers: connections, upstreams: most } = descriptors::room_for(wanted);
+        upstreams.allow(most);
         let permits = Arc::new(Semaphore::new(connections));
         let (accepting, later) = (JoinSet::new(), JoinSet::new());
         Self {
@@ -103,6 +108,7 @@ impl Lines {
             permits,
             connections,
             wanted,
+            upstreams,
             metrics,
             accepting,
             later,
@@ -235,7 +241,8 @@ impl Lines {
             return;
         }
         self.wanted = connections;
-        let connections = descriptors::room_for(connections);
+        let Room { callers: connections, upstreams } = descriptors::room_for(connections);
+        self.upstreams.allow(upstreams);
         let fewer = self.connections.saturating_sub(connections);
         self.permits.add_permits(connections.saturating_sub(self.connections));
         self.connections = connections;

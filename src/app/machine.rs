@@ -135,7 +135,8 @@ impl Machine {
         exporter: Option<Exporter>,
     ) -> anyhow::Result<Self> {
         let lobby = Lobby::open(&config, &parts.probes, &parts.desk).await?;
-        let lines = Lines::new(workers, config.limits, parts.metrics.clone());
+        let lines =
+            Lines::new(workers, config.limits, parts.first()?.budget().clone(), parts.metrics.clone());
         let leaving = JoinSet::new();
         Ok(Self { config, parts, lines, lobby, dial: None, exporter, leaving })
     }

@@ -19,6 +19,7 @@ use http::Uri;
 use hyper_rustls::HttpsConnector;
 use hyper_rustls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
+use rustix::io::Errno;
 use rustls::ClientConfig;
 use rustls::ProtocolVersion;
 use rustls::pki_types::CertificateDer;
@@ -35,6 +36,8 @@ use tower_service::Service;
 
 use crate::config::Http2;
 use crate::net::BoxError;
+use crate::net::budget::Permit;
+use crate::net::budget::Share;
 use crate::net::causes;
 use crate::net::connector;
 use crate::net::gather;
@@ -76,11 +79,14 @@ pub enum Error {
     /// TCP and TLS together took too long.
     #[error("connecting took too long")]
     Timeout,
+    /// That is our own limit: no more connections or files may be open.
+    #[error("no more connections may be open")]
+    NoRoom,
 }
 
 impl Dialer {
     /// A dialer for `server`, a URL's scheme and authority, whose host is one of `names`. `server_name` replaces its host in
-    /// the TLS handshake.
+    /// the TLS handshake. Of `share` it takes leave for what it tries beside the connection that it makes.
     pub fn new(
         server: Uri,
         tls: ClientConfig,
@@ -88,8 +94,9 @@ impl Dialer {
         timeout: Duration,
         server_name: Option<ServerName<'static>>,
         names: Names,
+        share: Share,
     ) -> Self {
-        Self { way: Way::Network(connector(tls, http2, timeout, server_name, names), server), timeout }
+        Self { way: Way::Network(connector(tls, http2, timeout, server_name, names, share), server), timeout }
     }
 
     /// A dialer for the Unix socket at `path`.
@@ -110,7 +117,7 @@ impl Dialer {
                     connector.call(server.clone()).await.map(Stream::new).map_err(classify)
                 }
                 Way::Local(path) => {
-                    local(path).await.map(Stream::local).map_err(|error| Error::Connect(Arc::new(error)))
+                    local(path).await.map(Stream::local).map_err(|error| classify(error.into()))
                 }
             }
         };
@@ -129,13 +136,15 @@ async fn local(path: &Path) -> io::Result<UnixStream> {
 
 fn classify(error: BoxError) -> Error {
     let is_tls = causes(error.as_ref()).any(|cause| cause.is::<rustls::Error>());
-    let is_late = causes(error.as_ref())
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|cause| cause.kind() == io::ErrorKind::TimedOut);
-    match (is_tls, is_late) {
-        (true, _) => Error::Tls(error.into()),
-        (false, true) => Error::Timeout,
-        (false, false) => Error::Connect(error.into()),
+    let system = || causes(error.as_ref()).filter_map(|cause| cause.downcast_ref::<io::Error>());
+    let is_late = system().any(|cause| cause.kind() == io::ErrorKind::TimedOut);
+    let is_ours =
+        system().any(|cause| matches!(Errno::from_io_error(cause), Some(Errno::MFILE | Errno::NFILE)));
+    match (is_tls, is_late, is_ours) {
+        (_, _, true) => Error::NoRoom,
+        (true, _, _) => Error::Tls(error.into()),
+        (false, true, _) => Error::Timeout,
+        (false, false, _) => Error::Connect(error.into()),
     }
 }
 
@@ -154,6 +163,8 @@ impl Received {
 pub struct Stream {
     kind: Kind,
     received: Received,
+    /// Given back when it is closed.
+    _permit: Option<Permit>,
 }
 
 /// Read no more than so much at a time.
@@ -170,11 +181,17 @@ impl Stream {
             MaybeHttpsStream::Http(stream) => Kind::Plain(stream.into_inner().take(MOST_AT_ONCE)),
             MaybeHttpsStream::Https(stream) => Kind::Tls(Box::new(stream.into_inner()).take(MOST_OF_TLS)),
         };
-        Self { kind, received: Received::default() }
+        Self { kind, received: Received::default(), _permit: None }
     }
 
     fn local(stream: UnixStream) -> Self {
-        Self { kind: Kind::Local(stream.take(MOST_AT_ONCE)), received: Received::default() }
+        let kind = Kind::Local(stream.take(MOST_AT_ONCE));
+        Self { kind, received: Received::default(), _permit: None }
+    }
+
+    /// The same, which keeps `permit` until it is closed.
+    pub fn keeping(self, permit: Permit) -> Self {
+        Self { _permit: Some(permit), ..self }
     }
 
     /// The count of what comes.

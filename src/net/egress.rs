@@ -32,6 +32,7 @@ use crate::config::Egress;
 use crate::config::ForwardProxy;
 use crate::domain::secret::Secret;
 use crate::net::BoxError;
+use crate::net::budget::Share;
 use crate::net::names::Names;
 use crate::net::tcp;
 
@@ -76,7 +77,7 @@ pub struct Connector {
 impl Connector {
     /// One that goes that way.
     pub fn new(egress: Arc<Egress>) -> Self {
-        Self { tcp: tcp::Connector::new(Names::default(), LIMIT), egress }
+        Self { tcp: tcp::Connector::new(Names::default(), LIMIT, Share::default()), egress }
     }
 }
 

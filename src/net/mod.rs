@@ -16,10 +16,12 @@ use hyper_rustls::HttpsConnectorBuilder;
 use rustls::ClientConfig;
 
 use crate::config::Http2;
+use crate::net::budget::Share;
 use crate::net::names::Names;
 use crate::net::tcp::Connector;
 
 pub mod binding;
+pub mod budget;
 pub mod client;
 pub mod client_authentication;
 pub mod clients;
@@ -51,15 +53,16 @@ pub fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &
 }
 
 /// A connector for plain and TLS connections to what `names` know. `server_name` replaces the URL's host in the TLS
-/// handshake.
+/// handshake. A connection that is tried beside another one takes leave of `share`.
 pub fn connector(
     tls: ClientConfig,
     http2: Http2,
     connect_timeout: Duration,
     server_name: Option<rustls::pki_types::ServerName<'static>>,
     names: Names,
+    share: Share,
 ) -> HttpsConnector<Connector> {
-    let tcp = Connector::new(names, connect_timeout);
+    let tcp = Connector::new(names, connect_timeout, share);
     let mut builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
     if let Some(name) = server_name {
         builder = builder.with_server_name_resolver(hyper_rustls::FixedServerNameResolver::new(name));

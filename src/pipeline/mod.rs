@@ -29,6 +29,7 @@ use crate::domain::name::Name;
 use crate::domain::peer::Peer;
 use crate::domain::websocket::WebSocket;
 use crate::net::Body;
+use crate::net::budget::Budget;
 use crate::net::metadata::Metadata;
 use crate::telemetry::journey::Journey;
 use crate::telemetry::journey::Observer;
@@ -94,6 +95,11 @@ impl Pipeline {
     pub fn start(&self) {
         self.stages.authenticator.start();
         self.stages.exchanger.start();
+    }
+
+    /// How many connections there may be to upstreams, over all workers and whatever takes the place of this one.
+    pub fn budget(&self) -> &Budget {
+        self.forwarder.budget()
     }
 
     /// Whether callers can be let in: one identity provider's keys were loaded once, or there is none to load from.

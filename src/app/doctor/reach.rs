@@ -19,6 +19,7 @@ use crate::app::doctor::check::Verdict;
 use crate::app::doctor::remedies;
 use crate::app::doctor::remedies::Whose;
 use crate::config::Http2;
+use crate::net::budget::Share;
 use crate::net::dialer;
 use crate::net::dialer::Dialer;
 use crate::net::names;
@@ -157,11 +158,13 @@ async fn shaken(
     let url = url.map_err(|_| unsendable())?;
     let name = tls.server_name.clone().map(ServerName::try_from).transpose().map_err(|_| unsendable())?;
     let expected = tls.server_name.as_deref().unwrap_or(host);
-    let dialer = Dialer::new(url, tls.config.clone(), tls.http2, LIMIT, name, Names::default());
+    let dialer =
+        Dialer::new(url, tls.config.clone(), tls.http2, LIMIT, name, Names::default(), Share::default());
     let stream = dialer.dial().await.map_err(|error| match &error {
         dialer::Error::Tls(cause) => remedies::tls(cause.as_ref(), expected, whose, round.clock.now()),
         dialer::Error::Connect(cause) => remedies::broken_handshake(cause.as_ref()),
         dialer::Error::Timeout => remedies::slow_handshake(LIMIT),
+        dialer::Error::NoRoom => Verdict::unreachable(error.to_string(), "raise `ulimit -n`"),
     })?;
     let version = match stream.tls_version() {
         Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",

@@ -118,7 +118,7 @@ pub struct Admin {
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     /// The most connections at a time, over all listeners. Above it, accepting pauses.
-    /// Default: 10000. Each takes a file descriptor, and one more towards the upstream: where too few files may be open, fewer.
+    /// Default: 10000. Each takes a file descriptor, and up to three go to upstreams: where too few files may be open, fewer.
     #[schemars(range(min = 1))]
     pub connections: Option<u64>,
     /// The longest head of a request; longer ones are answered with 431.

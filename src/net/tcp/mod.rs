@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tower_service::Service;
 
 use crate::net::BoxError;
+use crate::net::budget::Share;
 use crate::net::names::Names;
 use crate::net::sockets;
 
@@ -26,12 +27,13 @@ const HEAD_START: Duration = Duration::from_millis(250);
 pub struct Connector {
     names: Names,
     timeout: Duration,
+    share: Share,
 }
 
 impl Connector {
-    /// One that asks `names` and takes no longer than `timeout`.
-    pub fn new(names: Names, timeout: Duration) -> Self {
-        Self { names, timeout }
+    /// One that asks `names`, takes no longer than `timeout`, and leave of `share` for each address it tries beside another.
+    pub fn new(names: Names, timeout: Duration, share: Share) -> Self {
+        Self { names, timeout, share }
     }
 }
 
@@ -45,22 +47,22 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, server: Uri) -> Self::Future {
-        let (names, timeout) = (self.names.clone(), self.timeout);
+        let Self { names, timeout, share } = self.clone();
         Box::pin(async move {
-            let connecting = connected(&names, &server);
+            let connecting = connected(&names, &server, &share);
             let late = |_| Err(io::Error::from(io::ErrorKind::TimedOut).into());
             tokio::time::timeout(timeout, connecting).await.unwrap_or_else(late).map(TokioIo::new)
         })
     }
 }
 
-async fn connected(names: &Names, server: &Uri) -> Result<TcpStream, BoxError> {
+async fn connected(names: &Names, server: &Uri, share: &Share) -> Result<TcpStream, BoxError> {
     let host = server.host().ok_or("the URL has no host")?;
     // RFC 3986 section 3.2.2
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let default = if server.scheme_str() == Some("https") { 443 } else { 80 };
     let port = server.port_u16().unwrap_or(default);
-    let stream = first(&names.addresses(host).await?, port).await?;
+    let stream = first(&names.addresses(host).await?, port, share).await?;
     if let Err(error) = stream.set_nodelay(true).and_then(|()| sockets::ask(&stream)) {
         tracing::debug!(%error, "a connection's options cannot be set");
     }
@@ -68,7 +70,7 @@ async fn connected(names: &Names, server: &Uri) -> Result<TcpStream, BoxError> {
 }
 
 /// A connection to the first of `addresses` that has one. Each has a head start before the next.
-async fn first(addresses: &[IpAddr], port: u16) -> io::Result<TcpStream> {
+async fn first(addresses: &[IpAddr], port: u16, share: &Share) -> io::Result<TcpStream> {
     let mut left = addresses.iter().map(|address| SocketAddr::new(*address, port));
     // nearly always there is one
     if let [only] = addresses {
@@ -77,9 +79,19 @@ async fn first(addresses: &[IpAddr], port: u16) -> io::Result<TcpStream> {
     let mut attempts = JoinSet::new();
     let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
     loop {
-        let next = left.next();
-        if let Some(address) = next {
-            attempts.spawn(TcpStream::connect(address));
+        // the caller has leave for one
+        let leave = match (left.len(), attempts.is_empty()) {
+            (0, _) => None,
+            (_, true) => Some(None),
+            (_, false) => share.take().map(Some),
+        };
+        if let Some(leave) = leave
+            && let Some(address) = left.next()
+        {
+            attempts.spawn(async move {
+                let _kept = leave;
+                TcpStream::connect(address).await
+            });
         }
         tokio::select! {
             biased;
@@ -89,7 +101,7 @@ async fn first(addresses: &[IpAddr], port: u16) -> io::Result<TcpStream> {
                 Some(Err(broke)) => failure = io::Error::other(broke),
                 None => return Err(failure),
             },
-            () = tokio::time::sleep(HEAD_START), if next.is_some() => {}
+            () = tokio::time::sleep(HEAD_START), if left.len() > 0 => {}
         }
     }
 }

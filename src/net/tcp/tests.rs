@@ -8,6 +8,7 @@ use tokio::net::TcpSocket;
 use tokio::time::Instant;
 
 use crate::config::Http2;
+use crate::net::budget::Budget;
 use crate::net::causes;
 use crate::net::dialer::Dialer;
 use crate::net::names::Lookup;
@@ -44,7 +45,9 @@ async fn port() -> (u16, Vec<Box<dyn std::any::Any>>) {
 async fn reached(addresses: &[&str], port: u16) -> (Result<String, io::ErrorKind>, Duration) {
     let began = Instant::now();
     let addresses: Vec<IpAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
-    let reached = tokio::time::timeout(Duration::from_secs(20), first(&addresses, port)).await.unwrap();
+    let reached = tokio::time::timeout(Duration::from_secs(20), first(&addresses, port, &Share::default()))
+        .await
+        .unwrap();
     let reached = reached.map(|stream| stream.peer_addr().unwrap().ip().to_string());
     (reached.map_err(|error| error.kind()), began.elapsed())
 }
@@ -69,6 +72,23 @@ async fn the_next_address_is_tried_when_one_refuses_or_takes_its_time() {
     }
 }
 
+#[tokio::test]
+async fn addresses_are_tried_one_by_one_where_no_more_connections_may_be_open() {
+    let (port, _kept) = port().await;
+    let budget = Budget::default();
+    let share = budget.share();
+    budget.allow(1);
+    let _dialled = share.take().unwrap();
+    let addresses = [NOBODY, HERE].map(|address| address.parse().unwrap());
+    assert!(
+        first(&addresses, port, &share).await.is_ok(),
+        "the first one has failed when the second is tried"
+    );
+    let addresses = [DEAF, HERE].map(|address| address.parse().unwrap());
+    let reached = tokio::time::timeout(HEAD_START * 4, first(&addresses, port, &share)).await;
+    assert!(reached.is_err(), "the first one is still tried");
+}
+
 /// Knows one name, for as long as it is told to.
 #[derive(Clone)]
 struct Zone(Arc<Mutex<Option<IpAddr>>>);
@@ -85,7 +105,7 @@ impl Lookup for Zone {
 fn dialer(server: &str, names: &Names) -> Dialer {
     let tls = tls::client_config_without_roots().unwrap();
     let timeout = Duration::from_secs(10);
-    Dialer::new(server.parse().unwrap(), tls, Http2::Never, timeout, None, names.clone())
+    Dialer::new(server.parse().unwrap(), tls, Http2::Never, timeout, None, names.clone(), Share::default())
 }
 
 #[tokio::test]
@@ -129,7 +149,7 @@ async fn this_machine_is_reached_by_its_name_and_by_either_kind_of_address() {
 async fn a_connection_asks_whether_its_peer_is_there() {
     let listener = TcpListener::bind((HERE, 0)).await.unwrap();
     let server = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-    let stream = connected(&Names::default(), &server).await.unwrap();
+    let stream = connected(&Names::default(), &server, &Share::default()).await.unwrap();
     assert_eq!(asks_and_expects(&stream), (true, false));
     assert!(stream.nodelay().unwrap());
     sockets::expect_acknowledgements(&stream).unwrap();

@@ -11,6 +11,7 @@ pub fn unconnected(error: dialer::Error) -> Error {
         dialer::Error::Connect(error) => Error::Connect(error.into()),
         dialer::Error::Tls(error) => Error::Tls(error.into()),
         dialer::Error::Timeout => Error::Timeout(Phase::Connect),
+        dialer::Error::NoRoom => Error::NoRoom,
     }
 }
 

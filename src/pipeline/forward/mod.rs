@@ -32,6 +32,7 @@ use crate::domain::peer::Peer;
 use crate::domain::websocket::WebSocket;
 use crate::net;
 use crate::net::BoxError;
+use crate::net::budget::Budget;
 use crate::net::tls;
 use crate::net::tunnel::Tunnel;
 use crate::pipeline::forward::limit::TooLong;
@@ -128,6 +129,9 @@ pub enum Error {
     /// The route has as many requests on their way as it may.
     #[error("the route has as many requests at a time as it may")]
     Crowded,
+    /// No more connections to upstreams may be open.
+    #[error("the proxy has as many connections to upstreams as it may, or as many files open")]
+    NoRoom,
     /// The URL would be longer than a URL may be.
     #[error("the URL for the upstream is too long")]
     Target(#[source] http::Error),
@@ -181,6 +185,11 @@ impl Forwarder {
     /// One like it for another runtime, which keeps what connections `before` has to the same upstreams there.
     pub fn beside(&self, before: Option<&Self>) -> Self {
         Self { pools: self.pools.beside(before.map(|before| &before.pools)) }
+    }
+
+    /// How many connections there may be to upstreams, over all runtimes.
+    pub fn budget(&self) -> &Budget {
+        self.pools.budget()
     }
 
     /// Sends `request` on and waits for the head of the answer. Both bodies are streamed.

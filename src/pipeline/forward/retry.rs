@@ -26,6 +26,7 @@ pub fn setback<B>(outcome: &Result<Response<B>, Error>) -> Option<Setback> {
             | Error::SlowCaller
             | Error::BodyTooLarge(_)
             | Error::Crowded
+            | Error::NoRoom
             | Error::NoWebSocket
             | Error::Random(_)
             | Error::Target(_)
@@ -99,6 +100,7 @@ mod tests {
             Case(Err(Error::BodyTooLarge(crate::pipeline::forward::limit::TooLong(1))), None),
             Case(Err(Error::SlowCaller), None),
             Case(Err(Error::Crowded), None),
+            Case(Err(Error::NoRoom), None),
             Case(Err(Error::UnknownRoute), None),
         ];
         let all = [Setback::ConnectError, Setback::Reset, status(500), status(503)];

@@ -190,7 +190,7 @@ impl From<&forward::Error> for Reason {
             Error::RequestBody(_) | Error::Target(_) => Self::BadRequest,
             Error::SlowCaller => Self::RequestTimeout,
             Error::BodyTooLarge(_) => Self::BodyTooLarge,
-            Error::Crowded => Self::Overloaded,
+            Error::Crowded | Error::NoRoom => Self::Overloaded,
             Error::NoWebSocket => Self::NotImplemented,
             Error::Random(_) | Error::UnknownRoute => Self::InternalError,
         }
@@ -201,7 +201,7 @@ impl From<forward::Error> for Refusal {
     fn from(error: forward::Error) -> Self {
         use forward::Error;
         let is_over = matches!(error, Error::RequestBody(_) | Error::SlowCaller | Error::BodyTooLarge(_));
-        let is_crowded = matches!(error, Error::Crowded);
+        let is_crowded = matches!(error, Error::Crowded | Error::NoRoom);
         let refusal = Self::new(Reason::from(&error), error);
         match (is_over, is_crowded) {
             (true, _) => refusal.closing(),

@@ -367,8 +367,14 @@ async fn it_serves_over_tls() {
         .with_root_certificates(roots)
         .with_no_client_auth();
     let names = crate::net::names::Names::default();
-    let connector =
-        crate::net::connector(client, crate::config::Http2::Never, Duration::from_secs(5), None, names);
+    let connector = crate::net::connector(
+        client,
+        crate::config::Http2::Never,
+        Duration::from_secs(5),
+        None,
+        names,
+        crate::net::budget::Share::default(),
+    );
     let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new());
     let uri = format!("{}/{TENANT}/v2.0/.well-known/openid-configuration", entra.authority());
     let request = Request::get(uri).body(http_body_util::Empty::<Bytes>::new()).unwrap();

@@ -21,8 +21,10 @@ use crate::config;
 use crate::config::Scheme;
 use crate::config::Upstream;
 use crate::net;
+use crate::net::budget::Share;
 use crate::net::dialer;
 use crate::net::dialer::Dialer;
+use crate::net::dialer::Stream;
 use crate::net::names::Names;
 use crate::net::tls;
 use crate::pipeline::forward::Error;
@@ -34,6 +36,7 @@ use crate::pipeline::forward::pool::connection::Http2;
 use crate::pipeline::forward::pool::connection::Stake;
 use crate::pipeline::forward::pool::form::Place;
 use crate::pipeline::forward::pool::resting::Resting;
+use crate::pipeline::forward::pool::room::Room;
 
 pub use crate::pipeline::forward::pool::answer::Answer;
 pub use crate::pipeline::forward::pool::pools::Pools;
@@ -44,12 +47,14 @@ mod connection;
 mod form;
 mod pools;
 mod resting;
+mod room;
 
 /// Connections to one upstream. Belongs to one runtime: what drives its connections runs where they were asked for.
 #[derive(Debug)]
 pub struct Pool {
     /// Pools for one upstream have the same, on every runtime.
-    origin: Arc<()>,
+    share: Share,
+    room: Room,
     dialer: Dialer,
     /// For what begins as HTTP/1.1 and does not stay so.
     upgrades: Dialer,
@@ -94,7 +99,7 @@ enum Connection {
 }
 
 impl Pool {
-    fn new(upstream: &Upstream, bounds: Bounds, names: &Names) -> Result<Self, tls::Error> {
+    fn new(upstream: &Upstream, bounds: Bounds, names: &Names, room: &Room) -> Result<Self, tls::Error> {
         let settings = &upstream.tls;
         let (tls, scheme) = match upstream.scheme {
             Scheme::Http => (tls::client_config_without_roots()?, http::uri::Scheme::HTTP),
@@ -108,11 +113,12 @@ impl Pool {
             settings.server_name.clone().map(ServerName::try_from).transpose().map_err(setup)?;
         let place = Place::new(scheme, upstream.authority.clone()).map_err(setup)?;
         let root = place.root().map_err(setup)?;
+        let share = room.budget().share();
         let dialer = |http2| {
-            let (tls, name, names) = (tls.clone(), server_name.clone(), names.clone());
+            let (tls, name, names, share) = (tls.clone(), server_name.clone(), names.clone(), share.clone());
             match &upstream.socket {
                 Some(path) => Dialer::local(path, upstream.connect_timeout),
-                None => Dialer::new(root.clone(), tls, http2, upstream.connect_timeout, name, names),
+                None => Dialer::new(root.clone(), tls, http2, upstream.connect_timeout, name, names, share),
             }
         };
         let speaks = match (upstream.http2, upstream.scheme) {
@@ -121,14 +127,15 @@ impl Pool {
             (config::Http2::Auto, Scheme::Https) => None,
         };
         let (dialer, upgrades) = (dialer(upstream.http2), dialer(config::Http2::Never));
-        let (origin, state) = (Arc::new(()), Mutex::new(State::new(bounds, speaks)));
-        Ok(Self { origin, dialer, upgrades, place, http2: upstream.http2, bounds, state })
+        let (room, state) = (room.clone(), Mutex::new(State::new(bounds, speaks)));
+        Ok(Self { share, room, dialer, upgrades, place, http2: upstream.http2, bounds, state })
     }
 
     /// A pool for the same upstream that has no connections yet.
     fn beside(other: &Self) -> Self {
         Self {
-            origin: Arc::clone(&other.origin),
+            share: other.share.clone(),
+            room: other.room.clone(),
             dialer: other.dialer.clone(),
             upgrades: other.upgrades.clone(),
             place: other.place.clone(),
@@ -139,7 +146,7 @@ impl Pool {
     }
 
     fn is_beside(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.origin, &other.origin)
+        self.share.is_same(&other.share)
     }
 
     /// Sends `request`, whose URL need only be a path. A connection that rested may have died without our knowing:
@@ -176,7 +183,7 @@ impl Pool {
     /// # Errors
     /// If there is no answer.
     pub async fn upgrade(&self, mut request: Request<net::Body>) -> Result<Response<Answer>, Error> {
-        let stream = self.upgrades.dial().await.map_err(failure::unconnected)?;
+        let stream = self.dialled(&self.upgrades).await.map_err(failure::unconnected)?;
         if let Err(error) = stream.expect_acknowledgements() {
             tracing::debug!(%error, "a connection's options cannot be set");
         }
@@ -287,7 +294,7 @@ impl Pool {
 
     /// A new connection.
     async fn connect(self: &Arc<Self>) -> Result<Connection, dialer::Error> {
-        let stream = self.dialer.dial().await?;
+        let stream = self.dialled(&self.dialer).await?;
         let version = match self.http2 {
             config::Http2::Always => Version::Http2,
             config::Http2::Never => Version::Http1,
@@ -307,6 +314,12 @@ impl Pool {
         }
         drop(state);
         Ok(connection)
+    }
+
+    /// A new stream, if there is room for one.
+    async fn dialled(&self, dialer: &Dialer) -> Result<Stream, dialer::Error> {
+        let permit = self.room.permit(&self.share).await?;
+        Ok(dialer.dial().await?.keeping(permit))
     }
 
     fn forget(&self, connection: &Arc<Http2>) {

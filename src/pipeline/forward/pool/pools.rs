@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use crate::config::Route;
 use crate::config::Upstream;
+use crate::net::budget::Budget;
 use crate::net::names::Names;
 use crate::net::tls;
 use crate::pipeline::forward::pool::Bounds;
 use crate::pipeline::forward::pool::Pool;
+use crate::pipeline::forward::pool::room::Room;
 
 /// The pool of each route. Routes share a pool when they share an upstream.
 #[derive(Debug, Default)]
@@ -15,6 +17,8 @@ pub struct Pools {
     routes: Vec<(Arc<Route>, Arc<Pool>)>,
     /// What all of them know of host names, and those that come after them.
     names: Names,
+    /// What all of them share of connections.
+    room: Room,
 }
 
 impl Pools {
@@ -44,12 +48,12 @@ impl Pools {
             let pool = match (known, self.to(upstream).filter(|_| is_current(upstream))) {
                 (Some((_, pool)), _) => Arc::clone(pool),
                 (None, Some(pool)) => Arc::clone(pool),
-                (None, None) => Arc::new(Pool::new(upstream, bounds, &self.names)?),
+                (None, None) => self.room.admit(Pool::new(upstream, bounds, &self.names, &self.room)?),
             };
             made.push((upstream, Arc::clone(&pool)));
             pools.push((Arc::clone(route), pool));
         }
-        Ok(Self { routes: pools, names: self.names.clone() })
+        Ok(Self { routes: pools, names: self.names.clone(), room: self.room.clone() })
     }
 
     /// Pools to the same upstreams for another runtime: those of `before` that led to them there already, new ones else.
@@ -62,12 +66,17 @@ impl Pools {
                 || before.and_then(|before| before.routes.iter().find(|(_, pool)| pool.is_beside(here)));
             let pool = match (known, known.is_none().then(there).flatten()) {
                 (Some((_, pool)), _) | (None, Some((_, pool))) => Arc::clone(pool),
-                (None, None) => Arc::new(Pool::beside(here)),
+                (None, None) => self.room.admit(Pool::beside(here)),
             };
             made.push((here, Arc::clone(&pool)));
             pools.push((Arc::clone(route), pool));
         }
-        Self { routes: pools, names: self.names.clone() }
+        Self { routes: pools, names: self.names.clone(), room: self.room.clone() }
+    }
+
+    /// How many connections there may be.
+    pub fn budget(&self) -> &Budget {
+        self.room.budget()
     }
 
     /// The pool of that upstream, or of one that was configured alike.

@@ -56,6 +56,11 @@ impl<T> Resting<T> {
         None
     }
 
+    /// Lets go what has rested the longest. Whether there was anything.
+    pub fn shed(&mut self) -> bool {
+        self.items.pop_front().is_some()
+    }
+
     /// Lets go what has rested for too long, or is not `usable`. When to do so again, if anything is left.
     pub fn expire(&mut self, usable: impl Fn(&T) -> bool) -> Option<Instant> {
         let now = Instant::now();

@@ -108,6 +108,51 @@ async fn only_so_many_connections_rest() {
 }
 
 #[tokio::test]
+async fn with_as_many_connections_as_there_may_be_another_is_refused_and_what_is_given_up_makes_room() {
+    let upstream = Halves::start().await;
+    let case = Case::new(route(&upstream.address));
+    case.forwarder.budget().allow(4);
+    let [one, two] = fetched(&case).await;
+    let refused = case.fetch().await.unwrap_err();
+    assert!(matches!(refused, Error::NoRoom), "{refused:?}");
+    assert_eq!(upstream.count(), 2, "nobody was asked");
+    drop(one);
+    upstream.ended(1).await;
+    settle().await;
+    assert_eq!(fetched::<1>(&case).await.each_ref().map(number), [2]);
+    upstream.end(two).await;
+    assert_eq!(fetched::<1>(&case).await.each_ref().map(number), [1], "it rested");
+}
+
+#[tokio::test]
+async fn what_rests_gives_way_to_the_same_upstream_elsewhere_and_to_one_that_has_fewer() {
+    let (upstream, other) = (Halves::start().await, Halves::start().await);
+    let route_to = |address: &str| Arc::new(route(address));
+    let (busy, quiet) = (route_to(&upstream.address), route_to(&other.address));
+    let bounds = pool::Bounds::default();
+    let pools = pool::Pools::new(&[Arc::clone(&busy), Arc::clone(&quiet)], bounds).unwrap();
+    let beside = Forwarder { pools: pools.beside(None) };
+    let on = |forwarder, route: &Arc<Route>| Case { forwarder, route: Arc::clone(route) };
+    let here = on(Forwarder { pools }, &busy);
+    here.forwarder.budget().allow(5);
+    let [rests, _busy] = fetched(&here).await;
+    upstream.end(rests).await;
+    // of 5 it has 2, and there are 3 left
+    let there = on(beside, &busy);
+    let [elsewhere] = fetched(&there).await;
+    let [more] = fetched(&there).await;
+    assert_eq!([number(&elsewhere), number(&more)], [2, 3]);
+    upstream.ended(1).await;
+    upstream.end(more).await;
+    let there = on(there.forwarder.beside(None), &quiet);
+    let [first, second] = fetched(&there).await;
+    assert_eq!([number(&first), number(&second)], [0, 1]);
+    upstream.ended(1).await;
+    let refused = there.fetch().await.unwrap_err();
+    assert!(matches!(refused, Error::NoRoom), "{refused:?}");
+}
+
+#[tokio::test]
 async fn a_connection_that_rests_too_long_is_closed() {
     let upstream = Halves::start().await;
     let bounds = pool::Bounds { rest: SHORT, ..pool::Bounds::default() };
