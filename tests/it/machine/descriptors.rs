@@ -155,7 +155,8 @@ async fn streams_that_hang_at_one_upstream_leave_the_others_and_reloads_their_de
         assert_eq!((reply.status, provider.idp.requests()), (200, user), "{}", proxy.proxy.log());
         newcomers.push(kept);
     }
-    assert!(open(&proxy.proxy) < 250, "{}", open(&proxy.proxy));
+    let open = proxy.proxy.descriptors();
+    assert!(open < 250, "{open}");
     let text = fs::read_to_string(proxy.proxy.directory().join("config.yaml")).unwrap();
     let verdict = proxy.proxy.reload(&text.replace("drain: 2s", "drain: 3s"));
     assert_eq!(verdict["msg"], "another configuration is in use", "{}", proxy.proxy.log());
