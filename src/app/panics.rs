@@ -12,8 +12,8 @@ pub fn tell_places_alone() {
         let thread = std::thread::current();
         let thread = thread.name().unwrap_or("unnamed");
         match tracing::dispatcher::has_been_set() {
-            true => tracing::error!(place, thread, "obo-proxy has a fault: the code panicked"),
-            false => eprintln!("error: obo-proxy has a fault: the code panicked at {place}"),
+            true => tracing::error!(place, thread, "a fault in obo-proxy: the code panicked"),
+            false => eprintln!("error: a fault in obo-proxy: the code panicked at {place}"),
         }
     }));
 }
