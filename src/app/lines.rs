@@ -5,6 +5,9 @@ use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::Weak;
+use std::task::Context;
+use std::task::Poll;
+use std::task::Waker;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -247,9 +250,15 @@ impl Lines {
         self.permits.add_permits(connections.saturating_sub(self.connections));
         self.connections = connections;
         if let Ok(fewer @ 1..) = u32::try_from(fewer) {
-            let permits = self.permits.clone();
+            let mut given_back = Box::pin(self.permits.clone().acquire_many_owned(fewer));
+            // it queues here and now, before whoever connects next
+            let at_once = given_back.as_mut().poll(&mut Context::from_waker(Waker::noop()));
             self.later.spawn(async move {
-                if let Ok(permits) = permits.acquire_many_owned(fewer).await {
+                let permits = match at_once {
+                    Poll::Ready(permits) => permits,
+                    Poll::Pending => given_back.await,
+                };
+                if let Ok(permits) = permits {
                     permits.forget();
                 }
             });
