@@ -214,6 +214,8 @@ struct Memory {
     most: u64,
     /// In KiB a minute, after the warm-up.
     slope: f64,
+    /// The median of each tenth of the time, in MiB.
+    tenths: String,
 }
 
 impl Memory {
@@ -229,7 +231,12 @@ impl Memory {
         };
         let most = samples.iter().map(|sample| sample.process.memory).max().unwrap_or_default();
         let slope = slope(&between(0.4, 2.0));
-        Self { before: median(between(0.4, 0.6)), after: median(between(0.8, 2.0)), most, slope }
+        let tenths: Vec<String> = (0..10)
+            .map(|tenth| f64::from(tenth) / 10.0)
+            .map(|from| format!("{}", median(between(from, from + 0.1)) / 1024))
+            .collect();
+        let tenths = tenths.join(" ");
+        Self { before: median(between(0.4, 0.6)), after: median(between(0.8, 2.0)), most, slope, tenths }
     }
 
     fn check(&self, lasting: Duration) -> Check {
@@ -334,12 +341,13 @@ fn figures(world: &World, book: &Book, end: &End, memory: &Memory) -> Vec<String
             count("obo_exchanges_total{", "outcome=\"ok\""),
         ),
         format!(
-            "memory {:.1} MiB at first, {:.1} after the warm-up, {:.1} at the end, {:.1} at most; {:+.0} KiB a minute",
+            "memory {:.1} MiB at first, {:.1} after the warm-up, {:.1} at the end, {:.1} at most; {:+.0} KiB a minute; by tenths {}",
             end.at_first.memory as f64 / 1024.0,
             memory.before as f64 / 1024.0,
             memory.after as f64 / 1024.0,
             memory.most as f64 / 1024.0,
-            memory.slope
+            memory.slope,
+            memory.tenths
         ),
         format!(
             "at most {} descriptors, {} threads, {} connections; log: {}",
