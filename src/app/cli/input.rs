@@ -81,11 +81,11 @@ pub fn may_be_secret(name: &str) -> bool {
     name.contains("eyJ") || name.contains(['+', '=', '~']) || (name.len() >= 32 && !name.contains('/'))
 }
 
-/// Whether it may be repeated that this is no argument of ours: a word of a few letters, as flags and commands are, and no more than
-/// a misspelt one.
+/// Whether it may be repeated that this is no argument of ours: a few letters without digits and capitals, as flags and commands
+/// are, so no more than a misspelt one.
 pub fn is_plain(argument: &str) -> bool {
-    let is_letter = |own: u8| own.is_ascii_lowercase() || b"-_./<>".contains(&own);
-    argument.len() <= 8 || (argument.len() < 24 && argument.bytes().all(is_letter))
+    let is_letter = |own: u8| own.is_ascii_lowercase() || b"-_./".contains(&own);
+    argument.len() < 24 && argument.bytes().all(is_letter)
 }
 
 /// The token in `text`, which may be a whole header field, as it is pasted from a browser.
@@ -114,7 +114,7 @@ mod tests {
         ] {
             assert!(may_be_secret(secret) && !is_plain(secret), "{secret}");
         }
-        assert!(!is_plain("hunter2hunter2hunter2") && !is_plain("--hunter2hunter2"));
+        assert!(!is_plain("hunter2") && !is_plain("--hunter2hunter2"));
         for name in ["token.txt", "/run/secrets/Token-2026", "./Mine/token"] {
             assert!(!may_be_secret(name), "{name}");
         }
