@@ -244,12 +244,14 @@ impl KeySource {
         // The first fetch to end may have begun before the key was published: it is worth a second one of our own.
         for _ in 0..2 {
             let mut ended = self.ended.subscribe();
-            if self.prospect() == Prospect::Nothing || ended.changed().await.is_err() {
-                break;
-            }
+            let has_ended = self.prospect() == Prospect::Fetch && ended.changed().await.is_ok();
+            // also without a fetch of our own: another's may have ended since the keys were looked at
             let held = self.usable()?;
             if held.keys.find(name, algorithm).is_some() {
                 return Ok(held);
+            }
+            if !has_ended {
+                break;
             }
         }
         // that nobody knows the key is only said by who was asked
