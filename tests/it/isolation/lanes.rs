@@ -1,5 +1,7 @@
 //! The routes, and what a request must carry that came through one of them. Neighbours differ in as little as possible.
 
+use std::time::Duration;
+
 use crate::isolation::wallet::Holder;
 use crate::isolation::wallet::Issuer;
 use crate::isolation::wallet::Token;
@@ -27,6 +29,9 @@ pub const GENERATIONS: [Generation; 3] = [
     Generation { number: 1, key: "user" },
     Generation { number: 2, key: "assertion" },
 ];
+
+/// The shortest time between two fetches of keys that unknown ones cause.
+pub const COOLDOWN: Duration = Duration::from_millis(100);
 
 /// A route.
 #[derive(Debug)]
@@ -287,7 +292,7 @@ pub fn providers(entra: &str, partner: &str, opaque: &str, tenants: &[&str]) -> 
     client_id: {client}
     audiences: [{CONTOSO}]
     credential: {{ secret: {{ env: {secret} }} }}
-    jwks: {{ cooldown: 100ms }}
+    jwks: {{ cooldown: {COOLDOWN:?} }}
     timeout: 60s
     {more}"#
         )
@@ -300,7 +305,7 @@ pub fn providers(entra: &str, partner: &str, opaque: &str, tenants: &[&str]) -> 
     client_id: orders-proxy
     audiences: [orders]
     credential: {{ secret: {{ env: SECRET }} }}
-    jwks: {{ cooldown: 100ms }}
+    jwks: {{ cooldown: {COOLDOWN:?} }}
     timeout: 60s
     {more}"#
         )

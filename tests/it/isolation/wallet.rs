@@ -105,9 +105,9 @@ impl Wallet {
         self.tokens.lock().unwrap().retain(|_, _| chance.once_in(2));
     }
 
-    /// Signs with another key from now on: that of an issuer after the other.
-    pub fn rotate(&self, which: usize) {
-        [&self.entra, &self.partner][which % 2].rotate_keys();
+    /// The issuers that change their keys, one after the other.
+    pub fn rotating(&self, which: usize) -> &Idp {
+        [&self.entra, &self.partner][which % 2]
     }
 
     /// How often a token B was asked for, and what an opaque token is worth.

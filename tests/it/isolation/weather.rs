@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::isolation::callers::Stage;
 use crate::isolation::chance::Chance;
+use crate::isolation::lanes::COOLDOWN;
 use crate::isolation::lanes::GENERATIONS;
 use crate::isolation::lanes::Generation;
 use crate::support::process::Proxy;
@@ -71,7 +72,11 @@ impl Weather {
                 return;
             }
             let wallet = self.stage.wallet.clone();
-            tokio::task::spawn_blocking(move || wallet.rotate(which)).await.unwrap();
+            let publishing = move || wallet.rotating(which).publish_another_key();
+            tokio::task::spawn_blocking(publishing).await.unwrap();
+            // a bad token may just have had the keys fetched: they are not fetched again before that
+            tokio::time::sleep(COOLDOWN).await;
+            self.stage.wallet.rotating(which).sign_with_the_newest_key();
             self.stage.wallet.forget(&mut chance);
             self.done.rotations.fetch_add(1, Ordering::Relaxed);
         }

@@ -53,8 +53,10 @@ pub struct Idp {
 
 struct State {
     realm: Realm,
-    /// The last signs; those before it are published too.
+    /// Those that are published, the oldest first.
     keys: Mutex<Vec<Arc<KeyRing>>>,
+    /// The one of them that signs.
+    signing: Mutex<Arc<KeyRing>>,
     /// Whether metadata and keys are to be had.
     is_open: AtomicBool,
     /// What the metadata says beyond the usual.
@@ -191,9 +193,11 @@ impl Idp {
         script: impl Fn(&Received) -> Answer + Send + Sync + 'static,
     ) -> Self {
         let settings = Settings { other_tenants: vec![OTHER_TENANT.into()], ..Settings::default() };
+        let keys = tokio::task::spawn_blocking(new_keys).await.unwrap();
         let state = Arc::new(State {
             realm: Realm { settings, authority, seen: Seen::default() },
-            keys: Mutex::new(vec![tokio::task::spawn_blocking(new_keys).await.unwrap()]),
+            keys: Mutex::new(vec![keys.clone()]),
+            signing: Mutex::new(keys),
             is_open: AtomicBool::new(true),
             more,
             received: Mutex::default(),
@@ -248,18 +252,24 @@ impl Idp {
                 value => all.insert(name, value),
             };
         }
-        let keys = self.state.keys.lock().unwrap().last().cloned().unwrap();
+        let keys = self.state.signing.lock().unwrap().clone();
         keys.current().sign(&all, &Map::new()).unwrap()
     }
 
-    /// Signs with another key from now on; what those before signed stays good for as many turns as a key set has room.
-    pub fn rotate_keys(&self) {
+    /// Publishes another key. What those before signed stays good for as many turns as a key set has room.
+    pub fn publish_another_key(&self) {
         // it takes a while, in which nobody waits
         let another = new_keys();
         let mut keys = self.state.keys.lock().unwrap();
         keys.push(another);
         let surplus = keys.len().saturating_sub(MOST_KEYS);
         keys.drain(..surplus);
+    }
+
+    /// Signs with the key that was published last.
+    pub fn sign_with_the_newest_key(&self) {
+        let newest = self.state.keys.lock().unwrap().last().cloned().unwrap();
+        *self.state.signing.lock().unwrap() = newest;
     }
 
     /// Entra's token of a user of `tenant`, for the application the proxy is.
