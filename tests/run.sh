@@ -80,6 +80,7 @@ if [ "${#missing[@]}" -gt 0 ]; then
 fi
 
 export CARGO_TERM_COLOR=never # the summaries are read below
+export RUST_BACKTRACE=0       # what a test says when it fails is worth more than where it was called
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 passed=0
