@@ -114,8 +114,17 @@ impl Row {
             | Self::Consent
             | Self::StaleAssertion
             | Self::WrongAssertion
-            | Self::InvalidGrant => Sharing::SameAssertion,
-            _ => Sharing::All,
+            | Self::UnacceptableAssertion
+            | Self::InvalidGrant
+            // RFC 8693 section 2.2.2 calls a subject token that is not taken an invalid request
+            | Self::Refused => Sharing::SameAssertion,
+            Self::NoAnswer
+            | Self::Throttled(_)
+            | Self::Outage
+            | Self::BadClient
+            | Self::UnfitClient
+            | Self::Denied
+            | Self::Malformed => Sharing::All,
         }
     }
 }
@@ -223,10 +232,10 @@ mod tests {
             (Row::Consent, "consent_required", kept, true, SameAssertion),
             (Row::StaleAssertion, "assertion_rejected", No, true, SameAssertion),
             (Row::WrongAssertion, "assertion_rejected", kept, false, SameAssertion),
-            (Row::UnacceptableAssertion, "proxy_misconfigured", kept, false, All),
+            (Row::UnacceptableAssertion, "proxy_misconfigured", kept, false, SameAssertion),
             (Row::Denied, "access_denied", kept, false, All),
             (Row::InvalidGrant, "interaction_required", kept, true, SameAssertion),
-            (Row::Refused, "proxy_misconfigured", kept, false, All),
+            (Row::Refused, "proxy_misconfigured", kept, false, SameAssertion),
             (Row::Malformed, "idp_bad_response", No, false, All),
         ] {
             assert_eq!(row.kind().reason(), reason, "{row:?}");
