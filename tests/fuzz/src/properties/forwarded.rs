@@ -121,6 +121,10 @@ fn check_request(before: &HeaderMap, after: &HeaderMap, onward: &Onward<'_>) {
         check_rendered(after, "x-user", "", onward.caller.and_then(|caller| caller.find("oid")));
         check_rendered(after, "x-groups", "groups=", onward.caller.and_then(|caller| caller.find("groups")));
     }
+    // whose trace it is cannot be said twice
+    const TRACE: [&str; 2] = ["traceparent", "tracestate"];
+    let is_traced_twice = before.get_all(TRACE[0]).iter().count() > 1;
+    assert!(!is_traced_twice || TRACE.iter().all(|name| !after.contains_key(*name)));
     // whatever else was sent goes on as it was
     let is_kept = |name: &HeaderName| {
         let text = name.as_str();
@@ -130,7 +134,13 @@ fn check_request(before: &HeaderMap, after: &HeaderMap, onward: &Onward<'_>) {
         let of_proxies = ["x-", "forwarded", "true-client-ip", "cf-connecting-ip", "fastly-client-ip"];
         let is_marked = of_proxies.iter().any(|prefix| dashed.starts_with(prefix));
         let is_owned = ["x-user", "x-groups", "x-debug"].iter().any(|own| is_spelling_of(text, own));
-        !of_ours && !HOP_BY_HOP.contains(&text) && !named.contains(name) && !is_marked && !is_owned
+        let is_dropped = is_traced_twice && TRACE.contains(&text);
+        !of_ours
+            && !is_dropped
+            && !HOP_BY_HOP.contains(&text)
+            && !named.contains(name)
+            && !is_marked
+            && !is_owned
     };
     for name in before.keys().filter(|name| is_kept(name)) {
         assert_eq!(values(after, name), values(before, name), "{name}");
