@@ -27,7 +27,7 @@ use crate::telemetry::logs;
 const LAST_GOOD: Duration = Duration::from_secs(5 * 60);
 
 /// The most threads that read one file at the same time.
-const MOST_READS: usize = 4;
+const MOST_READS: usize = 2;
 
 /// Reads credentials. A read that hangs holds a thread for as long, of which name resolution wants some too: so only a
 /// few may read one file at a time, and the others wait their turn.

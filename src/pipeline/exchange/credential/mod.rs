@@ -6,7 +6,10 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
+
+use tokio::sync::Semaphore;
 
 use crate::config::AssertionAudience;
 use crate::config::AuthMethod;
@@ -49,6 +52,7 @@ const LIFETIME: Duration = Duration::from_secs(120);
 pub struct Provers {
     by_name: HashMap<Name, Arc<Prover>>,
     files: Arc<Reader>,
+    signing: Arc<Semaphore>,
 }
 
 /// Proves to one identity provider who we are.
@@ -57,6 +61,8 @@ pub struct Prover {
     provider: Arc<IdentityProvider>,
     means: Vec<Means>,
     files: Arc<Reader>,
+    /// As many sign at the same time as there are cores: more threads would only take memory.
+    signing: Arc<Semaphore>,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
@@ -94,7 +100,9 @@ impl Provers {
         clock: &Clock,
         metrics: &Arc<Metrics>,
     ) -> Self {
-        let none = Self { by_name: HashMap::new(), files: Arc::default() };
+        let cores = available_parallelism().map_or(1, usize::from);
+        let signing = Arc::new(Semaphore::new(cores));
+        let none = Self { by_name: HashMap::new(), files: Arc::default(), signing };
         none.succeeding(providers, client, clock, metrics)
     }
 
@@ -112,12 +120,13 @@ impl Provers {
                 provider: provider.clone(),
                 means: means(provider, client, clock),
                 files: self.files.clone(),
+                signing: self.signing.clone(),
                 clock: clock.clone(),
                 metrics: metrics.clone(),
             }),
         };
         let by_name = providers.iter().map(|provider| (provider.name.clone(), prover(provider)));
-        Self { by_name: by_name.collect(), files: self.files.clone() }
+        Self { by_name: by_name.collect(), files: self.files.clone(), signing: self.signing.clone() }
     }
 
     /// That for the provider of that name.
@@ -245,11 +254,14 @@ impl Prover {
         let lifetime = if self.provider.entra().is_some() { ENTRA_LIFETIME } else { LIFETIME };
         let id = random_guid().map_err(|_| Error::Unsigned)?;
         let issued_at = self.clock.now();
+        let turn = self.signing.clone().acquire_owned().await.map_err(|_| Error::Unsigned)?;
         // a signature takes a millisecond, in which others would wait
         let signing = tokio::task::spawn_blocking(move || {
             let statement =
                 Statement { client_id: &client_id, audience: &audience, id: &id, issued_at, lifetime };
-            kept.made.sign(statement)
+            let signed = kept.made.sign(statement);
+            drop(turn); // not before: whoever waited may be gone, the thread is not
+            signed
         });
         let assertion = signing.await.unwrap_or(Err(Error::Unsigned))?;
         Ok(Proof::assertion(&self.provider.client_id, assertion, content))

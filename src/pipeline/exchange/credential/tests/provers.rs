@@ -1,6 +1,8 @@
 //! What differs between Entra and others.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -39,13 +41,26 @@ fn oidc(auth_method: AuthMethod, credential: Credential) -> IdentityProvider {
     IdentityProvider { server, auth_method, credentials, ..sample::provider("https://login.example") }
 }
 
-async fn prove(provider: IdentityProvider) -> Proof {
-    let name = provider.name.clone();
+fn provers(provider: IdentityProvider) -> Provers {
     let clock = Clock::manual(UnixTime::from_seconds(1_700_000_000));
     let client = Client::plain().unwrap();
-    let provers = Provers::new(&[provider.into()], &client, &clock, &Arc::new(Metrics::new()));
+    Provers::new(&[provider.into()], &client, &clock, &Arc::new(Metrics::new()))
+}
+
+async fn prove(provider: IdentityProvider) -> Proof {
+    let name = provider.name.clone();
+    let provers = provers(provider);
     let prover = provers.of(&name).unwrap();
     prover.prove(&prover.means()[0], AUDIENCE).await.unwrap()
+}
+
+/// A provider to which a key proves it, whose files are there.
+fn with_a_key(directory: &Path) -> IdentityProvider {
+    let settings = pair::settings(directory, Algorithm::ES256);
+    let settings = Certificate { audience: AssertionAudience::Issuer, ..settings };
+    let p256 = pair::p256();
+    pair::write(&settings, &p256.certificate, &p256.traditional);
+    oidc(AuthMethod::PrivateKeyJwt, Credential::Certificate(settings))
 }
 
 fn names(proof: &Proof) -> Vec<&str> {
@@ -66,11 +81,7 @@ async fn the_header_alone_names_us_where_the_client_id_is_not_asked_for_beside_i
 #[tokio::test]
 async fn elsewhere_an_assertion_lives_for_two_minutes_and_any_key_may_sign_it() {
     let directory = tempfile::tempdir().unwrap();
-    let settings = pair::settings(directory.path(), Algorithm::ES256);
-    let settings = Certificate { audience: AssertionAudience::Issuer, ..settings };
-    let p256 = pair::p256();
-    pair::write(&settings, &p256.certificate, &p256.traditional);
-    let proof = prove(oidc(AuthMethod::PrivateKeyJwt, Credential::Certificate(settings))).await;
+    let proof = prove(with_a_key(directory.path())).await;
     let (_, assertion) = proof.parameters.iter().find(|(name, _)| *name == "client_assertion").unwrap();
     let payload = BASE64_URL_SAFE_NO_PAD.decode(assertion.expose().split('.').nth(1).unwrap()).unwrap();
     let claims: Value = serde_json::from_slice(&payload).unwrap();
@@ -87,4 +98,24 @@ async fn a_certificate_shown_in_tls_needs_the_client_id_in_the_form_and_nothing_
     let proof = prove(oidc(AuthMethod::TlsClientAuth, Credential::Certificate(settings))).await;
     assert_eq!(names(&proof), ["client_id"]);
     assert!(proof.client.is_some() && proof.authorization.is_none());
+}
+
+#[tokio::test]
+async fn no_more_sign_at_a_time_than_there_are_cores_and_the_others_wait() {
+    let directory = tempfile::tempdir().unwrap();
+    let provider = with_a_key(directory.path());
+    let name = provider.name.clone();
+    let provers = provers(with_a_key(directory.path()));
+    let cores = provers.signing.available_permits();
+    let others = provers.signing.clone().acquire_many_owned(cores as u32).await.unwrap();
+    // the turns are the same for those whose settings have changed
+    let (client, clock) = (Client::plain().unwrap(), Clock::system());
+    let changed = IdentityProvider { timeout: Duration::from_secs(30), ..provider };
+    let provers = provers.succeeding(&[changed.into()], &client, &clock, &Arc::new(Metrics::new()));
+    let prover = provers.of(&name).unwrap();
+    let mut proof = std::pin::pin!(prover.prove(&prover.means()[0], AUDIENCE));
+    assert!(tokio::time::timeout(Duration::from_millis(100), &mut proof).await.is_err());
+    drop(others);
+    assert!(proof.await.is_ok());
+    assert_eq!(provers.signing.available_permits(), cores);
 }
