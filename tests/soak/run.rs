@@ -35,9 +35,9 @@ const REGULARS: u64 = 40;
 const PASSING: usize = 200;
 const RECENT: usize = 20;
 
-/// How many of them come for the first time in a second. If they were many more, tokens that are in use had to leave the
-/// cache, too.
-const COMING: f64 = 2.0;
+/// Of how many requests one is of somebody who comes for the first time. If it were of many fewer, tokens that are in use had to
+/// leave the cache, too.
+const COMING: u64 = 140;
 
 /// Most requests at a time of those who call all the time, and of all others; whose turn comes when there are as many does
 /// not ask. On a machine that is busy the rate is lower so, and answers do not take for ever.
@@ -109,7 +109,7 @@ async fn call(world: &Arc<World>, plan: &Plan, span: &Span, mut random: Random) 
                 skipped += 1;
                 continue;
             };
-            if passing.len() < RECENT || ((next - REGULARS) as f64) < seconds * COMING {
+            if passing.len() < RECENT || next - REGULARS < (turns - skipped) / COMING {
                 passing.push_front(Users::number(next));
                 passing.truncate(PASSING);
                 next += 1;
