@@ -1,15 +1,18 @@
-//! What goes on of a request's fields, and of an answer's. Words in the first line say how: `trusted`, `keep`, `remove`,
+//! What goes on of a request's fields, and of an answer's; who asked, and whose scripts may read. Words in the first line say how: `trusted`, `keep`, `remove`,
 //! `https`, `public`; then fields; after an empty line the caller's claims.
 
+use std::net::SocketAddr;
 use std::sync::LazyLock;
 
 use http::HeaderMap;
 use http::HeaderName;
 use http::HeaderValue;
 use http::header;
+use obo_proxy::config::Cors;
 use obo_proxy::config::HOP_BY_HOP;
 use obo_proxy::config::HostRewrite;
 use obo_proxy::config::Scheme;
+use obo_proxy::config::TrustedProxies;
 use obo_proxy::config::is_spelling_of;
 use obo_proxy::domain::caller::Claims;
 use obo_proxy::domain::caller::Principal;
@@ -20,10 +23,12 @@ use obo_proxy::domain::digest::Digest;
 use obo_proxy::domain::peer::Peer;
 use obo_proxy::domain::peer::Trust;
 use obo_proxy::domain::scope::Scopes;
+use obo_proxy::pipeline::accept::client;
 use obo_proxy::pipeline::authenticate::json;
 use obo_proxy::pipeline::forward::Authorization;
 use obo_proxy::pipeline::forward::Onward;
 use obo_proxy::pipeline::forward::headers;
+use obo_proxy::pipeline::respond::cors;
 use serde_json::Map;
 use serde_json::Value;
 
@@ -71,6 +76,8 @@ pub fn check(bytes: &[u8]) {
     headers::rewrite_request(&mut after, &onward);
     check_request(&before, &after, &onward);
     check_answer(&before);
+    check_client(&before);
+    check_sharing(&before);
 }
 
 fn check_request(before: &HeaderMap, after: &HeaderMap, onward: &Onward<'_>) {
@@ -191,6 +198,55 @@ fn check_answer(before: &HeaderMap) {
     }
     for name in HOP_BY_HOP {
         assert!(!trailers.contains_key(name), "{name}");
+    }
+}
+
+/// Who asked is whom the last trusted proxy names: nothing that was written before it changes that.
+fn check_client(headers: &HeaderMap) {
+    let trusted = TrustedProxies { networks: vec!["10.0.0.0/8".parse().unwrap()], unix: Trust::Untrusted };
+    let found = |headers: &HeaderMap, peer: &str| {
+        let address: SocketAddr = peer.parse().unwrap();
+        let peer = Peer::new(Some(address), trusted.trust(Some(address.ip())));
+        client::address(headers, &peer, &trusted).unwrap()
+    };
+    assert_eq!(found(headers, "192.0.2.7:1").to_string(), "192.0.2.7");
+    let named = found(headers, "10.0.0.1:1");
+    if trusted.trust(Some(named)) == Trust::Trusted {
+        return;
+    }
+    for (name, lie) in [("x-forwarded-for", "203.0.113.9, 10.0.0.9"), ("forwarded", "for=203.0.113.9")] {
+        let mut lying = headers.clone();
+        if lying.insert(name, HeaderValue::from_static(lie)).is_some() {
+            for value in headers.get_all(name) {
+                lying.append(name, value.clone());
+            }
+            assert_eq!(found(&lying, "10.0.0.1:1"), named, "{name}");
+        }
+    }
+}
+
+/// Whose scripts may read an answer is for us to say, whatever its upstream says.
+fn check_sharing(headers: &HeaderMap) {
+    let [ours, other] = ["https://app.example", "https://other.example"].map(HeaderValue::from_static);
+    for (cors, origin, allowed) in [
+        (Cors::Any, Some(&other), Some("*")),
+        (Cors::Any, None, None),
+        (Cors::Origins(vec![ours.clone()]), Some(&ours), Some("https://app.example")),
+        (Cors::Origins(vec![ours.clone()]), Some(&other), None),
+        (Cors::Origins(vec![ours.clone()]), None, None),
+    ] {
+        let mut after = headers.clone();
+        cors::share(&mut after, &cors, origin);
+        let told = after.iter().filter(|(name, _)| name.as_str().starts_with("access-control-"));
+        let told: Vec<_> = told.filter(|(name, _)| *name != header::ACCESS_CONTROL_EXPOSE_HEADERS).collect();
+        match allowed {
+            Some(allowed) => assert!(
+                matches!(told[..], [(name, value)] if name == header::ACCESS_CONTROL_ALLOW_ORIGIN && value == allowed),
+                "{told:?}"
+            ),
+            None => assert!(told.is_empty(), "{told:?}"),
+        }
+        assert!(cors == Cors::Any || after.contains_key(header::VARY));
     }
 }
 
