@@ -169,7 +169,8 @@ impl Asked<'_> {
     fn reason(&self, world: &World, status: u16, reason: &str) -> Option<Verdict> {
         let fault = |of: &[Fault]| world.faults.since(self.begun, of).map(By::Fault);
         let key = |is_so: &dyn Fn(&Token) -> bool| self.token.is_some_and(is_so).then_some(By::Key);
-        let is_withdrawn = |token: &Token| world.users.is_withdrawn(token);
+        // one exchange is for all calls of a user's, who may have had the token before this one a moment ago
+        let is_theirs_withdrawn = |token: &Token| world.users.may_be_unknown(token, self.begun);
         let by = match (status, reason) {
             (502, "upstream_unreachable") => resets(world, Instant::now()),
             _ if world.api.has_seen(self.number) => None,
@@ -177,11 +178,13 @@ impl Asked<'_> {
                 fault(&[Fault::IdpUnavailable, Fault::IdpResets, Fault::IdpStandsStill, Fault::IdpThrottles])
             }
             (503, "idp_throttled") => fault(&[Fault::IdpThrottles]),
-            (502, "proxy_misconfigured") => key(&is_withdrawn).or_else(|| fault(&[Fault::WrongCredential])),
+            (502, "proxy_misconfigured") => {
+                key(&is_theirs_withdrawn).or_else(|| fault(&[Fault::WrongCredential]))
+            }
             (503, "keys_unavailable") | (401, "unknown_key") => {
                 key(&|token| world.users.may_be_unknown(token, self.begun))
             }
-            (401, "assertion_rejected") => key(&is_withdrawn),
+            (401, "assertion_rejected") => key(&is_theirs_withdrawn),
             _ => None,
         }?;
         Some(Verdict::Explained(reason.to_owned(), by))

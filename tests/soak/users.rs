@@ -178,11 +178,6 @@ impl Users {
         }
     }
 
-    /// Whether the key of that token is withdrawn.
-    pub fn is_withdrawn(&self, token: &Token) -> bool {
-        token.generation < self.keys.read().unwrap().first
-    }
-
     /// Whether the key of that token may be unknown to the proxy that was asked at `begun`: it is new, or withdrawn.
     pub fn may_be_unknown(&self, token: &Token, begun: Instant) -> bool {
         let keys = self.keys.read().unwrap();

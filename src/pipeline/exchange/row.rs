@@ -114,17 +114,8 @@ impl Row {
             | Self::Consent
             | Self::StaleAssertion
             | Self::WrongAssertion
-            | Self::UnacceptableAssertion
-            | Self::InvalidGrant
-            // RFC 8693 section 2.2.2 calls a subject token that is not taken an invalid request
-            | Self::Refused => Sharing::SameAssertion,
-            Self::NoAnswer
-            | Self::Throttled(_)
-            | Self::Outage
-            | Self::BadClient
-            | Self::UnfitClient
-            | Self::Denied
-            | Self::Malformed => Sharing::All,
+            | Self::InvalidGrant => Sharing::SameAssertion,
+            _ => Sharing::All,
         }
     }
 }
@@ -232,10 +223,10 @@ mod tests {
             (Row::Consent, "consent_required", kept, true, SameAssertion),
             (Row::StaleAssertion, "assertion_rejected", No, true, SameAssertion),
             (Row::WrongAssertion, "assertion_rejected", kept, false, SameAssertion),
-            (Row::UnacceptableAssertion, "proxy_misconfigured", kept, false, SameAssertion),
+            (Row::UnacceptableAssertion, "proxy_misconfigured", kept, false, All),
             (Row::Denied, "access_denied", kept, false, All),
             (Row::InvalidGrant, "interaction_required", kept, true, SameAssertion),
-            (Row::Refused, "proxy_misconfigured", kept, false, SameAssertion),
+            (Row::Refused, "proxy_misconfigured", kept, false, All),
             (Row::Malformed, "idp_bad_response", No, false, All),
         ] {
             assert_eq!(row.kind().reason(), reason, "{row:?}");
