@@ -20,6 +20,8 @@
 //! What never happens: token A goes upstream in place of token B; one user is answered with another's token; token B
 //! outlives its `expires_on`; a claim is used before its signature was verified; input makes the process panic.
 
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))] // they panic where nobody reads
+
 pub mod app;
 pub mod config;
 pub mod domain;

@@ -21,9 +21,9 @@ for argument in "$@"; do
         --fuzz) fuzz=60 ;;
         --fuzz=[1-9]*) fuzz=${argument#*=} ;;
         --soak) soak=60 ;;
-        --soak=[1-9]*) soak=${argument#*=} ;;
+        --soak=[6-9][0-9] | --soak=[1-9][0-9][0-9]*) soak=${argument#*=} ;;
         *)
-            echo "usage: tests/run.sh [--interop] [--deploy] [--supply-chain] [--fuzz[=SECONDS]] [--soak[=SECONDS]]" >&2
+            echo "usage: tests/run.sh [--interop] [--deploy] [--supply-chain] [--fuzz[=SECONDS]] [--soak[=SECONDS]]; a soak takes 60 seconds or more" >&2
             exit 2
             ;;
     esac

@@ -102,6 +102,7 @@ impl Lines {
         let (workers, wanted) = (Arc::new(workers), limits.connections);
         let Room { callers: connections, upstreams: most } = descriptors::room_for(wanted);
         upstreams.allow(most);
+        metrics.connections_limited(connections);
         let permits = Arc::new(Semaphore::new(connections));
         let (accepting, later) = (JoinSet::new(), JoinSet::new());
         Self {
@@ -246,6 +247,7 @@ impl Lines {
         self.wanted = connections;
         let Room { callers: connections, upstreams } = descriptors::room_for(connections);
         self.upstreams.allow(upstreams);
+        self.metrics.connections_limited(connections);
         let fewer = self.connections.saturating_sub(connections);
         self.permits.add_permits(connections.saturating_sub(self.connections));
         self.connections = connections;

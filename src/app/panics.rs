@@ -3,6 +3,8 @@
 //! **In:** a panic, in whatever thread. **Out:** where in the code it was. **Never:** its text: it may hold what a request,
 //! a token or a file said.
 
+use std::io;
+use std::io::Write;
 use std::panic::Location;
 
 /// Has every panic from now on told by its place alone: in the log, or before there is one on stderr.
@@ -13,7 +15,8 @@ pub fn tell_places_alone() {
         let thread = thread.name().unwrap_or("unnamed");
         match tracing::dispatcher::has_been_set() {
             true => tracing::error!(place, thread, "a fault in obo-proxy: the code panicked"),
-            false => eprintln!("error: a fault in obo-proxy: the code panicked at {place}"),
+            // where nobody reads, another panic would end the process
+            false => _ = writeln!(io::stderr(), "error: a fault in obo-proxy: the code panicked at {place}"),
         }
     }));
 }
@@ -32,7 +35,7 @@ mod tests {
         const SELF: &str = "app::panics::tests::a_panic_is_told_by_its_place_and_without_its_words";
         match std::env::var_os(AGAIN).as_deref().and_then(OsStr::to_str) {
             Some("log") => tracing::subscriber::set_global_default(
-                tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).finish(),
+                tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).finish(),
             )
             .unwrap(),
             Some(_) => {}

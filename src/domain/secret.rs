@@ -47,6 +47,7 @@ impl Secret {
         let text = std::str::from_utf8(content).map_err(|_| Error::NotText)?;
         let line = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
         match line.chars().find(|letter| letter.is_control()) {
+            _ if line.starts_with('\u{feff}') => Err(Error::Mark),
             None if line.is_empty() => Err(Error::Empty),
             None => Ok(Self::new(line.to_owned())),
             Some(_) if line.contains('\n') => Err(Error::Lines),
@@ -70,6 +71,8 @@ pub enum Error {
     NotText,
     /// There is a second line: two secrets, or one in a format of its own.
     Lines,
+    /// An editor has written what it is encoded in.
+    Mark,
     /// There is a letter that is no letter.
     Control,
 }
@@ -81,6 +84,7 @@ impl Error {
             Self::Empty => "is empty",
             Self::NotText => "is not UTF-8",
             Self::Lines => "has a second line: a secret is one line",
+            Self::Mark => "begins with a byte order mark: save it without one",
             Self::Control => "holds a control character, such as a tab: a secret is one line of text",
         }
     }
@@ -118,6 +122,7 @@ mod tests {
             (b"\n", Error::Empty),
             (b"\r\n", Error::Empty),
             (b"s\xff", Error::NotText),
+            (b"\xef\xbb\xbfs\n", Error::Mark),
             (b"s\n\n", Error::Lines),
             (b"\ns", Error::Lines),
             (b"old\nnew\n", Error::Lines),

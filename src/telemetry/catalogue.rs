@@ -173,7 +173,14 @@ pub const ALL: &[Metric] = &[
         kind: Kind::Gauge,
         labels: &[("listener", Values::Names("listeners"))],
         help: "Open connections of callers",
-        alert: "near `limits.connections`: accepting pauses there",
+        alert: "near `obo_connections_limit`: accepting pauses there",
+    },
+    Metric {
+        name: "obo_connections_limit",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "How many connections of callers there may be: `limits.connections`, or fewer where few files may be open",
+        alert: "below `limits.connections`: `process_max_fds` is too low",
     },
     Metric {
         name: "obo_connections_refused_total",
@@ -280,7 +287,7 @@ pub const ALL: &[Metric] = &[
         kind: Kind::Gauge,
         labels: &[],
         help: "The most file descriptors allowed",
-        alert: "below twice `limits.connections`",
+        alert: "below `limits.connections` times three and a hundred: fewer connections are let in",
     },
 ];
 

@@ -3,7 +3,6 @@
 
 use std::fs::File;
 use std::io;
-use std::io::IsTerminal;
 use std::io::Write;
 use std::mem;
 use std::os::unix::fs::FileTypeExt;
@@ -13,6 +12,8 @@ use std::sync::LazyLock;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -29,8 +30,9 @@ const ROOM: usize = 2 * 1024 * 1024;
 const SURE: usize = 4096;
 /// How long to leave alone what takes nothing, such as a disk that is full.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long the last lines may take at the end.
+/// How long the last lines may take at the end while nothing is taken, and how often that is waited for.
 const FAREWELL: Duration = Duration::from_secs(1);
+const FAREWELLS: usize = 5;
 
 /// The lines that this process has lost. There is one log, and one count of it.
 static LOST: LazyLock<Counter> = LazyLock::new(Counter::default);
@@ -52,16 +54,16 @@ struct Shared {
     manner: Manner,
     state: Mutex<State>,
     changed: Condvar,
+    /// How many bytes the thread has written.
+    written: AtomicUsize,
 }
 
 /// Whether who writes may have to wait for who reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Manner {
-    /// Nobody reads in step: a file, `/dev/null`.
-    Free,
     /// It has room, or has none, and says so: a pipe, a socket.
     Bounded,
-    /// It may have less room than it says: a terminal.
+    /// It may have less room than it says: a terminal, and a file, whose disk may stand still.
     Unsure,
 }
 
@@ -100,7 +102,13 @@ impl Outlet {
     /// If the system does not say what it is, or a thread cannot be started.
     pub fn new(file: File, notice: impl Fn(u64) -> String + Send + 'static) -> io::Result<Self> {
         let manner = Manner::of(&file)?;
-        let shared = Shared { file, manner, state: Mutex::default(), changed: Condvar::new() };
+        let shared = Shared {
+            file,
+            manner,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            written: AtomicUsize::new(0),
+        };
         let outlet = Self(Arc::new(shared));
         let (shared, notice) = (outlet.0.clone(), Box::new(notice));
         thread::Builder::new().name("log".into()).spawn(move || shared.write_on(notice))?;
@@ -116,8 +124,16 @@ impl Outlet {
 impl Drop for Outlet {
     fn drop(&mut self) {
         let is_behind = |state: &mut State| state.is_busy || !state.waiting.is_empty();
-        // who does not read does not keep the process from its end
-        let _ = self.0.changed.wait_timeout_while(self.0.state(), FAREWELL, is_behind);
+        let written = || self.0.written.load(Ordering::Relaxed);
+        for _ in 0..FAREWELLS {
+            let before = written();
+            let waited = self.0.changed.wait_timeout_while(self.0.state(), FAREWELL, is_behind);
+            let is_late = waited.is_ok_and(|(_, timeout)| timeout.timed_out());
+            // who does not read does not keep the process from its end
+            if !is_late || written() == before {
+                break;
+            }
+        }
     }
 }
 
@@ -144,11 +160,7 @@ impl Write for &Spout {
 impl Manner {
     fn of(file: &File) -> io::Result<Self> {
         let kind = file.metadata()?.file_type();
-        Ok(match (kind.is_fifo() || kind.is_socket(), file.is_terminal()) {
-            (true, _) => Self::Bounded,
-            (_, true) => Self::Unsure,
-            _ => Self::Free,
-        })
+        Ok(if kind.is_fifo() || kind.is_socket() { Self::Bounded } else { Self::Unsure })
     }
 }
 
@@ -185,7 +197,6 @@ impl Shared {
     /// Whether so many bytes are taken at once.
     fn takes(&self, length: usize) -> bool {
         match self.manner {
-            Manner::Free => true,
             Manner::Bounded => length <= SURE && self.has_room(Some(&Timespec::default())),
             Manner::Unsure => false,
         }
@@ -242,13 +253,17 @@ impl Shared {
         }
     }
 
-    /// Writes for as long as anything is taken: how much.
+    /// Writes for as long as anything is taken: how much. Others may write to the same pipe, so lines go in pieces that it takes
+    /// whole.
     fn write_all(&self, lines: &[u8]) -> usize {
         let mut written = 0;
         while let Some(rest @ [_, ..]) = lines.get(written..) {
-            match (&self.file).write(rest) {
+            match (&self.file).write(piece(rest)) {
                 Ok(0) => break,
-                Ok(more) => written += more,
+                Ok(more) => {
+                    written += more;
+                    self.written.fetch_add(more, Ordering::Relaxed);
+                }
                 // somebody who has it too has asked that writing does not wait
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => _ = self.has_room(None),
                 Err(error) if is_passing(&error) => {}
@@ -261,6 +276,14 @@ impl Shared {
 
 fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+/// As many of the lines as a pipe takes whole or not at all; a line that is longer than that by itself.
+fn piece(lines: &[u8]) -> &[u8] {
+    let is_end = |byte: &u8| *byte == b'\n';
+    let sure = lines.get(..SURE).unwrap_or(lines);
+    let end = sure.iter().rposition(is_end).or_else(|| lines.iter().position(is_end));
+    end.and_then(|end| lines.get(..=end)).unwrap_or(lines)
 }
 
 /// How many lines end there.
@@ -296,19 +319,23 @@ mod tests {
 
     #[test]
     fn a_line_is_there_at_once_where_there_is_room() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("log");
-        let to_file = outlet(File::create(&path).unwrap());
         let (mut reader, writer) = pipe().unwrap();
         let to_pipe = outlet(writer);
-        for number in 0..3 {
-            put(&to_file, &number.to_string());
-            put(&to_pipe, &number.to_string());
-        }
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "0\n1\n2\n");
+        (0..3).for_each(|number| put(&to_pipe, &number.to_string()));
         let mut read = [0; 6];
         reader.read_exact(&mut read).unwrap();
         assert_eq!(&read, b"0\n1\n2\n");
+    }
+
+    #[test]
+    fn nobody_but_the_thread_waits_for_a_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let outlet = outlet(File::create(&path).unwrap());
+        assert!(!outlet.0.takes(1));
+        (0..3).for_each(|number| put(&outlet, &number.to_string()));
+        drop(outlet);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "0\n1\n2\n");
     }
 
     #[test]
@@ -336,6 +363,46 @@ mod tests {
         assert!(kept > ROOM / 1100, "{kept}");
         assert_eq!(kept + missing.unwrap(), offered);
         drop(spout);
+    }
+
+    #[test]
+    fn at_the_end_who_reads_slowly_gets_all_of_it() {
+        let (mut reader, writer) = pipe().unwrap();
+        let outlet = outlet(writer);
+        let offered = ROOM / 1100;
+        (0..offered).for_each(|number| put(&outlet, &numbered(number)));
+        let reading = thread::spawn(move || {
+            let (mut read, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
+            while let Ok(more @ 1..) = reader.read(&mut buffer) {
+                read.extend_from_slice(&buffer[..more]);
+                thread::sleep(Duration::from_millis(50));
+                if read.ends_with(b"end\n") {
+                    break;
+                }
+            }
+            read
+        });
+        let spout = outlet.spout();
+        drop(outlet);
+        (&spout).write_all(b"end\n").unwrap();
+        let read = String::from_utf8(reading.join().unwrap()).unwrap();
+        assert_eq!(read.lines().count(), offered + 1);
+    }
+
+    #[test]
+    fn lines_go_in_pieces_that_a_pipe_takes_whole() {
+        let long = format!("{}\n", "x".repeat(2 * SURE));
+        for (lines, expected) in [
+            ("a\nb\n".to_owned(), "a\nb\n".to_owned()),
+            (format!("a\n{long}b\n"), "a\n".to_owned()),
+            (format!("{long}b\n"), long.clone()),
+            (numbered(1) + "\n" + &long, numbered(1) + "\n"),
+            ("no end".to_owned(), "no end".to_owned()),
+        ] {
+            assert_eq!(piece(lines.as_bytes()), expected.as_bytes());
+        }
+        let many = "line\n".repeat(SURE);
+        assert!(piece(many.as_bytes()).len() <= SURE && piece(many.as_bytes()).ends_with(b"\n"));
     }
 
     #[test]
@@ -370,6 +437,7 @@ mod tests {
             manner: Manner::Bounded,
             state: Mutex::new(State { tail: Tail::Cut, lost: 1, ..State::default() }),
             changed: Condvar::new(),
+            written: AtomicUsize::new(0),
         };
         let outlet = Outlet(Arc::new(shared));
         (&outlet.0.file).write_all(b"a par").unwrap();

@@ -342,6 +342,23 @@ routes: { open: { match: /, auth: anonymous, upstream: \"http://127.0.0.1:1\" } 
 }
 
 #[test]
+fn a_stderr_that_takes_nothing_changes_no_exit_code() {
+    for (arguments, code) in [
+        (&["run", "--config", "/nonexistent"][..], 74),
+        (&["check", "--config", "/nonexistent"], 74),
+        (&["bogus"], 2),
+        (&["health", "--address", "127.0.0.1:1"], 1),
+        (&["token", "verify", "--config", "/nonexistent", "--token-file", "/nonexistent"], 74),
+        (&["init", "--output", "-"], 2),
+    ] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = obo_proxy(arguments);
+        let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(full).status();
+        assert_eq!(status.unwrap().code(), Some(code), "{arguments:?}");
+    }
+}
+
+#[test]
 fn a_stdout_that_takes_nothing_is_74() {
     for arguments in [&["schema"][..], &["check", "--config", "config/minimal.yaml"]] {
         let full = fs::File::options().write(true).open("/dev/full").unwrap();

@@ -12,6 +12,7 @@ use http_body_util::Full;
 use crate::app::cli::complain;
 use crate::app::cli::load;
 use crate::app::cli::paint;
+use crate::app::cli::say;
 use crate::config::Look;
 use crate::config::problem::Report;
 use crate::net::client::Bounds;
@@ -47,7 +48,7 @@ pub(super) fn run(files: &[PathBuf], arguments: &Arguments) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             match error.downcast_ref::<Report>() {
-                Some(report) => eprint!("{}", report.to_text(paint::of_stderr())),
+                Some(report) => say(report.to_text(paint::of_stderr())),
                 None => complain(&error),
             }
             ExitCode::from(1)

@@ -11,6 +11,7 @@ use anyhow::anyhow;
 use http::HeaderValue;
 
 use crate::app::cli::Failure;
+use crate::app::cli::say;
 use crate::domain::peer::ClientCertificate;
 use crate::domain::secret::Secret;
 use crate::domain::token::UserToken;
@@ -28,7 +29,7 @@ pub fn token(path: &Path) -> Result<Secret, Failure> {
     let mut bytes = Vec::new();
     if path == Path::new("-") {
         if std::io::stdin().is_terminal() {
-            eprintln!("Paste the token, then Enter and Ctrl-D:");
+            say("Paste the token, then Enter and Ctrl-D:\n");
         }
         std::io::stdin().take(LONGEST).read_to_end(&mut bytes).context("cannot read standard input")?;
     } else {

@@ -3,6 +3,7 @@
 //! **In:** arguments and environment. **Out:** an exit code: 0 ok, 1 the answer is no, 2 usage, 69 nobody answers, 74 I/O,
 //! 78 configuration. **Never:** takes a token or a secret as an argument.
 
+use std::fmt::Display;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -91,7 +92,7 @@ fn ended(outcome: Result<ExitCode, Failure>) -> ExitCode {
             ExitCode::from(failure_code(&error))
         }
         Err(Failure::Config(report)) => {
-            eprint!("{}", report.to_text(paint::of_stderr()));
+            say(report.to_text(paint::of_stderr()));
             ExitCode::from(exit_code(&report))
         }
         Err(Failure::Usage(error)) => {
@@ -106,13 +107,19 @@ fn refused(told: &Told) -> ExitCode {
     if told.is_help {
         return ended(print(&told.painted(paint::of_stdout())).map(|()| ExitCode::SUCCESS));
     }
-    eprint!("{}", told.painted(paint::of_stderr()));
+    say(told.painted(paint::of_stderr()));
     ExitCode::from(2)
 }
 
 /// Tells of an error. Arguments and names of files are in errors, and go to a terminal.
 fn complain(error: &anyhow::Error) {
-    eprintln!("{}: {}", paint::of_stderr().bad("error"), printable::lines(&format!("{error:#}")));
+    let error = printable::lines(&format!("{error:#}"));
+    say(format_args!("{}: {error}\n", paint::of_stderr().bad("error")));
+}
+
+/// Says something on stderr. Where nobody reads, the exit code still tells.
+fn say(text: impl Display) {
+    let _nobody_reads = write!(std::io::stderr(), "{text}");
 }
 
 /// Prints what a command has to say.

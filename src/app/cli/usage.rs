@@ -191,6 +191,8 @@ fn masked(mut complaint: clap::Error) -> clap::Error {
     for kind in kinds {
         if complaint.get(*kind).is_some_and(|said| is_secret(&said.to_string())) {
             complaint.insert(*kind, ContextValue::String("***".into()));
+            // tips repeat it
+            complaint.remove(ContextKind::Suggested);
         }
     }
     complaint
@@ -211,6 +213,19 @@ mod tests {
     fn nothing_that_a_terminal_obeys_is_quoted_from_the_arguments() {
         for typed in ["\u{1b}[31mred", "[31mred\u{7}\u{9b}2J", "[31mred\u{202e}\r\nmore"] {
             is_shown_as_signs(typed);
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_repeated_nowhere() {
+        for words in [
+            &["explain", "--eyJhbGciOiJSUzI1NiJ9.e30.c2ln", "GET", "https://x.example/"][..],
+            &["--eyJhbGciOiJSUzI1NiJ9.e30.c2ln"],
+            &["token", "decode", "--eyJhbGciOiJSUzI1NiJ9.e30.c2ln"],
+        ] {
+            let arguments = ["obo-proxy"].into_iter().chain(words.iter().copied()).map(OsString::from);
+            let told = parse_from(arguments.collect()).unwrap_err().painted(Paint::Plain);
+            assert!(told.contains("***") && !told.contains("eyJ"), "{told}");
         }
     }
 

@@ -69,6 +69,7 @@ pub struct Metrics {
     jwks_last_success: Family<ByProvider, Gauge>,
     ends: Ends,
     connections: Family<ByListener, Gauge>,
+    connections_limit: Gauge,
     connections_refused: Family<ByListenerAndReason, Counter>,
     connections_accepted: Family<ByListener, Counter>,
     tls_handshakes: Family<ByListenerAndResult, Counter>,
@@ -114,6 +115,7 @@ impl Metrics {
             jwks_last_success: Family::default(),
             ends: Ends::default(),
             connections: Family::default(),
+            connections_limit: Gauge::default(),
             connections_refused: Family::default(),
             connections_accepted: Family::default(),
             tls_handshakes: Family::default(),
@@ -142,6 +144,7 @@ impl Metrics {
         add(r, "obo_jwks_last_success_timestamp_seconds", &self.jwks_last_success);
         self.ends.register(r);
         add(r, "obo_connections", &self.connections);
+        add(r, "obo_connections_limit", &self.connections_limit);
         add(r, "obo_connections_refused", &self.connections_refused);
         add(r, "obo_connections_accepted", &self.connections_accepted);
         add(r, "obo_tls_handshakes", &self.tls_handshakes);
@@ -277,6 +280,11 @@ impl Metrics {
         let gauge = self.connections.get_or_create_owned(&labels);
         gauge.inc();
         InFlight(gauge)
+    }
+
+    /// So many callers may be connected at a time.
+    pub fn connections_limited(&self, most: usize) {
+        self.connections_limit.set(i64::try_from(most).unwrap_or(i64::MAX));
     }
 
     /// A caller's connection was closed before its first request.

@@ -50,6 +50,7 @@ async fn idle_callers_leave_exchanges_their_descriptors_and_newcomers_wait_witho
     }
     let connections = "obo_connections{listener=\"default\"} ";
     until("it has as many as it can", async || proxy.count(connections).await == 52).await;
+    assert_eq!(proxy.count("obo_connections_limit ").await, 52);
     let ticks = proxy.proxy.cpu_ticks();
     tokio::time::sleep(Duration::from_secs(2)).await;
     let ticks = proxy.proxy.cpu_ticks() - ticks;

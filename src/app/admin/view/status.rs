@@ -53,8 +53,8 @@ pub enum State {
 pub struct Connections {
     /// How many there are.
     pub open: u64,
-    /// How many there may be.
-    pub limit: usize,
+    /// How many there may be: as many as are configured, or fewer where few files may be open.
+    pub limit: u64,
 }
 
 /// An address callers connect to.
@@ -146,7 +146,7 @@ impl Status {
             resident_bytes: figures.count("process_resident_memory_bytes", &[]),
             connections: Connections {
                 open: figures.count("obo_connections", &[]),
-                limit: config.limits.connections,
+                limit: figures.count("obo_connections_limit", &[]),
             },
             listeners: listeners.collect(),
             reload: reload(sources),

@@ -12,6 +12,7 @@ use crate::app::cli::init::Kind;
 use crate::app::cli::init::checked;
 use crate::app::cli::init::plan;
 use crate::app::cli::paint;
+use crate::app::cli::say;
 use crate::config::problem::Severity;
 
 /// One thing that has to be said.
@@ -74,7 +75,7 @@ pub(super) fn conduct(mut arguments: Arguments) -> Result<Arguments, Failure> {
     loop {
         let Some(question) = open(&arguments).next() else { return Ok(arguments) };
         let Some(answer) = ask(question.text)? else {
-            eprintln!();
+            say("\n");
             let file = arguments.output.display();
             return Err(Failure::Usage(anyhow!(
                 "no more answers: {file} is not written; --help has the flags"
@@ -82,14 +83,14 @@ pub(super) fn conduct(mut arguments: Arguments) -> Result<Arguments, Failure> {
         };
         match answered(&arguments, question, &answer) {
             Ok(more) => arguments = more,
-            Err(why) => eprint!("{why}"),
+            Err(why) => say(why),
         }
     }
 }
 
 /// One line of the terminal; `None` = there are no more.
 fn ask(text: &str) -> Result<Option<String>, Failure> {
-    eprint!("{}: ", paint::of_stderr().strong(text));
+    say(format_args!("{}: ", paint::of_stderr().strong(text)));
     let mut line = String::new();
     let read = io::stdin().read_line(&mut line).context("cannot read the terminal")?;
     Ok((read > 0).then(|| line.trim().to_owned()))

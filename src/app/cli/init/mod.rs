@@ -17,6 +17,7 @@ use crate::app::cli::Failure;
 use crate::app::cli::paint;
 use crate::app::cli::print;
 use crate::app::cli::run;
+use crate::app::cli::say;
 use crate::app::init::Credential;
 use crate::app::init::Plan;
 use crate::app::init::Server;
@@ -101,7 +102,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let text = plan.to_yaml();
     let paint = paint::of_stderr();
     for warning in checked(&plan)?.warnings {
-        eprintln!("{}", warning.to_text(paint));
+        say(format_args!("{}\n", warning.to_text(paint)));
     }
     if is_stdout(&arguments.output) {
         return print(&text);
@@ -113,7 +114,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     steps.push(format!("obo-proxy run --config {file}"));
     let steps: String =
         steps.iter().enumerate().map(|(at, step)| format!("  {}. {step}\n", at + 1)).collect();
-    eprint!("{}", printable::lines(&format!("{file} is written. What comes next:\n{steps}")));
+    say(printable::lines(&format!("{file} is written. What comes next:\n{steps}")));
     Ok(())
 }
 
@@ -133,7 +134,7 @@ fn complete(arguments: Arguments) -> Result<Arguments, Failure> {
         let asking = tokio::task::spawn_blocking(|| interview::conduct(arguments));
         tokio::select! {
             () = stopped => {
-                eprintln!();
+                say("\n");
                 Err(Failure::No(anyhow!("stopped: {} is not written", output.display())))
             }
             answered = asking => answered.context("the questions broke off")?,

@@ -15,6 +15,7 @@ use crate::app::cli::judge::Judge;
 use crate::app::cli::load;
 use crate::app::cli::paint;
 use crate::app::cli::print;
+use crate::app::cli::say;
 use crate::app::cli::token::route;
 use crate::app::explain::Outcome;
 use crate::app::words;
@@ -111,7 +112,7 @@ fn tell(arguments: &Arguments, told: &Told) -> Result<(), Failure> {
     };
     match arguments.print_token {
         true => {
-            eprint!("{text}");
+            say(text);
             Ok(())
         }
         false => print(&text),

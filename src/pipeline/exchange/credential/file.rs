@@ -89,6 +89,12 @@ impl Reader {
         Err(error)
     }
 
+    /// Lets go of what the files held that are none of `paths` any more.
+    pub fn forget_all_but(&self, paths: &[&Path]) {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.retain(|path, _| paths.contains(&path.as_path()));
+    }
+
     /// All that the file at `path` holds, within `limit`.
     ///
     /// # Errors
@@ -198,6 +204,22 @@ mod tests {
         assert_eq!(line().await.unwrap(), "new");
         clock.advance(Duration::from_secs(1));
         assert!(line().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_a_file_held_that_is_configured_no_more_is_let_go_of() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = Reader::default();
+        let clock = Clock::manual(UnixTime::from_seconds(0));
+        let [one, other] = ["one", "other"].map(|name| directory.path().join(name));
+        for path in [&one, &other] {
+            std::fs::write(path, "secret").unwrap();
+            files.last_line(What::Secret, path, PATIENCE, &clock).await.unwrap();
+            std::fs::remove_file(path).unwrap();
+        }
+        files.forget_all_but(&[&one]);
+        assert!(files.last_line(What::Secret, &one, PATIENCE, &clock).await.is_ok());
+        assert!(files.last_line(What::Secret, &other, PATIENCE, &clock).await.is_err());
     }
 
     #[tokio::test]

@@ -114,6 +114,12 @@ impl Provers {
         clock: &Clock,
         metrics: &Arc<Metrics>,
     ) -> Self {
+        let credentials = providers.iter().flat_map(|provider| &provider.credentials);
+        let paths = credentials.filter_map(|credential| match credential {
+            Credential::SecretFile(path) | Credential::FederatedToken(path) => Some(path.as_path()),
+            Credential::Secret(_) | Credential::Certificate(_) | Credential::ManagedIdentity(_) => None,
+        });
+        self.files.forget_all_but(&paths.collect::<Vec<_>>());
         let prover = |provider: &Arc<IdentityProvider>| match self.by_name.get(&provider.name) {
             Some(same) if same.provider == *provider => same.clone(),
             _ => Arc::new(Prover {
@@ -253,8 +259,8 @@ impl Prover {
         let (client_id, audience) = (self.provider.client_id.clone(), audience.to_owned());
         let lifetime = if self.provider.entra().is_some() { ENTRA_LIFETIME } else { LIFETIME };
         let id = random_guid().map_err(|_| Error::Unsigned)?;
-        let issued_at = self.clock.now();
         let turn = self.signing.clone().acquire_owned().await.map_err(|_| Error::Unsigned)?;
+        let issued_at = self.clock.now();
         // a signature takes a millisecond, in which others would wait
         let signing = tokio::task::spawn_blocking(move || {
             let statement =
