@@ -59,7 +59,7 @@ impl Report {
     pub fn new(plan: &Plan, world: &World, end: End) -> Self {
         let book = world.ledger.book();
         let memory = Memory::of(&end.samples, plan.lasting);
-        let checks = vec![
+        let mut checks = vec![
             answers(&book, world),
             rate(plan, &book, &end),
             availability(&book),
@@ -72,6 +72,7 @@ impl Report {
             leftovers(&end),
             drain(&book, world, &end),
         ];
+        checks.extend(plan.is_counted.then(|| heap(&end.samples, plan.lasting)));
         Self { head: head(plan), figures: figures(world, &book, &end, &memory), checks }
     }
 
@@ -254,9 +255,31 @@ impl Memory {
     }
 }
 
-/// By how many KiB memory may grow. In a short time caches and buffers are still being filled.
+/// By how many KiB memory may grow. In a short time caches and buffers are still being filled; in half an hour, one block of 32
+/// bytes that each request leaves makes more than this.
 fn bound(lasting: Duration) -> f64 {
-    if lasting >= Duration::from_secs(1800) { 2.0 * 1024.0 } else { 16.0 * 1024.0 }
+    if lasting >= Duration::from_secs(1800) { 6.0 * 1024.0 } else { 16.0 * 1024.0 }
+}
+
+/// By how many KiB what is allocated in a quiet moment may grow.
+const LEAKED: u64 = 512;
+
+/// What is allocated when there is least to do, in the middle and at the end: requests come and go, and what they leave stays.
+fn heap(samples: &[Sampled], lasting: Duration) -> Check {
+    let least = |from: f64, to: f64| {
+        let within =
+            samples.iter().filter(|sample| (from..to).contains(&sample.at.div_duration_f64(lasting)));
+        within.map(|sample| sample.process.heap).min().unwrap_or_default()
+    };
+    let (before, after) = (least(0.4, 0.7), least(0.7, 2.0));
+    let tenths: Vec<String> = (0..10)
+        .map(|tenth| least(f64::from(tenth) / 10.0, f64::from(tenth + 1) / 10.0).to_string())
+        .collect();
+    let name = format!(
+        "allocated in quiet moments: {before} KiB after the warm-up, {after} at the end, {LEAKED} more may be; by tenths {}",
+        tenths.join(" ")
+    );
+    check(name, before > 0 && after <= before + LEAKED, [])
 }
 
 /// Of the line through the samples (least squares), a minute.

@@ -33,6 +33,9 @@ pub const IN_USE: &str = "another configuration is in use";
 pub const REFUSED: &str = "the configuration is refused";
 pub const LISTENING: &str = "listening";
 
+/// What one says that counts how much it has allocated.
+pub const HEAP: &str = "heap";
+
 /// A running proxy. Killed when dropped.
 pub struct Proxy {
     child: Child,
@@ -54,6 +57,8 @@ struct Lines {
     messages: BTreeMap<String, u64>,
     /// What it listens on, by name.
     addresses: BTreeMap<String, String>,
+    /// What was allocated last, in bytes.
+    heap: u64,
 }
 
 /// What the kernel says of it at a moment, to itself or to us.
@@ -61,6 +66,8 @@ struct Lines {
 pub struct Sample {
     /// Resident memory in KiB.
     pub memory: u64,
+    /// What is allocated of it, in KiB; 0 = nobody counts.
+    pub heap: u64,
     pub descriptors: u64,
     pub threads: u64,
 }
@@ -111,7 +118,8 @@ impl Proxy {
             line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or_default()
         };
         let descriptors = sum(metrics, "process_open_fds ", "");
-        Sample { memory: number("VmRSS:"), descriptors, threads: number("Threads:") }
+        let heap = self.log.0.lock().unwrap().heap / 1024;
+        Sample { memory: number("VmRSS:"), heap, descriptors, threads: number("Threads:") }
     }
 }
 
@@ -149,6 +157,10 @@ impl Log {
         };
         let text = |name: &str| value[name].as_str().unwrap_or_default();
         let (level, message) = (text("level"), text("msg"));
+        if message == HEAP {
+            lines.heap = value["bytes"].as_u64().unwrap_or_default();
+            return;
+        }
         *lines.levels.entry(level.to_owned()).or_default() += 1;
         if message == "request" {
             let number = numbered(text("request_id"));

@@ -58,6 +58,8 @@ pub struct Plan {
     pub rate: u32,
     pub seed: u64,
     pub binary: PathBuf,
+    /// The binary is this very program, as a proxy that counts what it allocates.
+    pub is_counted: bool,
     /// Where what it logs is kept.
     pub log: Option<PathBuf>,
 }

@@ -26,6 +26,7 @@ use rcgen::CertificateParams;
 use rcgen::KeyPair;
 use tempfile::TempDir;
 
+use crate::COUNTED;
 use crate::api::Api;
 use crate::callers::Callers;
 use crate::faults::Faults;
@@ -143,6 +144,9 @@ shutdown: {{ delay: 0s, drain: 60s }}
         let mut command = Command::new(&plan.binary);
         command.arg("run").arg("--config").arg(operator.config()).env_clear();
         command.env("SSL_CERT_FILE", operator.config().with_file_name("roots"));
+        if plan.is_counted {
+            command.env(COUNTED, "yes");
+        }
         let (noting, file) = (ledger.clone(), plan.log.clone());
         let starting = tokio::task::spawn_blocking(move || {
             let listeners = ["default", "secure", "probes and metrics", "admin interface"];

@@ -42,7 +42,7 @@ pub fn tiles(html: &mut Html, all: &Whole, frame: &Frame<'_>) {
     };
     html.element("<small>", words::count(cache.memory.entries), " tokens in memory</small></dd></div>");
     html.element("<div><dt>Connections</dt><dd>", words::count(status.connections.open), "");
-    html.element("<small>of at most ", words::count(status.connections.limit as u64), "</small></dd></div>");
+    html.element("<small>of at most ", words::count(status.connections.limit), "</small></dd></div>");
     html.element("<div><dt>Workers</dt><dd>", status.workers, "");
     html.element("<small>", words::bytes(status.resident_bytes), " of memory</small></dd></div>");
     html.markup("<div><dt>Log level</dt><dd>");
