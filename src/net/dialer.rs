@@ -19,7 +19,6 @@ use http::Uri;
 use hyper_rustls::HttpsConnector;
 use hyper_rustls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
-use rustix::io::Errno;
 use rustls::ClientConfig;
 use rustls::ProtocolVersion;
 use rustls::pki_types::CertificateDer;
@@ -41,6 +40,7 @@ use crate::net::budget::Share;
 use crate::net::causes;
 use crate::net::connector;
 use crate::net::gather;
+use crate::net::lacks_descriptors;
 use crate::net::names::Names;
 use crate::net::sockets;
 use crate::net::tcp::Connector;
@@ -136,11 +136,10 @@ async fn local(path: &Path) -> io::Result<UnixStream> {
 
 fn classify(error: BoxError) -> Error {
     let is_tls = causes(error.as_ref()).any(|cause| cause.is::<rustls::Error>());
-    let system = || causes(error.as_ref()).filter_map(|cause| cause.downcast_ref::<io::Error>());
-    let is_late = system().any(|cause| cause.kind() == io::ErrorKind::TimedOut);
-    let is_ours =
-        system().any(|cause| matches!(Errno::from_io_error(cause), Some(Errno::MFILE | Errno::NFILE)));
-    match (is_tls, is_late, is_ours) {
+    let is_late = causes(error.as_ref())
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::TimedOut);
+    match (is_tls, is_late, lacks_descriptors(error.as_ref())) {
         (_, _, true) => Error::NoRoom,
         (true, _, _) => Error::Tls(error.into()),
         (false, true, _) => Error::Timeout,

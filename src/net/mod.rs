@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper_rustls::HttpsConnector;
 use hyper_rustls::HttpsConnectorBuilder;
+use rustix::io::Errno;
 use rustls::ClientConfig;
 
 use crate::config::Http2;
@@ -50,6 +51,12 @@ pub fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &
         None => (*cause).source(),
     };
     std::iter::successors(Some(error), source)
+}
+
+/// Whether there was no file descriptor left for it: our trouble, and not that of whoever was to be reached.
+pub fn lacks_descriptors(error: &(dyn StdError + 'static)) -> bool {
+    let system = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>());
+    system.filter_map(Errno::from_io_error).any(|code| matches!(code, Errno::MFILE | Errno::NFILE))
 }
 
 /// A connector for plain and TLS connections to what `names` know. `server_name` replaces the URL's host in the TLS

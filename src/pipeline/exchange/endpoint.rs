@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::sync::Arc;
+use std::time::Duration;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use crate::net::client;
 use crate::net::client::Bounds;
 use crate::net::client::Client;
 use crate::net::clients::Clients;
+use crate::net::lacks_descriptors;
 use crate::pipeline::exchange::classify::AskedBy;
 use crate::pipeline::exchange::classify::Expected;
 use crate::pipeline::exchange::classify::Success;
@@ -45,6 +47,9 @@ use crate::telemetry::trace::recording::Point;
 
 /// Longest answer that is read, in bytes.
 const LONGEST_ANSWER: usize = 256 * 1024;
+
+/// When to come back if there is no file descriptor left for a connection.
+const NO_ROOM: Duration = Duration::from_secs(1);
 
 /// Asks token endpoints.
 #[derive(Debug)]
@@ -217,17 +222,7 @@ impl TokenEndpoint {
     ) -> Result<Success, Error> {
         let terms = &question.terms;
         let bounds = Bounds { timeout: terms.provider.timeout, body: LONGEST_ANSWER };
-        let response = client.send(request, bounds).await.map_err(|error| {
-            let (row, reply) = match error {
-                client::Error::TooLong(_) => (Row::Malformed, Reply::Fragment),
-                client::Error::Cut(_) => (Row::NoAnswer, Reply::Fragment),
-                client::Error::NoAnswer(_) if is_garbage(&error) => (Row::Malformed, Reply::Fragment),
-                client::Error::NoAnswer(_)
-                | client::Error::Timeout(_)
-                | client::Error::ProxiedTimeout(..) => (Row::NoAnswer, Reply::Nothing),
-            };
-            Error::of(row, None).upon(reply).caused_by(error)
-        })?;
+        let response = client.send(request, bounds).await.map_err(unanswered)?;
         if let Some(witness) = question.witness {
             witness.hear(question.url, &response);
         }
@@ -256,7 +251,50 @@ fn asked_by(terms: &Terms<'_>) -> AskedBy {
 }
 
 /// Whether something answered that does not speak HTTP.
+/// What it means that there is no answer that can be read.
+fn unanswered(error: client::Error) -> Error {
+    let (row, reply) = match error {
+        _ if lacks_descriptors(&error) => {
+            return Error::ours(Kind::Overloaded { retry_after: NO_ROOM }).caused_by(error);
+        }
+        client::Error::TooLong(_) => (Row::Malformed, Reply::Fragment),
+        client::Error::Cut(_) => (Row::NoAnswer, Reply::Fragment),
+        client::Error::NoAnswer(_) if is_garbage(&error) => (Row::Malformed, Reply::Fragment),
+        client::Error::NoAnswer(_) | client::Error::Timeout(_) | client::Error::ProxiedTimeout(..) => {
+            (Row::NoAnswer, Reply::Nothing)
+        }
+    };
+    Error::of(row, None).upon(reply).caused_by(error)
+}
+
 fn is_garbage(error: &client::Error) -> bool {
     std::iter::successors(error.source(), |cause| (*cause).source())
         .any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_for_which_we_lack_descriptors_is_no_trouble_of_the_identity_providers() {
+        for (code, kind) in [
+            (Some(24), Kind::Overloaded { retry_after: NO_ROOM }), // EMFILE
+            (Some(23), Kind::Overloaded { retry_after: NO_ROOM }), // ENFILE
+            (Some(111), Error::of(Row::NoAnswer, None).kind),      // ECONNREFUSED
+            (None, Error::of(Row::NoAnswer, None).kind),
+        ] {
+            let cause = code.map_or_else(|| io::Error::other("no"), io::Error::from_raw_os_error);
+            // as it comes from below: wrapped once more
+            let error = unanswered(client::Error::NoAnswer(io::Error::other(cause).into()));
+            assert_eq!(error.kind, kind, "{code:?}");
+            assert_eq!(
+                error.row.is_none(),
+                matches!(kind, Kind::Overloaded { .. }),
+                "no row is of no weight to the breaker"
+            );
+        }
+    }
 }

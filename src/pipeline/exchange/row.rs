@@ -151,7 +151,7 @@ pub enum Kind {
     UpstreamChallenge,
     /// It does so again and again.
     InteractionLoop,
-    /// Too many wait for one key's exchanges, which are made one after the other.
+    /// Too many wait for one key's exchanges, which are made one after the other, or there is no file descriptor left for one.
     Overloaded {
         /// When to ask again.
         retry_after: Duration,
@@ -195,7 +195,7 @@ impl fmt::Display for Kind {
             Self::AssertionRejected => "the identity provider refuses the caller's token",
             Self::UpstreamChallenge => "the upstream demands more of the user's sign-in",
             Self::InteractionLoop => "the upstream demands the same of the user's sign-in again and again",
-            Self::Overloaded { .. } => "too many exchanges are waited for",
+            Self::Overloaded { .. } => "more is asked for than the proxy can do at a time",
             Self::Internal => "the exchange failed inside the proxy",
         })
     }
