@@ -140,12 +140,13 @@ fn every_command_of_ours_in_the_pages_exists_with_its_flags() {
 #[test]
 fn every_flag_named_by_itself_is_one_of_ours_or_of_a_program_that_is_named() {
     /// Those of others, and whose they are.
-    const OTHERS: [(&str, &str); 11] = [
+    const OTHERS: [(&str, &str); 12] = [
         ("--append", "az"),
         ("--interop", "tests/run.sh"),
         ("--deploy", "tests/run.sh"),
         ("--supply-chain", "tests/run.sh"),
         ("--rate", "tests/soak"),
+        ("--counted", "tests/soak"),
         ("--public-client-redirect-uris", "az"),
         ("--web-redirect-uris", "az"),
         ("--bench", "cargo"),
